@@ -1,0 +1,82 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use model::{Catalog, CheckId, CheckStatus, NodeName, Revision, WatchKey};
+use registry::{Command, Rejection};
+
+/// What the shell must do next for a request.
+pub enum Step {
+    /// Send this.
+    Reply(Response<Bytes>),
+    /// Nothing new yet. Wait until one of `keys` is touched or `timeout` has passed since the request arrived
+    /// (the shell adds the jitter of wait/16 given here), then call `handle` again, with `timed_out` if so.
+    Wait {
+        /// Parts of the catalog whose change may bring an answer.
+        keys: Vec<WatchKey>,
+        /// How long to wait in total, jitter not included.
+        timeout: Duration,
+        /// Most jitter to add, uniformly chosen.
+        jitter_max: Duration,
+    },
+    /// Commit this command (running it again if another writer came first), then call the function with what
+    /// came of it, and send its response.
+    Write(Command, Box<dyn FnOnce(WriteOutcome, &Context<'_>) -> Response<Bytes> + Send>),
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub enum WriteOutcome {
+    /// It holds, at this revision of the catalog (unchanged if it was true already).
+    Done(Revision),
+    /// The registry refused it.
+    Rejected(Rejection),
+    /// The store failed; the text is for people.
+    Failed(String),
+}
+
+/// What a door may look at.
+pub struct Context<'a> {
+    /// All that is true now.
+    pub catalog: &'a Catalog,
+    /// This agent.
+    pub agent: &'a AgentInfo,
+    /// Freshest results of the agent's own checks, where they differ from the catalog (outputs of passing
+    /// runs are not committed).
+    pub live_checks: &'a BTreeMap<CheckId, LiveCheck>,
+}
+
+/// Freshest result of a check that the agent runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LiveCheck {
+    /// Verdict.
+    pub status: CheckStatus,
+    /// Output of the last run.
+    pub output: String,
+}
+
+/// This agent, for `agent/self`, `agent/members` and `status`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AgentInfo {
+    /// Name of its node.
+    pub node_name: NodeName,
+    /// UUID of its node.
+    pub node_id: String,
+    /// Datacenter.
+    pub datacenter: String,
+    /// Address that it tells others.
+    pub address: String,
+    /// Port of the HTTP API.
+    pub http_port: u16,
+    /// Port of DNS.
+    pub dns_port: u16,
+    /// Version that Consul's clients are told: the version of the API that is spoken, `1.21.4`.
+    pub consul_version: String,
+    /// Version of Leno itself.
+    pub leno_version: String,
+    /// Started with `--dev`: in memory, output indented.
+    pub dev: bool,
+    /// Scripts may be registered as checks.
+    pub script_checks: bool,
+}

@@ -1,0 +1,247 @@
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Check, CheckId, Document, DocumentKey, Folded, Instance, Node, ServiceId};
+
+/// Position in the history of the store: each commit takes the next number, the first is 1. 0 means "never".
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Revision(pub u64);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Identity of a lease of the store: keys put under it go when it is not kept alive.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct LeaseId(pub u64);
+
+/// Changes to be made all or none, if every compare holds.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Txn {
+    /// What must still be true.
+    pub compares: Vec<Compare>,
+    /// What to write. A key appears at most once.
+    pub operations: Vec<Operation>,
+}
+
+impl Txn {
+    /// True when nothing is to be written: such a transaction is not sent to the store at all.
+    #[must_use]
+    pub fn is_noop(&self) -> bool {
+        self.operations.is_empty()
+    }
+}
+
+/// The key's last modification must be exactly this revision (0: the key must not exist).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Compare {
+    /// Key of the store.
+    pub key: String,
+    /// Revision of its last modification.
+    pub modified: Revision,
+}
+
+/// One write of a [`Txn`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Sets the key's value.
+    Put {
+        /// Key of the store.
+        key: String,
+        /// New value.
+        value: Arc<[u8]>,
+        /// The key goes when this lease ends; `None` means that it stays.
+        lease: Option<LeaseId>,
+    },
+    /// Removes the key; no effect if it is absent.
+    Delete {
+        /// Key of the store.
+        key: String,
+    },
+}
+
+impl Operation {
+    /// The key that it writes.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Operation::Put { key, .. } | Operation::Delete { key } => key,
+        }
+    }
+}
+
+/// What one commit did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// Revision of the commit.
+    pub revision: Revision,
+    /// Its writes, in order.
+    pub keys: Vec<KeyChange>,
+}
+
+/// What one commit did to one key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KeyChange {
+    /// The key has a new value.
+    Put {
+        /// Key of the store.
+        key: String,
+        /// New value.
+        value: Arc<[u8]>,
+        /// Revision at which the key came to be (since it was last absent).
+        created: Revision,
+    },
+    /// The key is gone.
+    Delete {
+        /// Key of the store.
+        key: String,
+    },
+}
+
+/// One key with its value, as a snapshot of the store lists it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Key of the store.
+    pub key: String,
+    /// Value.
+    pub value: Arc<[u8]>,
+    /// Revision at which the key came to be.
+    pub created: Revision,
+    /// Revision of its last modification.
+    pub modified: Revision,
+}
+
+/// Identity of an object of the catalog; its text form is the key of the store.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ObjectKey {
+    /// A node by its folded name.
+    Node(Folded),
+    /// An instance by node and id.
+    Instance(Folded, ServiceId),
+    /// A check by node and id.
+    Check(Folded, CheckId),
+    /// A document by its key.
+    Document(DocumentKey),
+}
+
+impl ObjectKey {
+    /// The key of the store: `kind NUL part NUL part …`. NUL cannot be part of a name (the registry
+    /// rejects control characters), so the form is unambiguous and sorts by its parts.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        match self {
+            ObjectKey::Node(name) => format!("node\0{name}"),
+            ObjectKey::Instance(node, id) => format!("instance\0{node}\0{id}"),
+            ObjectKey::Check(node, id) => format!("check\0{node}\0{id}"),
+            ObjectKey::Document(key) => {
+                format!("document\0{}\0{}\0{}\0{}", key.group, key.kind, key.namespace, key.name)
+            }
+        }
+    }
+
+    /// Reads a key of the store; `None` for a kind that this version does not know.
+    #[must_use]
+    pub fn decode(key: &str) -> Option<Self> {
+        let parts: Vec<&str> = key.split('\0').collect();
+        match parts.as_slice() {
+            ["node", name] => Some(ObjectKey::Node(Folded::new(name))),
+            ["instance", node, id] => Some(ObjectKey::Instance(Folded::new(node), (*id).into())),
+            ["check", node, id] => Some(ObjectKey::Check(Folded::new(node), (*id).into())),
+            ["document", group, kind, namespace, name] => Some(ObjectKey::Document(DocumentKey {
+                group: (*group).into(),
+                kind: (*kind).into(),
+                namespace: (*namespace).into(),
+                name: (*name).into(),
+            })),
+            _ => None,
+        }
+    }
+}
+
+/// An object of the catalog.
+#[derive(Clone, PartialEq, Debug)]
+#[allow(missing_docs)] // The variants are the nouns themselves.
+pub enum Object {
+    Node(Node),
+    Instance(Instance),
+    Check(Check),
+    Document(Document),
+}
+
+impl Object {
+    /// The object's identity.
+    #[must_use]
+    pub fn key(&self) -> ObjectKey {
+        match self {
+            Object::Node(node) => ObjectKey::Node(node.name.folded()),
+            Object::Instance(it) => ObjectKey::Instance(it.node.folded(), it.id.clone()),
+            Object::Check(check) => ObjectKey::Check(check.node.folded(), check.id.clone()),
+            Object::Document(document) => ObjectKey::Document(document.key.clone()),
+        }
+    }
+
+    /// The write that stores it.
+    #[must_use]
+    pub fn put(&self) -> Operation {
+        let value = match self {
+            Object::Node(node) => serde_json::to_vec(node),
+            Object::Instance(instance) => serde_json::to_vec(instance),
+            Object::Check(check) => serde_json::to_vec(check),
+            Object::Document(document) => serde_json::to_vec(document),
+        };
+        let value = value.expect("the nouns have string keys only, so they always serialize");
+        Operation::Put { key: self.key().encode(), value: value.into(), lease: None }
+    }
+
+    /// Reads a stored object.
+    ///
+    /// # Errors
+    /// When the key is of an unknown kind or the value is not such an object.
+    pub fn decode(key: &str, value: &[u8]) -> Result<Self, DecodeError> {
+        let failed = |source| DecodeError::Value { key: key.replace('\0', "/"), source };
+        match ObjectKey::decode(key) {
+            Some(ObjectKey::Node(_)) => {
+                serde_json::from_slice(value).map(Object::Node).map_err(failed)
+            }
+            Some(ObjectKey::Instance(..)) => {
+                serde_json::from_slice(value).map(Object::Instance).map_err(failed)
+            }
+            Some(ObjectKey::Check(..)) => {
+                serde_json::from_slice(value).map(Object::Check).map_err(failed)
+            }
+            Some(ObjectKey::Document(_)) => {
+                serde_json::from_slice(value).map(Object::Document).map_err(failed)
+            }
+            None => Err(DecodeError::Key { key: key.replace('\0', "/") }),
+        }
+    }
+}
+
+/// A stored object that this version cannot read.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Key of a kind that this version does not know.
+    #[error("key {key} is of a kind that this version does not know")]
+    Key {
+        /// The key, parts joined by `/`.
+        key: String,
+    },
+    /// Value that is not such an object.
+    #[error("value of key {key} cannot be read")]
+    Value {
+        /// The key, parts joined by `/`.
+        key: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+}

@@ -1,0 +1,39 @@
+//! # model: the nouns of the mesh
+//!
+//! Nodes, instances of services, checks and documents; the [`Catalog`] that holds all that is true at one
+//! [`Revision`]; and the [`Txn`] / [`Change`] pair by which truth moves on.
+//!
+//! *May touch:* nothing. *Does not know:* sockets, files, clocks, random numbers, async, any foreign format.
+//!
+//! Invariants:
+//! * Every object is one key of the store ([`ObjectKey`]) and one value (JSON of the struct here).
+//! * A [`Catalog`] is immutable for its readers: clones share structure, [`Catalog::apply`] makes the next one.
+//! * Nothing here reads the clock; time arrives as [`Timestamp`].
+
+mod catalog;
+mod change;
+mod check;
+mod document;
+mod flat_map;
+mod id;
+mod instance;
+mod node;
+mod spec;
+mod time;
+
+pub use catalog::{Catalog, ServiceEntry, Stored, WatchKey};
+pub use change::{
+    Change, Compare, DecodeError, Entry, KeyChange, LeaseId, Object, ObjectKey, Operation,
+    Revision, Txn,
+};
+pub use check::{Check, CheckDefinition, CheckStatus, CheckType};
+pub use document::{Diagnostic, Document, DocumentKey, Place, Severity};
+pub use flat_map::FlatMap;
+pub use id::{CheckId, Folded, NodeName, ServiceId, ServiceName};
+pub use instance::{Instance, Locality, Origin, ServiceAddress, Weights};
+pub use node::Node;
+pub use spec::{
+    Backend, IngressPath, IngressRule, IngressSpec, IngressTls, PathKind, PortRef, PortSpec,
+    SecretSpec, ServiceSpec, Spec,
+};
+pub use time::{Timestamp, duration_ns};

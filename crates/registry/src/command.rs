@@ -1,0 +1,96 @@
+use model::{
+    Check, CheckId, CheckStatus, Document, DocumentKey, Instance, Node, NodeName, ServiceId,
+};
+
+/// What somebody wants to be true. Doors make commands; [`crate::transact`] turns them into transactions.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Command {
+    /// Consul's `catalog/register`: a node, and with it an instance and checks.
+    RegisterInCatalog(CatalogRegistration),
+    /// Consul's `catalog/deregister`.
+    DeregisterFromCatalog {
+        /// The node.
+        node: NodeName,
+        /// What of it.
+        target: CatalogTarget,
+    },
+    /// Consul's `agent/service/register`: an instance with its checks on the agent's node.
+    RegisterService(ServiceRegistration),
+    /// Consul's `agent/service/deregister/:id`. Rejected when there is no such instance of the agent.
+    DeregisterService {
+        /// The agent's node.
+        node: NodeName,
+        /// The instance.
+        id: ServiceId,
+    },
+    /// Consul's `agent/check/register`: a check on the agent's node, of the node or of one of its instances.
+    RegisterCheck(Check),
+    /// Consul's `agent/check/deregister/:id`. Rejected when there is no such check of the agent.
+    DeregisterCheck {
+        /// The agent's node.
+        node: NodeName,
+        /// The check.
+        id: CheckId,
+    },
+    /// A verdict of a check: from its prober, from a heartbeat, or from the lapse of its TTL.
+    SetCheckStatus {
+        /// The node.
+        node: NodeName,
+        /// The check.
+        id: CheckId,
+        /// The verdict.
+        status: CheckStatus,
+        /// Output of the run, at most 4 KiB. Written only together with a changed verdict, unless `output_matters`.
+        output: String,
+        /// Write a changed output even if the verdict is the same (heartbeats with a note).
+        output_matters: bool,
+    },
+    /// Puts a node (`service` is `None`) or one of its instances into maintenance or takes it out.
+    SetMaintenance {
+        /// The node.
+        node: NodeName,
+        /// The instance, or `None` for the whole node.
+        service: Option<ServiceId>,
+        /// `Some(reason)` puts it in (an empty reason takes the standard text), `None` takes it out.
+        reason: Option<String>,
+    },
+    /// Stores documents, all or none.
+    ApplyDocuments(Vec<Document>),
+    /// Removes documents, all or none; one that does not exist is no error.
+    DeleteDocuments(Vec<DocumentKey>),
+}
+
+/// A registration in the catalog.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct CatalogRegistration {
+    /// The node; its address may be empty only with `skip_node_update`.
+    pub node: Node,
+    /// Leave an existing node record as it is.
+    pub skip_node_update: bool,
+    /// An instance on it.
+    pub instance: Option<Instance>,
+    /// Checks of the node or of instances on it.
+    pub checks: Vec<Check>,
+}
+
+/// A registration with the agent.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct ServiceRegistration {
+    /// The instance; its node is the agent's.
+    pub instance: Instance,
+    /// Its checks. One that exists keeps its status and output.
+    pub checks: Vec<Check>,
+    /// Remove checks of the instance that are not listed here.
+    pub replace_existing_checks: bool,
+}
+
+/// What `catalog/deregister` removes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CatalogTarget {
+    /// The node with everything on it.
+    Node,
+    /// One instance with its checks.
+    Service(ServiceId),
+    /// One check.
+    Check(CheckId),
+}

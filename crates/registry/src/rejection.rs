@@ -1,0 +1,72 @@
+/// Why a command was refused. The texts are Consul's where a client can see them.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Rejection {
+    /// A registration without a node name.
+    #[error("Must provide node")]
+    NodeMissing,
+    /// A registration of a node without an address.
+    #[error("Must provide address if SkipNodeUpdate is not set")]
+    AddressMissing,
+    /// A node id that is not a UUID.
+    #[error("Bad node ID: {0}")]
+    BadNodeId(String),
+    /// A node would take another's name or id.
+    #[error("failed inserting node: {0}")]
+    NodeConflict(String),
+    /// An instance without a service name.
+    #[error("Must provide service name (Service.Service)")]
+    ServiceNameMissing,
+    /// An instance with an id but without a service name.
+    #[error("Must provide service name (Service.Service) when service ID is provided")]
+    ServiceNameMissingWithId,
+    /// An instance address that means "any".
+    #[error("Invalid service address")]
+    AnyAddress,
+    /// A check that names another node than the registration.
+    #[error("Node '{check_node}' for check '{check}' doesn't match register request node '{node}'")]
+    CheckOfOtherNode {
+        /// Node that the check names.
+        check_node: String,
+        /// The check.
+        check: String,
+        /// Node of the registration.
+        node: String,
+    },
+    /// A check in a catalog registration that names an unknown instance.
+    #[error("Unknown service ID '{service}' for check ID '{check}'")]
+    CheckOfUnknownService {
+        /// The instance that it names.
+        service: String,
+        /// The check.
+        check: String,
+    },
+    /// An agent's check that names an unknown instance.
+    #[error("ServiceID \"{0}\" does not exist")]
+    ServiceDoesNotExist(String),
+    /// No such instance of the agent.
+    #[error(
+        "Unknown service ID \"{0}\". Ensure that the service ID is passed, not the service name."
+    )]
+    UnknownService(String),
+    /// No such check of the agent.
+    #[error("Unknown check ID \"{0}\". Ensure that the check ID is passed, not the check name.")]
+    UnknownCheck(String),
+    /// A name with control characters, which no key, DNS name or log line can carry.
+    #[error("{what} {name:?} contains control characters")]
+    ControlCharacters {
+        /// What the name names.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A name that is too long.
+    #[error("{what} is {bytes} bytes long, more than the {bytes_max} allowed")]
+    NameTooLong {
+        /// What the name names.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The most.
+        bytes_max: usize,
+    },
+}

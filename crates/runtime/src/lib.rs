@@ -1,0 +1,15 @@
+//! # runtime: tasks, clock, drain, signals, child processes
+//!
+//! The only room that spawns or reads the clock. It knows no noun of the mesh.
+//!
+//! Invariants:
+//! * Every task has a name and is joined: [`Tasks::shut_down`] returns the names of those that did not end in time.
+//! * A child process started here dies with this process (parent-death signal) and is always reaped.
+
+mod child;
+mod clock;
+mod tasks;
+
+pub use child::{Child, ChildError, ChildSpec, Exit, OutputLine};
+pub use clock::{monotonic, unix_ms};
+pub use tasks::{Drain, Tasks, terminated};
