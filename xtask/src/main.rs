@@ -1,2 +1,79 @@
-//! Automation.
-fn main() {}
+//! All automation of the repository: `cargo xtask COMMAND`.
+
+mod bench;
+mod peers;
+mod tidy;
+mod tools;
+
+use std::env;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+
+use crate::tools::{say, step};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test             set up what the tests need, then formatting, clippy, tidy and every test
+  tidy             hold the rules of the house that no compiler knows
+  peers            set up the real clients that the tests talk to
+  bench registry   measure the registry: writes, reads, wake-ups, memory
+
+LENO_REQUIRE_PEERS=1 makes a peer that cannot be set up a failure.
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["test"] => test(),
+        ["tidy"] => tidy::run(),
+        ["peers"] => peers::set_up().map(|_| ()),
+        ["bench", "registry", rest @ ..] => bench::registry::run(rest),
+        _ => {
+            say(USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("\nFAILED: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything that must hold before a change lands, cheapest first; the tests last, so that their sum is what one sees
+/// at the end.
+fn test() -> anyhow::Result<()> {
+    step("peers");
+    let peers = peers::set_up()?;
+    step("formatting");
+    cargo(&["fmt", "--all", "--check"])?;
+    step("clippy");
+    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])?;
+    step("tidy");
+    tidy::run()?;
+    step("tests");
+    let status = Command::new(env!("CARGO"))
+        .args(["test", "--workspace"])
+        .env("LENO_PEERS", &peers.folder)
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("tests failed");
+    }
+    for (peer, reason) in &peers.left_out {
+        say(&format!("left out: the tests with {peer}, because {reason}"));
+    }
+    say("everything passed");
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
+    let status =
+        Command::new(env!("CARGO")).args(arguments).status().context("cannot run cargo")?;
+    if status.success() { Ok(()) } else { bail!("`cargo {}` failed", arguments.join(" ")) }
+}

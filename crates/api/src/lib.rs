@@ -3,9 +3,32 @@
 //! HTTP in; a read of the [`Catalog`](model::Catalog), or a [`Command`](registry::Command), out. `consul` speaks
 //! Consul's HTTP API, `admin` our own under `/leno/v1`.
 //!
-//! *May touch:* HTTP types. *Does not know:* sockets, tasks, clocks. A request is answered by calling
-//! [`handle`] until it says [`Step::Reply`]; the shell waits, commits and calls again.
+//! *May touch:* HTTP types. *Does not know:* sockets, tasks, clocks, the store. A request is answered by calling
+//! [`handle`] until it says [`Step::Reply`] or [`Step::Write`]; the shell waits, commits and calls again.
+//!
+//! Invariants:
+//! * [`handle`] is a pure function of its arguments: the same catalog and request give the same step.
+//! * A read writes its body straight from the catalog into one buffer; no object is cloned.
+//! * A blocking read waits on the parts of the catalog that its index is made of, so no change of it is missed.
 
+mod admin;
+mod consul;
+mod json;
 mod step;
 
-pub use step::{AgentInfo, Context, LiveCheck, Step, WriteOutcome};
+use bytes::Bytes;
+use http::Request;
+
+pub use step::{AgentInfo, Context, LiveCheck, Respond, Step, WriteOutcome};
+
+/// Says what is to be done for a request. `timed_out` is true when a wait that an earlier call asked for is over.
+///
+/// The body is whole, and the caller has bounded its size. Bad requests are answered; nothing panics.
+#[must_use]
+pub fn handle(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> Step {
+    if request.uri().path().starts_with("/leno/v1/") {
+        admin::handle(request, context)
+    } else {
+        consul::handle(request, context, timed_out)
+    }
+}

@@ -6,12 +6,23 @@ use http::Response;
 use model::{Catalog, CheckId, CheckStatus, NodeName, Revision, WatchKey};
 use registry::{Command, Rejection};
 
+/// Makes the response to a write of what came of it.
+pub type Respond = Box<dyn FnOnce(WriteOutcome, &Context<'_>) -> Response<Bytes> + Send>;
+
 /// What the shell must do next for a request.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one a request, and it is taken apart at once"
+)]
 pub enum Step {
     /// Send this.
     Reply(Response<Bytes>),
     /// Nothing new yet. Wait until one of `keys` is touched or `timeout` has passed since the request arrived
     /// (the shell adds the jitter of wait/16 given here), then call `handle` again, with `timed_out` if so.
+    ///
+    /// The answer is about the catalog of this call: start to watch `keys`, call again with the newest catalog, and
+    /// only then sleep, or a change in between is missed. A wake that brings nothing new gives another `Wait`; the
+    /// time runs from the arrival of the request. No keys at all: only the time ends the wait.
     Wait {
         /// Parts of the catalog whose change may bring an answer.
         keys: Vec<WatchKey>,
@@ -22,7 +33,7 @@ pub enum Step {
     },
     /// Commit this command (running it again if another writer came first), then call the function with what
     /// came of it, and send its response.
-    Write(Command, Box<dyn FnOnce(WriteOutcome, &Context<'_>) -> Response<Bytes> + Send>),
+    Write(Command, Respond),
 }
 
 /// What became of a command.

@@ -1,8 +1,21 @@
 //! # control: the control-plane shell
 //!
-//! Owns the tasks and servers of the agent: the writer, the HTTP and DNS servers, the probes. Wires rooms; decides
-//! nothing.
+//! Owns the tasks and servers of the agent: the writer, the HTTP and DNS servers, the probes, the compiler's loop,
+//! supervised processes. Wires rooms; decides nothing.
+//!
+//! Invariants:
+//! * A command is answered only when its change is in the catalog that readers get.
+//! * Every task is spawned through `runtime::Tasks`, and ends when the drain begins.
 
+pub mod agent;
+pub mod compilation;
 pub mod dns_server;
+pub mod documents;
+pub mod door;
+pub mod http_server;
+pub mod listen;
+pub mod manifest_folder;
 pub mod mesh;
+pub mod metrics;
 pub mod probes;
+pub mod supervisor;

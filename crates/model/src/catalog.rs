@@ -99,6 +99,7 @@ pub struct Catalog {
     check_owners: RedBlackTreeMapSync<(Folded, CheckId), ServiceId>,
     services: RedBlackTreeMapSync<Folded, Arc<ServiceEntry>>,
     node_indexes: RedBlackTreeMapSync<Folded, Revision>,
+    node_ids: RedBlackTreeMapSync<Folded, Folded>,
     indexes: TableIndexes,
 }
 
@@ -172,6 +173,26 @@ impl Catalog {
         self.nodes.get(name)
     }
 
+    /// A node by its id, in any letter case; `None` for the empty id.
+    #[must_use]
+    pub fn node_by_id(&self, id: &str) -> Option<&Arc<Stored<Node>>> {
+        self.node_ids.get(&Folded::new(id)).and_then(|name| self.nodes.get(name))
+    }
+
+    /// The one node whose id starts with `prefix` (in any letter case); `None` when there is none, or several.
+    #[must_use]
+    pub fn node_by_id_prefix(&self, prefix: &str) -> Option<&Arc<Stored<Node>>> {
+        let prefix = Folded::new(prefix);
+        let start = (Bound::Included(prefix.clone()), Bound::Unbounded);
+        let mut found = self
+            .node_ids
+            .range(start)
+            .take_while(|(id, _)| id.as_str().starts_with(prefix.as_str()))
+            .map(|(_, name)| name);
+        let name = found.next()?;
+        if found.next().is_some() { None } else { self.nodes.get(name) }
+    }
+
     /// All nodes in the order of their folded names.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<Stored<Node>>> {
         self.nodes.values()
@@ -201,7 +222,10 @@ impl Catalog {
     }
 
     /// The instances of one node, by id.
-    pub fn instances_of_node(&self, node: &Folded) -> impl Iterator<Item = &Arc<Stored<Instance>>> {
+    pub fn instances_of_node<'a>(
+        &'a self,
+        node: &Folded,
+    ) -> impl Iterator<Item = &'a Arc<Stored<Instance>>> + use<'a> {
         let start = (node.clone(), ServiceId::default());
         let node = node.clone();
         self.instances
@@ -222,10 +246,10 @@ impl Catalog {
     }
 
     /// The instances of one service, by node and then by id.
-    pub fn instances_of_service(
-        &self,
+    pub fn instances_of_service<'a>(
+        &'a self,
         name: &Folded,
-    ) -> impl Iterator<Item = &Arc<Stored<Instance>>> {
+    ) -> impl Iterator<Item = &'a Arc<Stored<Instance>>> + use<'a> {
         self.services.get(name).into_iter().flat_map(move |entry| {
             entry.instances.iter().map(|key| {
                 self.instances.get(key).expect("a service lists only instances that exist")
@@ -252,7 +276,10 @@ impl Catalog {
     }
 
     /// All checks of a node and of its instances, in the order of [`Catalog::checks`].
-    pub fn checks_of_node(&self, node: &Folded) -> impl Iterator<Item = &Arc<Stored<Check>>> {
+    pub fn checks_of_node<'a>(
+        &'a self,
+        node: &Folded,
+    ) -> impl Iterator<Item = &'a Arc<Stored<Check>>> + use<'a> {
         let start = (node.clone(), ServiceId::default(), CheckId::default());
         let node = node.clone();
         self.checks
@@ -262,11 +289,11 @@ impl Catalog {
     }
 
     /// The checks of one instance, or with an empty `id` those of the node itself, by check id.
-    pub fn checks_of_instance(
-        &self,
+    pub fn checks_of_instance<'a>(
+        &'a self,
         node: &Folded,
         id: &ServiceId,
-    ) -> impl Iterator<Item = &Arc<Stored<Check>>> {
+    ) -> impl Iterator<Item = &'a Arc<Stored<Check>>> + use<'a> {
         let start = (node.clone(), id.clone(), CheckId::default());
         let owner = (node.clone(), id.clone());
         self.checks
@@ -396,9 +423,21 @@ impl Catalog {
     fn put_node(&mut self, node: Stored<Node>, touched: &mut BTreeSet<WatchKey>) {
         let name = node.name.folded();
         let revision = node.modified;
+        self.forget_node_id(&name);
+        if !node.id.is_empty() {
+            self.node_ids.insert_mut(Folded::new(&node.id), name.clone());
+        }
         self.nodes.insert_mut(name.clone(), Arc::new(node));
         self.touch_node(&name, revision, touched);
         self.touch_services_on(&name, revision, touched);
+    }
+
+    /// Takes the node's id out of the index, if it is this node that the index has under it.
+    fn forget_node_id(&mut self, name: &Folded) {
+        let id = self.nodes.get(name).map(|node| Folded::new(&node.id));
+        if let Some(id) = id.filter(|id| self.node_ids.get(id) == Some(name)) {
+            self.node_ids.remove_mut(&id);
+        }
     }
 
     fn put_instance(&mut self, mut instance: Stored<Instance>, touched: &mut BTreeSet<WatchKey>) {
@@ -462,6 +501,7 @@ impl Catalog {
     fn delete(&mut self, key: &ObjectKey, revision: Revision, touched: &mut BTreeSet<WatchKey>) {
         match key {
             ObjectKey::Node(name) => {
+                self.forget_node_id(name);
                 if self.nodes.remove_mut(name) {
                     self.touch_node(name, revision, touched);
                     self.node_indexes.remove_mut(name);

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +27,11 @@ pub struct ServiceSpec {
     /// Word for the balancing policy (`random`, `round-robin`, `weighted`, `least-request`), already checked;
     /// `None` means the default.
     pub balancing: Option<String>,
-    /// From `sessionAffinity` and the like nothing is kept here until it is honored.
+    /// Host name outside that it stands for, instead of instances (`type: ExternalName`).
     pub external_name: Option<String>,
+    /// Address of this machine at which its only raw TCP port is reached (annotation `leno.dev/listen`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// One port of a service.
@@ -38,8 +42,9 @@ pub struct PortSpec {
     pub name: String,
     /// Port that callers use, 1 to 65535.
     pub port: u16,
-    /// Port of the instances. A number is a filter and a target: an instance registered with another port is
-    /// still reached on the number. A name picks the instances' registered port.
+    /// Port of the instances. A number picks the instances that are registered with it; where there are none,
+    /// all, on the ports that they registered. A name picks the port in an instance's metadata `port-<name>`, or
+    /// else its registered port, as does the empty name, which stands for "not given".
     pub target: PortRef,
     /// True when it carries bytes rather than HTTP (`appProtocol: tcp`).
     pub raw_tcp: bool,

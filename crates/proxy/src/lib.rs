@@ -1,1 +1,55 @@
-//! Room proxy.
+//! # proxy: the data-plane shell
+//!
+//! Sockets, TLS, HTTP, connection pools. It asks `traffic` and does as it is told: which route, which endpoint, whether
+//! to try again. What it must do arrives as a [`proxy_config::ProxyConfig`], whole; what it sees of the endpoints leaves
+//! as [`traffic::Evidence`].
+//!
+//! *May touch:* the network, the clock (through `runtime`), random numbers. *Does not know:* the registry, xDS, where a
+//! configuration comes from.
+//!
+//! ```text
+//! control thread                     worker threads, one per core, sharing nothing that can be waited for
+//! update ─► Snapshot ─► Command ───► View ─► Acceptor ─► connection ─► request ─► forward ─► upstream pool
+//!    ▲                     ack ────►                                    (route)    (pick, retry)
+//! admin server ◄── counters
+//! ```
+//!
+//! Invariants:
+//! * A request never waits for a lock, a scrape, a log or a change of configuration.
+//! * A worker's connections stay on its thread (`spawn_local`; they end with it): what they share is `Rc`, what workers
+//!   share is atomics in `traffic` and in [`stats`].
+//! * A change of configuration is taken whole, and never ends a connection that can go on.
+//! * Bodies are streamed; what is held per connection is bounded by its windows and buffers (`view`, `upstream`).
+//! * Nothing from outside makes it panic; each wait for the outside has a deadline.
+
+pub mod access_log;
+pub mod admin;
+pub mod stats;
+
+mod accept;
+mod admin_server;
+mod body;
+mod connection;
+mod control;
+mod error;
+mod exchange;
+mod forward;
+mod handle;
+mod headers;
+mod observe;
+mod reply;
+mod request;
+mod snapshot;
+mod socket;
+mod stream;
+mod tls;
+mod tunnel;
+mod upstream;
+mod view;
+mod worker;
+
+pub use error::{ProxyError, SecretError};
+pub use handle::{Proxy, ProxyHandle, ProxyOptions};
+
+#[cfg(test)]
+mod tests;

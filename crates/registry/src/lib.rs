@@ -11,7 +11,18 @@
 //! * A transaction compares every key that the decision depended on, so it can be run against any later state.
 
 mod command;
+mod judge;
 mod rejection;
+#[cfg(test)]
+mod tests;
+mod transact;
+mod verdict;
 
 pub use command::{CatalogRegistration, CatalogTarget, Command, ServiceRegistration};
+pub use judge::{
+    Cadence, CheckJudge, REAPER_PERIOD, Reaper, TtlJudge, alias_verdict, clip_note,
+    output_bytes_max,
+};
 pub use rejection::Rejection;
+pub use transact::transact;
+pub use verdict::{Reason, Verdict, VerdictState, aggregate, verdict};

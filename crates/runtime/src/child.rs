@@ -8,7 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
@@ -23,7 +23,7 @@ pub struct ChildSpec {
     pub environment: BTreeMap<String, String>,
 }
 
-/// One line that a child wrote, without its end; at most [`LINE_BYTES_MAX`] bytes of it.
+/// One line that a child wrote, without its end; a line of more than 8 KiB comes in pieces.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OutputLine {
     /// True for standard error.
@@ -34,8 +34,8 @@ pub struct OutputLine {
 
 /// Lines waiting to be read; when it is full the child's writes block, as a pipe's do.
 const LINES_WAITING_MAX: usize = 256;
-/// Longer lines are cut: 8 KiB is the pipe buffer's guarantee times two, and no log line that people read.
-const LINE_BYTES_MAX: usize = 8192;
+/// Longer lines come in pieces: 8 KiB is the pipe buffer's guarantee times two, and no log line that people read.
+const LINE_BYTES_MAX: u64 = 8192;
 
 /// How a child ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +64,15 @@ impl fmt::Display for Exit {
             Exit::Signal(signal) => write!(f, "signal {signal}"),
         }
     }
+}
+
+/// Something that a child did.
+#[derive(Debug)]
+pub enum ChildEvent {
+    /// It wrote a line.
+    Line(OutputLine),
+    /// It ended.
+    Ended(Result<Exit, ChildError>),
 }
 
 /// A child process could not be started or watched.
@@ -131,9 +140,16 @@ impl Child {
         self.pid
     }
 
-    /// The next line that it wrote; `None` when it closed its outputs.
-    pub async fn next_line(&mut self) -> Option<OutputLine> {
-        self.lines.recv().await
+    /// The next line that it wrote, or its end. Cancel-safe. Lines that were waiting come before the end.
+    pub async fn next_event(&mut self) -> ChildEvent {
+        let pid = self.pid;
+        tokio::select! {
+            biased;
+            Some(line) = self.lines.recv() => ChildEvent::Line(line),
+            ended = self.process.wait() => ChildEvent::Ended(
+                ended.map(Exit::from).map_err(|source| ChildError::Wait { pid, source }),
+            ),
+        }
     }
 
     /// Waits for its end. Cancel-safe.
@@ -174,8 +190,18 @@ impl Child {
     }
 }
 
+/// Sends SIGKILL to one process.
+///
+/// # Errors
+/// When there is no such process, or it belongs to somebody else.
+pub fn kill(pid: u32) -> io::Result<()> {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = raw.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    rustix::process::kill_process(pid, Signal::KILL).map_err(io::Error::from)
+}
+
 #[allow(unsafe_code)]
-fn die_with_parent(command: &mut Command) {
+pub(crate) fn die_with_parent(command: &mut Command) {
     // SAFETY: the closure runs between fork and exec and calls prctl only, which is async-signal-safe.
     unsafe {
         command.pre_exec(|| {
@@ -194,13 +220,14 @@ async fn read_lines(
     let mut line = Vec::new();
     loop {
         line.clear();
-        match reader.read_until(b'\n', &mut line).await {
+        // A line without an end is handed on in pieces, so that it cannot fill the memory.
+        let mut piece = (&mut reader).take(LINE_BYTES_MAX);
+        match piece.read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {
                 while line.last().is_some_and(|b| matches!(b, b'\n' | b'\r')) {
                     line.pop();
                 }
-                line.truncate(LINE_BYTES_MAX);
                 let text = String::from_utf8_lossy(&line).into_owned();
                 if sender.send(OutputLine { is_stderr, text }).await.is_err() {
                     return;

@@ -1,7 +1,8 @@
 //! # store: a revisioned key-value log
 //!
-//! Keys with values, changed by transactions that compare and write; each commit takes the next revision; watchers
-//! see every commit in order; leases take keys with them. The semantics are etcd's, so that etcd can be an engine.
+//! Keys with values, changed by transactions that compare and write; each commit takes the next
+//! revision; watchers see every commit in order; leases take keys with them. The semantics are
+//! etcd's, so that etcd can be an engine.
 //!
 //! *May touch:* disk, network. *Does not know:* what the keys and values mean.
 //!
@@ -10,22 +11,37 @@
 //! * Revisions have no gaps and never go back, also over a restart and a crash.
 //! * Nothing here assumes that this process is the only writer.
 
+mod engine;
+mod history;
+mod memory;
+mod redb_engine;
+mod state;
+
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Change, Entry, LeaseId, Revision, Txn};
 use tokio::sync::mpsc;
+
+pub use memory::open_memory;
+pub use redb_engine::open_redb;
 
 /// A future that owns what it needs, as trait objects return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A revisioned key-value store. Engines are told apart only when they are opened.
 pub trait Store: Send + Sync + 'static {
-    /// Makes the changes if every compare holds; a transaction without operations commits nothing and returns the
-    /// current revision. Resolves when the commit is durable.
+    /// Makes the changes if every compare holds; a transaction that changes nothing (no operations,
+    /// or only deletes of absent keys) commits nothing and returns the current revision. Resolves
+    /// when the commit is durable; a future that is dropped before may or may not have committed.
+    ///
+    /// Fails with [`StoreError::LeaseNotFound`], having written nothing, when it puts under a lease
+    /// that has ended.
     fn commit(&self, txn: Txn) -> BoxFuture<'_, Result<Committed, StoreError>>;
 
     /// Everything at one revision, sorted by key.
@@ -33,10 +49,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Every commit after revision `after`, in order, without gaps, and then as they happen.
     ///
-    /// Fails with [`StoreError::Compacted`] when the history does not reach back so far: take a snapshot.
+    /// Fails with [`StoreError::Compacted`] when the history does not reach back so far: take a
+    /// snapshot. A watcher that leaves 4,096 commits unread gets [`StoreError::Lagged`] and no
+    /// more.
     fn watch(&self, after: Revision) -> BoxFuture<'_, Result<Watch, StoreError>>;
 
-    /// A new lease that ends `ttl` after its last [`Store::keep_alive`]. 1 s to 24 h.
+    /// A new lease that ends `ttl` after its last [`Store::keep_alive`]. 1 s to 24 h; less or more
+    /// is taken as the nearest of them. A lease outlives a restart of the store and starts its time
+    /// anew then.
     fn grant_lease(&self, ttl: Duration) -> BoxFuture<'_, Result<LeaseId, StoreError>>;
 
     /// Starts the lease's time anew. Fails with [`StoreError::LeaseNotFound`] when it has ended.
@@ -70,18 +90,27 @@ pub struct Snapshot {
 /// Commits in order, as they happen.
 #[derive(Debug)]
 pub struct Watch {
-    pub(crate) changes: mpsc::Receiver<Result<Change, StoreError>>,
+    /// What had been committed already when the watch began. Shared with the history, so it costs a
+    /// pointer each.
+    pub(crate) backlog: VecDeque<Arc<Change>>,
+    pub(crate) changes: mpsc::Receiver<Result<Arc<Change>, StoreError>>,
 }
 
 impl Watch {
     /// The next commit. `None` when the store was closed; an error ends the watch.
     pub async fn next(&mut self) -> Option<Result<Change, StoreError>> {
-        self.changes.recv().await
+        match self.backlog.pop_front() {
+            Some(change) => Some(Ok(Arc::unwrap_or_clone(change))),
+            None => self.changes.recv().await.map(|it| it.map(Arc::unwrap_or_clone)),
+        }
     }
 
     /// The next commit, if it is there already.
     pub fn try_next(&mut self) -> Option<Result<Change, StoreError>> {
-        self.changes.try_recv().ok()
+        match self.backlog.pop_front() {
+            Some(change) => Some(Ok(Arc::unwrap_or_clone(change))),
+            None => self.changes.try_recv().ok().map(|it| it.map(Arc::unwrap_or_clone)),
+        }
     }
 }
 
@@ -101,6 +130,19 @@ pub enum StoreError {
     InUse {
         /// The folder.
         path: PathBuf,
+    },
+    /// The data folder was written by a later version of this program.
+    #[error(
+        "data folder {path} has format {found} and this version reads up to {supported}; start the \
+         version that wrote it, or use another --data-dir"
+    )]
+    NewerFormat {
+        /// The folder.
+        path: PathBuf,
+        /// Format of its file.
+        found: u64,
+        /// Newest format that this version reads.
+        supported: u64,
     },
     /// Reading or writing failed; `act` says what was being done.
     #[error("{act} failed")]

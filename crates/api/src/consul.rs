@@ -1,0 +1,218 @@
+//! Consul's HTTP API: agent, catalog, health, status.
+//!
+//! A request goes through [`handle`]: the path and query are checked as Go's server would, [`route`] finds the
+//! endpoint, the endpoint gives an [`Answer`], and every reply gets the headers that all have.
+
+mod agent;
+mod agent_check;
+mod agent_health;
+mod agent_self;
+mod agent_service;
+mod catalog;
+mod content_hash;
+mod decode;
+mod duration;
+mod filter;
+mod health;
+mod params;
+mod path;
+mod read;
+mod response;
+mod route;
+mod select;
+mod shapes;
+mod status;
+mod write;
+
+use bytes::Bytes;
+use http::header::{ALLOW, LOCATION};
+use http::{Method, Request, StatusCode};
+use model::{Catalog, WatchKey};
+use registry::Command;
+
+use self::filter::{Filter, Schema};
+use self::params::{Query, Wait};
+use self::path::Place;
+use self::response::{Encoding, Reply};
+use self::route::{Endpoint, Target};
+use self::write::Door;
+use crate::json::JsonWriter;
+use crate::{AgentInfo, Context, Step};
+
+/// Longest filter that is read: what fits into a URL that other servers would take.
+const FILTER_BYTES_MAX: usize = 8192;
+
+/// A request to an endpoint, taken apart.
+struct Call<'a> {
+    request: &'a Request<Bytes>,
+    context: &'a Context<'a>,
+    query: &'a Query,
+    /// What the path names, after the endpoint's own part: a service, a node, an id.
+    name: &'a str,
+    timed_out: bool,
+}
+
+impl<'a> Call<'a> {
+    fn catalog(&self) -> &'a Catalog {
+        self.context.catalog
+    }
+
+    fn agent(&self) -> &'a AgentInfo {
+        self.context.agent
+    }
+
+    /// A body, in the form that the client (or `--dev`) asks for.
+    fn body(&self, fill: impl FnOnce(&mut JsonWriter)) -> Vec<u8> {
+        let wants_pretty = self.query.has("pretty");
+        let mut writer = JsonWriter::new(wants_pretty || self.agent().dev);
+        fill(&mut writer);
+        let mut body = writer.into_bytes();
+        if wants_pretty {
+            body.push(b'\n');
+        }
+        body
+    }
+
+    /// 200 with the JSON that `fill` writes.
+    fn json(&self, fill: impl FnOnce(&mut JsonWriter)) -> Reply {
+        Reply::json(self.body(fill))
+    }
+
+    /// The parameter `filter`.
+    ///
+    /// # Errors
+    /// 500 when it is no filter for rows of `schema`.
+    fn filter(&self, schema: &'static Schema) -> Result<Filter, Reply> {
+        let failed = |text: String| Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text);
+        let text = self.query.text("filter");
+        if text.len() > FILTER_BYTES_MAX {
+            return Err(failed(format!("Filter is longer than {FILTER_BYTES_MAX} bytes")));
+        }
+        Filter::parse(text, schema).map_err(|error| failed(error.to_string()))
+    }
+
+    /// # Errors
+    /// 400 when the request speaks of namespaces or partitions, which are not there.
+    fn refuse_tenancy(&self) -> Result<(), Reply> {
+        let kinds = [
+            ("ns", "X-Consul-Namespace", "Namespaces"),
+            ("partition", "X-Consul-Partition", "Partitions"),
+        ];
+        for (parameter, header, what) in kinds {
+            let given_header = self.request.headers().get(header).is_some_and(|it| !it.is_empty());
+            let source = if !self.query.text(parameter).is_empty() {
+                format!("query parameter: \"{parameter}\"")
+            } else if given_header {
+                format!("header: \"{header}\"")
+            } else {
+                continue;
+            };
+            let text = format!("Invalid {source} - {what} are a Consul Enterprise feature");
+            return Err(Reply::text(StatusCode::BAD_REQUEST, text));
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// 500 when the request is for another datacenter than ours: we know of none.
+    fn require_our_datacenter(&self) -> Result<(), Reply> {
+        let given = match self.query.text("datacenter") {
+            "" => self.query.text("dc"),
+            given => given,
+        };
+        if given.is_empty() || given.eq_ignore_ascii_case(&self.agent().datacenter) {
+            return Ok(());
+        }
+        Err(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, "No path to datacenter"))
+    }
+}
+
+/// What an endpoint says.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one a request, and it is taken apart at once"
+)]
+enum Answer {
+    Reply(Reply),
+    Wait(Vec<WatchKey>, Wait),
+    Write(Command, Door),
+}
+
+/// An endpoint's errors are replies too.
+type Outcome = Result<Answer, Reply>;
+
+/// Answers a request to any path that is not ours under `/leno`.
+pub(crate) fn handle(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> Step {
+    let encoding = Encoding::of(request);
+    match answer(request, context, timed_out) {
+        Ok(Answer::Reply(reply)) | Err(reply) => Step::Reply(reply.finish(encoding)),
+        Ok(Answer::Wait(keys, Wait { timeout, jitter_max })) => {
+            Step::Wait { keys, timeout, jitter_max }
+        }
+        Ok(Answer::Write(command, door)) => {
+            let reply = move |outcome, _: &Context<'_>| door.reply(outcome).finish(encoding);
+            Step::Write(command, Box::new(reply))
+        }
+    }
+}
+
+fn answer(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> Outcome {
+    let path = match path::read(request.uri().path()) {
+        Place::At(path) => path,
+        Place::Moved(to) => return Err(moved(request, &to)),
+        Place::Unreadable => {
+            return Err(Reply::text(StatusCode::BAD_REQUEST, ""));
+        }
+    };
+    let (route, name) = match route::find(&path) {
+        Target::Found(route, name) => (route, name),
+        Target::Moved(to) => return Err(moved(request, &to)),
+        Target::Unknown => return Err(unknown(&path)),
+    };
+    let Some(query) = Query::parse(request.uri().query().unwrap_or_default()) else {
+        return Err(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, ""));
+    };
+    if request.method() == Method::OPTIONS {
+        return Err(Reply::empty().with(ALLOW, &route.allowed()));
+    }
+    if !route.methods.contains(&request.method().as_str()) {
+        let text = format!("method {} not allowed", request.method());
+        let reply = Reply::text(StatusCode::METHOD_NOT_ALLOWED, text);
+        return Err(reply.with(ALLOW, &route.allowed()));
+    }
+    let call = Call { request, context, query: &query, name, timed_out };
+    match route.endpoint {
+        Endpoint::Here(endpoint) => endpoint(&call),
+        Endpoint::AclDisabled => Err(Reply::text(StatusCode::UNAUTHORIZED, "ACL support disabled")),
+        Endpoint::Later => {
+            let text = format!("{path} is not supported by this version of Leno");
+            Err(Reply::text(StatusCode::NOT_IMPLEMENTED, text))
+        }
+    }
+}
+
+fn unknown(path: &str) -> Reply {
+    let text = if path.contains("/v1/") {
+        "Invalid URL path: not a recognized HTTP API endpoint\n"
+    } else {
+        "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
+    };
+    Reply::text(StatusCode::NOT_FOUND, text)
+}
+
+/// Go's redirect: a small page for GET, nothing for other methods.
+fn moved(request: &Request<Bytes>, path: &str) -> Reply {
+    let to = match request.uri().query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let page = match *request.method() {
+        Method::GET => {
+            let escaped = to.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            let escaped = escaped.replace('"', "&#34;").replace('\'', "&#39;");
+            format!("<a href=\"{escaped}\">Moved Permanently</a>.\n\n")
+        }
+        _ => String::new(),
+    };
+    Reply::html(StatusCode::MOVED_PERMANENTLY, page).with(LOCATION, &to)
+}

@@ -1,0 +1,212 @@
+//! The table of endpoints: which paths there are, with which methods, and who answers.
+
+use super::{Call, Outcome, agent, agent_check, agent_health, agent_self, agent_service};
+use super::{catalog, health, status};
+
+/// Who answers a route.
+#[derive(Clone, Copy)]
+pub(super) enum Endpoint {
+    Here(fn(&Call<'_>) -> Outcome),
+    /// 401: there are no access control lists.
+    AclDisabled,
+    /// 501: Consul has it, this version of Leno does not, or its shell serves it.
+    Later,
+}
+
+/// One line of the table.
+pub(super) struct Route {
+    /// A path; with a slash at its end, all paths that start with it.
+    pattern: &'static str,
+    pub(super) methods: &'static [&'static str],
+    pub(super) endpoint: Endpoint,
+}
+
+impl Route {
+    /// Value of the header `Allow`.
+    pub(super) fn allowed(&self) -> String {
+        format!("OPTIONS,{}", self.methods.join(","))
+    }
+}
+
+/// What a path leads to.
+pub(super) enum Target<'p> {
+    /// A route, and the rest of the path after its pattern.
+    Found(&'static Route, &'p str),
+    /// The path with a slash at its end leads somewhere.
+    Moved(String),
+    Unknown,
+}
+
+/// The longest pattern that fits wins, as in Go's `ServeMux`.
+pub(super) fn find(path: &str) -> Target<'_> {
+    let lacks_slash = |pattern: &str| pattern.strip_suffix('/') == Some(path);
+    let mut best: Option<(&'static Route, &str)> = None;
+    let mut is_moved = false;
+    for route in ROUTES {
+        is_moved |= lacks_slash(route.pattern);
+        let Some(rest) = path.strip_prefix(route.pattern) else { continue };
+        if rest.is_empty() {
+            return Target::Found(route, rest);
+        }
+        let is_longer = best.is_none_or(|(best, _)| best.pattern.len() < route.pattern.len());
+        if route.pattern.ends_with('/') && is_longer {
+            best = Some((route, rest));
+        }
+    }
+    match best {
+        _ if is_moved => Target::Moved(format!("{path}/")),
+        Some((route, rest)) => Target::Found(route, rest),
+        None => Target::Unknown,
+    }
+}
+
+const GET: &[&str] = &["GET"];
+const PUT: &[&str] = &["PUT"];
+const POST: &[&str] = &["POST"];
+const DELETE: &[&str] = &["DELETE"];
+const GET_POST: &[&str] = &["GET", "POST"];
+const GET_PUT: &[&str] = &["GET", "PUT"];
+const GET_DELETE: &[&str] = &["GET", "DELETE"];
+const GET_PUT_DELETE: &[&str] = &["GET", "PUT", "DELETE"];
+const GET_POST_PUT_DELETE: &[&str] = &["GET", "POST", "PUT", "DELETE"];
+
+const fn here(
+    pattern: &'static str,
+    methods: &'static [&'static str],
+    endpoint: fn(&Call<'_>) -> Outcome,
+) -> Route {
+    Route { pattern, methods, endpoint: Endpoint::Here(endpoint) }
+}
+
+const fn later(pattern: &'static str, methods: &'static [&'static str]) -> Route {
+    Route { pattern, methods, endpoint: Endpoint::Later }
+}
+
+const fn acl(pattern: &'static str, methods: &'static [&'static str]) -> Route {
+    Route { pattern, methods, endpoint: Endpoint::AclDisabled }
+}
+
+#[rustfmt::skip]
+static ROUTES: &[Route] = &[
+    here("/v1/agent/self", GET, agent_self::own),
+    here("/v1/agent/version", GET, agent_self::version),
+    here("/v1/agent/members", GET, agent_self::members),
+    here("/v1/agent/reload", PUT, agent::reload),
+    here("/v1/agent/maintenance", PUT, agent::maintenance),
+    here("/v1/agent/services", GET, agent_service::list),
+    here("/v1/agent/service/", GET, agent_service::one),
+    here("/v1/agent/service/register", PUT, agent_service::register),
+    here("/v1/agent/service/deregister/", PUT, agent_service::deregister),
+    here("/v1/agent/service/maintenance/", PUT, agent_service::maintenance),
+    here("/v1/agent/checks", GET, agent_check::list),
+    here("/v1/agent/check/register", PUT, agent_check::register),
+    here("/v1/agent/check/deregister/", PUT, agent_check::deregister),
+    here("/v1/agent/check/pass/", PUT, agent_check::pass),
+    here("/v1/agent/check/warn/", PUT, agent_check::warn),
+    here("/v1/agent/check/fail/", PUT, agent_check::fail),
+    here("/v1/agent/check/update/", PUT, agent_check::update),
+    here("/v1/agent/health/service/id/", GET, agent_health::by_id),
+    here("/v1/agent/health/service/name/", GET, agent_health::by_name),
+    here("/v1/agent/connect/ca/roots", GET, agent::connect_disabled),
+    here("/v1/agent/connect/ca/leaf/", GET, agent::connect_disabled),
+    here("/v1/catalog/register", PUT, catalog::register),
+    here("/v1/catalog/deregister", PUT, catalog::deregister),
+    here("/v1/catalog/datacenters", GET, catalog::datacenters),
+    here("/v1/catalog/nodes", GET, catalog::nodes),
+    here("/v1/catalog/services", GET, catalog::services),
+    here("/v1/catalog/service/", GET, catalog::service),
+    here("/v1/catalog/connect/", GET, catalog::connect),
+    here("/v1/catalog/node/", GET, catalog::node),
+    here("/v1/catalog/node-services/", GET, catalog::node_services),
+    here("/v1/catalog/gateway-services/", GET, catalog::gateway_services),
+    here("/v1/health/node/", GET, health::node),
+    here("/v1/health/checks/", GET, health::checks),
+    here("/v1/health/state/", GET, health::state),
+    here("/v1/health/service/", GET, health::service),
+    here("/v1/health/connect/", GET, health::connect),
+    here("/v1/health/ingress/", GET, health::ingress),
+    here("/v1/status/leader", GET, status::leader),
+    here("/v1/status/peers", GET, status::peers),
+    here("/v1/coordinate/datacenters", GET, status::coordinate_datacenters),
+    here("/v1/coordinate/nodes", GET, status::coordinate_nodes),
+    here("/v1/coordinate/node/", GET, status::coordinate_node),
+    here("/v1/coordinate/update", PUT, status::coordinate_update),
+    here("/v1/operator/raft/configuration", GET, status::raft_configuration),
+    here("/v1/connect/ca/roots", GET, agent::connect_disabled),
+    here("/v1/connect/ca/configuration", GET_PUT, agent::connect_disabled),
+
+    acl("/v1/acl/auth-method", PUT),
+    acl("/v1/acl/auth-method/", GET_PUT_DELETE),
+    acl("/v1/acl/auth-methods", GET),
+    acl("/v1/acl/binding-rule", PUT),
+    acl("/v1/acl/binding-rule/", GET_PUT_DELETE),
+    acl("/v1/acl/binding-rules", GET),
+    acl("/v1/acl/bootstrap", PUT),
+    acl("/v1/acl/login", POST),
+    acl("/v1/acl/logout", POST),
+    acl("/v1/acl/policies", GET),
+    acl("/v1/acl/policy", PUT),
+    acl("/v1/acl/policy/", GET_PUT_DELETE),
+    acl("/v1/acl/policy/name/", GET),
+    acl("/v1/acl/replication", GET),
+    acl("/v1/acl/role", PUT),
+    acl("/v1/acl/role/", GET_PUT_DELETE),
+    acl("/v1/acl/role/name/", GET),
+    acl("/v1/acl/roles", GET),
+    acl("/v1/acl/templated-policies", GET),
+    acl("/v1/acl/templated-policy/name/", GET),
+    acl("/v1/acl/templated-policy/preview/", POST),
+    acl("/v1/acl/token", PUT),
+    acl("/v1/acl/token/", GET_PUT_DELETE),
+    acl("/v1/acl/token/self", GET),
+    acl("/v1/acl/tokens", GET),
+    acl("/v1/agent/token/", PUT),
+    acl("/v1/internal/acl/authorize", POST),
+
+    later("/v1/agent/connect/authorize", POST),
+    later("/v1/agent/force-leave/", PUT),
+    later("/v1/agent/host", GET),
+    later("/v1/agent/join/", PUT),
+    later("/v1/agent/leave", PUT),
+    later("/v1/agent/metrics", GET),
+    later("/v1/agent/metrics/stream", GET),
+    later("/v1/agent/monitor", GET),
+    later("/v1/config", PUT),
+    later("/v1/config/", GET_DELETE),
+    later("/v1/connect/intentions", GET_POST),
+    later("/v1/connect/intentions/", GET_PUT_DELETE),
+    later("/v1/connect/intentions/check", GET),
+    later("/v1/connect/intentions/exact", GET_PUT_DELETE),
+    later("/v1/connect/intentions/match", GET),
+    later("/v1/discovery-chain/", GET_POST),
+    later("/v1/event/fire/", PUT),
+    later("/v1/event/list", GET),
+    later("/v1/exported-services", GET),
+    later("/v1/internal/federation-state/", GET),
+    later("/v1/internal/federation-states", GET),
+    later("/v1/internal/federation-states/mesh-gateways", GET),
+    later("/v1/internal/service-virtual-ip", PUT),
+    later("/v1/internal/ui/", GET),
+    later("/v1/kv/", GET_PUT_DELETE),
+    later("/v1/operator/autopilot/configuration", GET_PUT),
+    later("/v1/operator/autopilot/health", GET),
+    later("/v1/operator/autopilot/state", GET),
+    later("/v1/operator/keyring", GET_POST_PUT_DELETE),
+    later("/v1/operator/raft/peer", DELETE),
+    later("/v1/operator/raft/transfer-leader", POST),
+    later("/v1/operator/usage", GET),
+    later("/v1/peering/", GET_DELETE),
+    later("/v1/peering/establish", POST),
+    later("/v1/peering/token", POST),
+    later("/v1/peerings", GET),
+    later("/v1/query", GET_POST),
+    later("/v1/query/", GET_PUT_DELETE),
+    later("/v1/session/create", PUT),
+    later("/v1/session/destroy/", PUT),
+    later("/v1/session/info/", GET),
+    later("/v1/session/list", GET),
+    later("/v1/session/node/", GET),
+    later("/v1/session/renew/", PUT),
+    later("/v1/snapshot", GET_PUT),
+    later("/v1/txn", PUT),
+];

@@ -1,0 +1,137 @@
+//! `leno agent`.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use control::agent::{AgentOptions, Balancing, CompilerSettings};
+use control::dns_server::DnsOptions;
+use proxy::ProxyOptions;
+
+use crate::args::{AddressOrOff, AgentArguments, BalancingWord};
+use crate::node::Node;
+
+pub(crate) async fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
+    let terminated = tokio::spawn(runtime::terminated());
+    let node = Node::start(agent_options(&arguments)?, proxy_options(&arguments)?).await?;
+    let agent = &node.agent;
+    tracing::info!(
+        node = %agent.info.node_name,
+        data = %if arguments.dev { "in memory".to_owned() } else { arguments.data_dir.display().to_string() },
+        "agent started"
+    );
+    tracing::info!("HTTP API       http://{}", agent.http);
+    if let Some(dns) = agent.dns {
+        tracing::info!("DNS            {dns} (UDP and TCP)");
+    }
+    for (what, name) in [
+        ("ingress       ", "ingress"),
+        ("ingress (TLS) ", "ingress-https"),
+        ("mesh          ", "outbound"),
+    ] {
+        if let Some(address) = node.listener(name) {
+            tracing::info!("{what} http://{address}");
+        }
+    }
+    if let Some(admin) = node.proxy.admin_addr() {
+        tracing::info!("proxy admin    http://{admin}");
+    }
+    tracing::info!("ready");
+    let signal = terminated.await.context("the signal handler ended")??;
+    tracing::info!(signal, "draining");
+    node.shut_down().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn agent_options(arguments: &AgentArguments) -> anyhow::Result<AgentOptions> {
+    let node_name = match &arguments.node {
+        Some(name) if name.is_empty() => {
+            bail!("--node is empty; leave it out to take the host name")
+        }
+        Some(name) => name.clone(),
+        None => host_name()?,
+    };
+    let recursors = arguments.recursor.iter().map(|it| recursor(it)).collect::<Result<_, _>>()?;
+    let mut dns_options = DnsOptions { recursors, ..DnsOptions::default() };
+    dns_options.config.datacenter.clone_from(&arguments.datacenter);
+    let (http, tls) = if arguments.dev {
+        (([127, 0, 0, 1], 10_000), ([127, 0, 0, 1], 10_443))
+    } else {
+        (([0, 0, 0, 0], 80), ([0, 0, 0, 0], 443))
+    };
+    let or = |given: Option<AddressOrOff>, default: ([u8; 4], u16)| {
+        given.unwrap_or(AddressOrOff::At(SocketAddr::from(default))).address()
+    };
+    let compiler = compiler_settings(
+        arguments,
+        or(arguments.ingress, http),
+        or(arguments.ingress_tls, tls),
+        arguments.outbound.address(),
+    );
+    Ok(AgentOptions {
+        dev: arguments.dev,
+        data_dir: arguments.data_dir.clone(),
+        http: arguments.http,
+        dns: arguments.dns.address(),
+        dns_options,
+        node_name,
+        datacenter: arguments.datacenter.clone(),
+        advertise: arguments.advertise.clone(),
+        manifests: arguments.manifests.clone(),
+        script_checks: arguments.enable_script_checks,
+        compiler,
+    })
+}
+
+fn compiler_settings(
+    arguments: &AgentArguments,
+    ingress: Option<SocketAddr>,
+    ingress_tls: Option<SocketAddr>,
+    outbound: Option<SocketAddr>,
+) -> CompilerSettings {
+    CompilerSettings {
+        ingress_http: ingress,
+        ingress_https: ingress_tls,
+        outbound,
+        datacenter: arguments.datacenter.clone(),
+        balancing: match arguments.balance {
+            BalancingWord::Random => Balancing::Random,
+            BalancingWord::RoundRobin => Balancing::RoundRobin,
+            BalancingWord::Weighted => Balancing::Weighted,
+            BalancingWord::LeastRequest => Balancing::LeastRequest,
+        },
+        ..CompilerSettings::default()
+    }
+}
+
+fn proxy_options(arguments: &AgentArguments) -> anyhow::Result<ProxyOptions> {
+    let workers = match arguments.workers {
+        Some(workers) => usize::from(workers),
+        None => std::thread::available_parallelism().context("cannot count the cores")?.get(),
+    };
+    Ok(ProxyOptions {
+        workers,
+        admin: arguments.proxy_admin.address(),
+        access_log: arguments.access_log.as_deref().map(proxy::access_log::Target::parse),
+        seed: arguments.seed,
+        ..ProxyOptions::default()
+    })
+}
+
+fn host_name() -> anyhow::Result<String> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname")
+        .context("cannot read the host name; name the node with --node")?;
+    Ok(name.trim().to_owned())
+}
+
+/// `IP` or `IP:PORT`; the port defaults to 53.
+fn recursor(text: &str) -> anyhow::Result<SocketAddr> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    let ip = text
+        .parse()
+        .with_context(|| format!("--recursor {text:?} is neither an IP address nor IP:PORT"))?;
+    Ok(SocketAddr::new(ip, 53))
+}

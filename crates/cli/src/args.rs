@@ -1,0 +1,265 @@
+//! The command line, as it is typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Leno: a service mesh in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "leno", version, about, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// What is logged to standard error: error, warn, info, debug, or a filter such as `proxy=debug,info`.
+    #[arg(long, global = true, env = "LENO_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// Log as JSON, one object a line.
+    #[arg(long, global = true)]
+    pub(crate) log_json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run an agent: registry, health checks, DNS, control plane and proxy.
+    Agent(Box<AgentArguments>),
+    /// Show all of it at work: three supervised copies of a service, found, balanced, lost and recovered.
+    Demo(DemoArguments),
+    /// Run a small HTTP and gRPC-health test application.
+    Echo(EchoArguments),
+    /// Declare documents: all of them or, if one is wrong, none.
+    Apply(FilesArguments),
+    /// Show declared documents and what became of them.
+    Get(GetArguments),
+    /// Remove declared documents.
+    Delete(FilesArguments),
+    /// List services, or the instances of one.
+    Services(ServicesArguments),
+    /// List the catalog.
+    Catalog(CatalogArguments),
+    /// List the members of the cluster.
+    Members(ListArguments),
+    /// Say where a request would go, and why.
+    Explain(ExplainArguments),
+    /// Print a completion script for a shell.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentArguments {
+    /// Keep everything in memory and listen on 127.0.0.1 only.
+    #[arg(long)]
+    pub(crate) dev: bool,
+    /// Folder for the data.
+    #[arg(long, env = "LENO_DATA_DIR", default_value = "./leno-data", conflicts_with = "dev")]
+    pub(crate) data_dir: PathBuf,
+    /// Address of the HTTP API.
+    #[arg(long, default_value = "127.0.0.1:8500")]
+    pub(crate) http: SocketAddr,
+    /// Address of DNS, or `off`.
+    #[arg(long, default_value = "127.0.0.1:8600", value_parser = address_or_off)]
+    pub(crate) dns: AddressOrOff,
+    /// Address of the ingress listener, or `off` [default: 0.0.0.0:80, with --dev 127.0.0.1:10000].
+    #[arg(long, value_parser = address_or_off)]
+    pub(crate) ingress: Option<AddressOrOff>,
+    /// Address of the ingress listener for TLS, or `off` [default: 0.0.0.0:443, with --dev 127.0.0.1:10443].
+    #[arg(long, value_parser = address_or_off)]
+    pub(crate) ingress_tls: Option<AddressOrOff>,
+    /// Address of the mesh listener for outbound requests, or `off`.
+    #[arg(long, default_value = "127.0.0.1:15001", value_parser = address_or_off)]
+    pub(crate) outbound: AddressOrOff,
+    /// Address of the proxy's admin pages, or `off`.
+    #[arg(long, default_value = "127.0.0.1:15000", value_parser = address_or_off)]
+    pub(crate) proxy_admin: AddressOrOff,
+    /// Worker threads of the proxy [default: one for each core].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+    /// Write the proxy's access log to a file, or to standard output with `-`.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    pub(crate) access_log: Option<String>,
+    /// Name of this node [default: the host name].
+    #[arg(long)]
+    pub(crate) node: Option<String>,
+    /// Datacenter.
+    #[arg(long, default_value = "dc1")]
+    pub(crate) datacenter: String,
+    /// Address at which others reach this node.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) advertise: String,
+    /// Folder of documents to declare and to follow.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) manifests: Option<PathBuf>,
+    /// Allow checks that run programs on this machine.
+    #[arg(long)]
+    pub(crate) enable_script_checks: bool,
+    /// Resolver for names outside of the mesh, `IP` or `IP:PORT`; may be given several times.
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub(crate) recursor: Vec<String>,
+    /// How requests are balanced where nothing else is declared.
+    #[arg(long, value_enum, default_value_t = BalancingWord::RoundRobin)]
+    pub(crate) balance: BalancingWord,
+    /// Seed of the proxy's random choices, to repeat a run.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+}
+
+/// An address, or nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AddressOrOff {
+    At(SocketAddr),
+    Off,
+}
+
+impl AddressOrOff {
+    pub(crate) fn address(self) -> Option<SocketAddr> {
+        match self {
+            AddressOrOff::At(address) => Some(address),
+            AddressOrOff::Off => None,
+        }
+    }
+}
+
+fn address_or_off(text: &str) -> Result<AddressOrOff, String> {
+    if text == "off" {
+        return Ok(AddressOrOff::Off);
+    }
+    let expected = || format!("{text:?} is neither IP:PORT (such as 127.0.0.1:8600) nor `off`");
+    text.parse().map(AddressOrOff::At).map_err(|_| expected())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BalancingWord {
+    Random,
+    RoundRobin,
+    Weighted,
+    LeastRequest,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Exit when all has been shown: 0 if every claim held, else 1.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Let the system choose all ports.
+    #[arg(long)]
+    pub(crate) any_ports: bool,
+    /// Requests per balancing policy.
+    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u32).range(30..=1_000_000))]
+    pub(crate) requests: u32,
+    /// Seed of the proxy's random choices: the same seed makes the same random picks.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EchoArguments {
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Name that it answers with.
+    #[arg(long, default_value = "echo")]
+    pub(crate) name: String,
+    /// Version that it answers with. Named so because `--version` prints Leno's.
+    #[arg(long = "app-version", default_value = "v1")]
+    pub(crate) app_version: String,
+    /// Milliseconds before each answer.
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub(crate) latency_ms: u64,
+    /// Share of requests that are answered with 500, 0 to 1.
+    #[arg(long, default_value_t = 0.0, value_parser = rate)]
+    pub(crate) error_rate: f64,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
+        Ok(_) | Err(_) => Err(format!("{text:?} is not a number from 0 to 1")),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// Address of the agent [env: LENO_HTTP_ADDR or CONSUL_HTTP_ADDR] [default: 127.0.0.1:8500].
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) http_addr: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FilesArguments {
+    /// File or folder of YAML or JSON documents, or `-` for standard input; may be given several times.
+    #[arg(short = 'f', long = "filename", required = true, value_name = "FILE")]
+    pub(crate) files: Vec<String>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GetArguments {
+    /// Kind to show, for example `ingress` [default: all].
+    pub(crate) kind: Option<String>,
+    /// Name to show.
+    pub(crate) name: Option<String>,
+    /// Show the documents of these files.
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub(crate) files: Vec<String>,
+    #[command(flatten)]
+    pub(crate) list: ListArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// Form of the output.
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServicesArguments {
+    /// Service whose instances to list.
+    pub(crate) service: Option<String>,
+    #[command(flatten)]
+    pub(crate) list: ListArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CatalogArguments {
+    /// What to list.
+    #[arg(value_enum)]
+    pub(crate) what: CatalogWhat,
+    #[command(flatten)]
+    pub(crate) list: ListArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CatalogWhat {
+    Nodes,
+    Services,
+    Datacenters,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// URL, for example `http://web/cart` (mesh) or `http://shop.example.com/` with --listener ingress.
+    pub(crate) url: String,
+    /// Listener that the request would come in on.
+    #[arg(long, default_value = "outbound")]
+    pub(crate) listener: String,
+    /// Address of the proxy's admin pages.
+    #[arg(long, default_value = "127.0.0.1:15000")]
+    pub(crate) proxy_admin: String,
+}
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
+    Yaml,
+}

@@ -1,0 +1,137 @@
+//! `leno apply`, `leno get` and `leno delete`.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use control::door::documents::{DocumentRow, DocumentsReport, File, Files};
+use http::{Method, StatusCode};
+use model::Severity;
+
+use crate::args::{FilesArguments, Format, GetArguments};
+use crate::client::{agent_address, send};
+use crate::output::{note, print_line, print_rows};
+
+pub(crate) async fn apply(arguments: FilesArguments) -> anyhow::Result<ExitCode> {
+    change(arguments, "/leno/v1/apply").await
+}
+
+pub(crate) async fn delete(arguments: FilesArguments) -> anyhow::Result<ExitCode> {
+    change(arguments, "/leno/v1/delete").await
+}
+
+async fn change(arguments: FilesArguments, path: &str) -> anyhow::Result<ExitCode> {
+    let address = agent_address(&arguments.connection)?;
+    let body = serde_json::to_vec(&Files { files: read(&arguments.files)? })?;
+    let (status, answer) = send(&address, Method::POST, path, body).await?;
+    let report: DocumentsReport = serde_json::from_slice(&answer).with_context(|| {
+        format!("{address} answered {status}: {}", String::from_utf8_lossy(&answer).trim())
+    })?;
+    if arguments.output == Format::Table {
+        for row in &report.documents {
+            print_line(&format!("{}/{} {}", row.key.kind.to_lowercase(), row.key.name, row.result));
+            print_findings(row);
+        }
+    } else {
+        print_rows(arguments.output, &[], Vec::new(), &serde_json::to_value(&report)?)?;
+    }
+    for error in &report.errors {
+        note(&format!("error: {error}"));
+    }
+    if status != StatusCode::OK {
+        note("nothing was changed");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_findings(row: &DocumentRow) {
+    for finding in &row.diagnostics {
+        let word = match finding.severity {
+            Severity::Ignored => "ignored",
+            Severity::Approximated => "approximated",
+            Severity::Error => "error",
+        };
+        print_line(&format!("  {word}: {finding}"));
+    }
+}
+
+pub(crate) async fn get(arguments: GetArguments) -> anyhow::Result<ExitCode> {
+    let address = agent_address(&arguments.list.connection)?;
+    let answer = crate::client::get_json(&address, "/leno/v1/documents").await?;
+    let mut report: DocumentsReport = serde_json::from_value(answer)?;
+    let wanted = match arguments.files.as_slice() {
+        [] => None,
+        files => {
+            let files = read(files)?;
+            let texts = files.iter().map(|file| (file.source.as_str(), file.text.as_str()));
+            let (keys, errors) = control::documents::read_keys(texts);
+            if let Some(error) = errors.first() {
+                bail!("{error}");
+            }
+            Some(keys)
+        }
+    };
+    report.documents.retain(|row| {
+        wanted.as_ref().is_none_or(|keys| keys.contains(&row.key))
+            && arguments.kind.as_ref().is_none_or(|kind| is_kind(&row.key.kind, kind))
+            && arguments.name.as_ref().is_none_or(|name| row.key.name == *name)
+    });
+    if report.documents.is_empty() {
+        note("no such documents");
+        return Ok(if wanted.is_some() || arguments.name.is_some() {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        });
+    }
+    let rows = report.documents.iter().map(|row| {
+        let status = match row.diagnostics.len() {
+            0 => "accepted".to_owned(),
+            count => format!("accepted, {count} finding{}", if count == 1 { "" } else { "s" }),
+        };
+        let key = &row.key;
+        vec![key.kind.clone(), key.namespace.clone(), key.name.clone(), status, row.source.clone()]
+    });
+    let header = ["kind", "namespace", "name", "status", "source"];
+    let value = serde_json::to_value(&report.documents)?;
+    print_rows(arguments.list.output, &header, rows.collect(), &value)?;
+    if arguments.list.output == Format::Table {
+        report.documents.iter().for_each(print_findings);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `ingress`, `Ingress` and `ingresses` all mean the kind `Ingress`.
+fn is_kind(kind: &str, word: &str) -> bool {
+    let (kind, word) = (kind.to_lowercase(), word.to_lowercase());
+    word == kind || word == format!("{kind}s") || word == format!("{kind}es")
+}
+
+fn read(sources: &[String]) -> anyhow::Result<Vec<File>> {
+    let mut files = Vec::new();
+    for source in sources {
+        if source == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+            files.push(File { source: source.clone(), text });
+            continue;
+        }
+        let path = Path::new(source);
+        if path.is_dir() {
+            let read = control::manifest_folder::read_folder(path)
+                .with_context(|| format!("cannot read the folder {source}"))?;
+            if read.is_empty() {
+                bail!("there is no .yaml, .yml or .json file in {source}");
+            }
+            files.extend(read.into_iter().map(|(source, text)| File { source, text }));
+        } else {
+            let text = fs::read_to_string(path)
+                .with_context(|| format!("cannot read the file {source}"))?;
+            files.push(File { source: source.clone(), text });
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,181 @@
+//! `leno services`, `leno catalog`, `leno members` and `leno explain`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::{Method, StatusCode, Uri};
+use serde_json::Value;
+
+use crate::args::{
+    CatalogArguments, CatalogWhat, ExplainArguments, ListArguments, ServicesArguments,
+};
+use crate::client::{agent_address, get_json, send};
+use crate::output::{note, print, print_rows};
+
+pub(crate) async fn services(arguments: ServicesArguments) -> anyhow::Result<ExitCode> {
+    let address = agent_address(&arguments.list.connection)?;
+    let Some(service) = &arguments.service else {
+        return list_services(&address, &arguments.list).await;
+    };
+    let path = format!("/v1/health/service/{}", encoded(service));
+    let value = get_json(&address, &path).await?;
+    let entries = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    if entries.is_empty() {
+        note(&format!("no instance of {service} is registered"));
+        return Ok(ExitCode::FAILURE);
+    }
+    let rows = entries.iter().map(instance_row).collect();
+    let header = ["instance", "node", "address", "state", "weight", "tags", "why"];
+    print_rows(arguments.list.output, &header, rows, &value)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn encoded(segment: &str) -> String {
+    segment
+        .bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+fn instance_row(entry: &Value) -> Vec<String> {
+    let service = &entry["Service"];
+    let own = text(&service["Address"]);
+    let host = if own.is_empty() { text(&entry["Node"]["Address"]) } else { own };
+    let checks = entry["Checks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let rank = |check: &Value| match text(&check["Status"]).as_str() {
+        _ if text(&check["Type"]) == "maintenance" => 3,
+        "critical" => 2,
+        "warning" => 1,
+        _ => 0,
+    };
+    let worst = checks.iter().max_by_key(|check| rank(check));
+    let rank = worst.map_or(0, rank);
+    let state = ["passing", "warning", "critical", "maintenance"][rank];
+    let why = worst.filter(|_| rank > 0).map_or(String::new(), |check| {
+        let output = text(&check["Output"]);
+        let reason = if output.is_empty() { text(&check["Notes"]) } else { output };
+        format!("{}: {}", text(&check["CheckID"]), reason.lines().next().unwrap_or_default())
+    });
+    let weight =
+        if rank == 1 { &service["Weights"]["Warning"] } else { &service["Weights"]["Passing"] };
+    vec![
+        text(&service["ID"]),
+        text(&entry["Node"]["Node"]),
+        format!("{host}:{}", service["Port"].as_u64().unwrap_or(0)),
+        state.into(),
+        weight.to_string(),
+        joined(&service["Tags"]),
+        why,
+    ]
+}
+
+async fn list_services(address: &str, arguments: &ListArguments) -> anyhow::Result<ExitCode> {
+    let services = get_json(address, "/v1/catalog/services").await?;
+    let checks = get_json(address, "/v1/health/state/any").await?;
+    let names = services.as_object().context("/v1/catalog/services is not an object")?;
+    let critical = |name: &str| {
+        let checks = checks.as_array().map(Vec::as_slice).unwrap_or_default();
+        checks
+            .iter()
+            .filter(|check| {
+                text(&check["ServiceName"]) == name && text(&check["Status"]) != "passing"
+            })
+            .count()
+    };
+    let rows = names.iter().map(|(name, tags)| {
+        let failing = match critical(name) {
+            0 => "passing".to_owned(),
+            count => format!("{count} not passing"),
+        };
+        vec![name.clone(), failing, joined(tags)]
+    });
+    print_rows(arguments.output, &["service", "checks", "tags"], rows.collect(), &services)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn catalog(arguments: CatalogArguments) -> anyhow::Result<ExitCode> {
+    let address = agent_address(&arguments.list.connection)?;
+    match arguments.what {
+        CatalogWhat::Services => list_services(&address, &arguments.list).await,
+        CatalogWhat::Nodes => {
+            let value = get_json(&address, "/v1/catalog/nodes").await?;
+            let nodes = value.as_array().map(Vec::as_slice).unwrap_or_default();
+            let rows = nodes.iter().map(|node| {
+                let fields = ["Node", "ID", "Address", "Datacenter"];
+                fields.iter().map(|field| text(&node[*field])).collect()
+            });
+            let header = ["node", "id", "address", "datacenter"];
+            print_rows(arguments.list.output, &header, rows.collect(), &value)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        CatalogWhat::Datacenters => {
+            let value = get_json(&address, "/v1/catalog/datacenters").await?;
+            let names = value.as_array().map(Vec::as_slice).unwrap_or_default();
+            let rows = names.iter().map(|name| vec![text(name)]).collect();
+            print_rows(arguments.list.output, &["datacenter"], rows, &value)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+pub(crate) async fn members(arguments: ListArguments) -> anyhow::Result<ExitCode> {
+    let address = agent_address(&arguments.connection)?;
+    let value = get_json(&address, "/v1/agent/members").await?;
+    let members = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let rows = members.iter().map(|member| {
+        let status = match member["Status"].as_u64() {
+            Some(1) => "alive",
+            Some(2) => "leaving",
+            Some(3) => "left",
+            Some(4) => "failed",
+            _ => "none",
+        };
+        vec![
+            text(&member["Name"]),
+            format!("{}:{}", text(&member["Addr"]), member["Port"]),
+            status.into(),
+            text(&member["Tags"]["dc"]),
+        ]
+    });
+    print_rows(
+        arguments.output,
+        &["node", "address", "status", "datacenter"],
+        rows.collect(),
+        &value,
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn explain(arguments: ExplainArguments) -> anyhow::Result<ExitCode> {
+    let url: Uri = arguments
+        .url
+        .parse()
+        .with_context(|| format!("{:?} is not a URL such as http://web/cart", arguments.url))?;
+    let Some(host) = url.host() else {
+        bail!("{:?} names no host; write it as http://web/cart", arguments.url);
+    };
+    let path = format!(
+        "/explain?listener={}&host={}&path={}",
+        encoded(&arguments.listener),
+        encoded(host),
+        encoded(url.path())
+    );
+    let (status, body) = send(&arguments.proxy_admin, Method::GET, &path, Bytes::new()).await?;
+    print(&String::from_utf8_lossy(&body));
+    Ok(if status == StatusCode::OK { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn joined(tags: &Value) -> String {
+    let tags = tags.as_array().map(Vec::as_slice).unwrap_or_default();
+    tags.iter().map(text).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,115 @@
+//! What is printed, and how.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Arguments, Command, Format};
+
+/// Prints to standard output. A closed pipe (`leno … | head`) is no error.
+pub(crate) fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Prints a line to standard output.
+pub(crate) fn print_line(line: &str) {
+    print(&format!("{line}\n"));
+}
+
+/// Prints a line to standard error.
+pub(crate) fn note(line: &str) {
+    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Prints an error with its causes; exit code 1.
+pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Some errors repeat their cause in their own text.
+        if !text.contains(&cause) {
+            text.push_str(&format!("\n  because: {cause}"));
+        }
+    }
+    note(&text);
+    ExitCode::FAILURE
+}
+
+/// Prints rows: a table, or the values as they are.
+pub(crate) fn print_rows(
+    format: Format,
+    header: &[&str],
+    rows: Vec<Vec<String>>,
+    value: &serde_json::Value,
+) -> anyhow::Result<()> {
+    match format {
+        Format::Table => {
+            let mut table = Table::new();
+            table
+                .load_style(presets::NOTHING)
+                .set_content_arrangement(ContentArrangement::Disabled);
+            table.set_header(header.iter().map(|it| it.to_uppercase()).collect::<Vec<_>>());
+            for row in rows {
+                table.add_row(row);
+            }
+            for line in table.to_string().lines() {
+                print_line(line.trim_end());
+            }
+        }
+        Format::Json => print_line(&serde_json::to_string_pretty(value)?),
+        Format::Yaml => print(&yaml(value, 0)),
+    }
+    Ok(())
+}
+
+/// A JSON value as YAML, block style, every string quoted as JSON does: always valid, and the same everywhere.
+fn yaml(value: &serde_json::Value, indent: usize) -> String {
+    let pad = " ".repeat(indent);
+    match value {
+        serde_json::Value::Array(items) if !items.is_empty() => items
+            .iter()
+            .map(|item| format!("{pad}- {}", yaml(item, indent + 2).trim_start()))
+            .collect(),
+        serde_json::Value::Object(fields) if !fields.is_empty() => fields
+            .iter()
+            .map(|(key, value)| {
+                let key = serde_json::Value::from(key.as_str());
+                let nested = match value {
+                    serde_json::Value::Array(items) => !items.is_empty(),
+                    serde_json::Value::Object(fields) => !fields.is_empty(),
+                    _ => false,
+                };
+                if nested {
+                    format!("{pad}{key}:\n{}", yaml(value, indent + 2))
+                } else {
+                    format!("{pad}{key}: {value}\n")
+                }
+            })
+            .collect(),
+        other => format!("{pad}{other}\n"),
+    }
+}
+
+/// Logs go to standard error. The agent says what it does (`info`); other commands speak up for warnings only.
+pub(crate) fn set_up_logging(arguments: &Arguments) {
+    let default = match arguments.command {
+        Command::Agent(_) => "info",
+        _ => "warn",
+    };
+    let filter = arguments.log.as_deref().unwrap_or(default);
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
+        note(&format!("--log {filter:?} is not a filter ({error}); logging at {default}"));
+        EnvFilter::new(default)
+    });
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    if arguments.log_json {
+        builder.json().init();
+    } else {
+        builder.with_target(false).init();
+    }
+}

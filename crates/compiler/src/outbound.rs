@@ -1,0 +1,97 @@
+//! The routes of the outbound listener, where the host names the service.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{DocumentKey, Folded, Severity};
+use proxy_config::{
+    Forward, PathMatch, RetryPolicy, Route, RouteAction, RouteTable, Source, VirtualHost,
+};
+
+use crate::declared::{Declared, finding};
+use crate::registered::{self, Registered};
+use crate::{Finding, OUTBOUND, Settings};
+
+/// One virtual host for each Service document with an HTTP port and for each service of the registry. A domain is given
+/// once: to a document before a service, to a service's own name before a name derived from another's.
+pub(crate) fn route_table(
+    settings: &Settings,
+    services: &BTreeMap<Folded, Registered>,
+    documents: &BTreeMap<DocumentKey, Declared>,
+) -> (RouteTable, Vec<Finding>) {
+    let mut findings = Vec::new();
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    let mut virtual_hosts = Vec::with_capacity(services.len() + documents.len());
+    for declared in documents.values() {
+        let Some((http, port)) = declared.http_port() else { continue };
+        findings.extend(unreachable_ports(declared, http.port));
+        let DocumentKey { name, namespace, .. } = &declared.document.key;
+        let mut domains = vec![
+            format!("{name}.{namespace}"),
+            format!("{name}.{namespace}.svc"),
+            format!("{name}.{namespace}.svc.cluster.local"),
+        ];
+        if namespace == "default" {
+            domains.insert(0, name.clone());
+        }
+        domains.retain(|it| taken.insert(it.clone()));
+        let name = format!("{name}.{namespace}");
+        let route = route(name.clone(), &port.cluster.name, settings, declared.source());
+        virtual_hosts.push(VirtualHost { name, domains, routes: vec![route] });
+    }
+    let first = virtual_hosts.len();
+    for (name, registered) in services {
+        let own = name.to_string();
+        // A `*` would be read as a pattern.
+        let domains = if own.contains('*') || !taken.insert(own.clone()) {
+            Vec::new()
+        } else {
+            vec![own.clone()]
+        };
+        let source = registered::source(name);
+        let route = route(own.clone(), &registered.cluster.name, settings, source);
+        virtual_hosts.push(VirtualHost { name: own, domains, routes: vec![route] });
+    }
+    let datacenter = settings.datacenter.to_lowercase();
+    for host in virtual_hosts.iter_mut().skip(first).filter(|it| !it.name.contains('*')) {
+        let name = &host.name;
+        for domain in [
+            format!("{name}.mesh"),
+            format!("{name}.service.consul"),
+            format!("{name}.service.mesh"),
+            format!("{name}.service.{datacenter}.consul"),
+        ] {
+            if taken.insert(domain.clone()) {
+                host.domains.push(domain);
+            }
+        }
+    }
+    virtual_hosts.retain(|it| !it.domains.is_empty());
+    (RouteTable { name: OUTBOUND.to_owned(), virtual_hosts }, findings)
+}
+
+fn route(name: String, cluster: &str, settings: &Settings, source: Source) -> Route {
+    let forward = Forward {
+        cluster: cluster.to_owned(),
+        timeout: settings.request_timeout,
+        retry: RetryPolicy::default(),
+        timing_headers: false,
+        timing_trailer: false,
+    };
+    let path = PathMatch::Prefix("/".to_owned());
+    Route { name, path, action: RouteAction::Forward(forward), source }
+}
+
+/// A host has no port in a route table, so of several HTTP ports only one is reached by name.
+fn unreachable_ports(declared: &Declared, reached: u16) -> impl Iterator<Item = Finding> {
+    let ports = declared.spec().ports.iter().enumerate();
+    let others = ports.filter(move |it| !it.1.raw_tcp && it.1.port != reached);
+    others.map(move |(idx, port)| {
+        let message = format!(
+            "callers at the outbound listener get port {reached}; port {} is reached through an Ingress only",
+            port.port
+        );
+        let field = format!("spec.ports[{idx}]");
+        let remedy = "make it a Service of its own";
+        finding(&declared.document, Severity::Approximated, field, message, remedy)
+    })
+}

@@ -1,0 +1,137 @@
+//! Services of the registry: each is a cluster of its name, with all its instances as endpoints.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::{Catalog, CheckStatus, Folded, Instance, Revision, ServiceEntry, ServiceId};
+use proxy_config::{Cluster, Endpoint, EndpointHealth, Endpoints, Source, UpstreamProtocol};
+
+use crate::Settings;
+
+/// Consul's own service, which nobody calls through a proxy.
+const SELF: &str = "consul";
+
+/// What a service of the registry was compiled to.
+#[derive(Clone, Debug)]
+pub(crate) struct Registered {
+    /// [`ServiceEntry::index`] that this was compiled from.
+    index: Revision,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) endpoints: Arc<Endpoints>,
+}
+
+/// What is different from the last time.
+#[derive(Default)]
+pub(crate) struct ServiceChanges {
+    /// A service came or went.
+    pub(crate) names: bool,
+    /// Services that came, went, or changed.
+    pub(crate) services: BTreeSet<Folded>,
+}
+
+/// Brings `services` up to date: only those whose index moved are compiled again.
+pub(crate) fn refresh(
+    services: &mut BTreeMap<Folded, Registered>,
+    catalog: &Catalog,
+    settings: &Settings,
+) -> ServiceChanges {
+    let mut changes = ServiceChanges::default();
+    let mut seen = 0;
+    for (name, entry) in catalog.services().filter(|it| it.0.as_str() != SELF) {
+        seen += 1;
+        let before = services.get_mut(name);
+        match before {
+            Some(before) if before.index == entry.index => continue,
+            Some(before) => before.update(catalog, name, entry.index),
+            None => {
+                services.insert(name.clone(), Registered::new(catalog, name, entry, settings));
+                changes.names = true;
+            }
+        }
+        changes.services.insert(name.clone());
+    }
+    if services.len() > seen {
+        services.retain(|name, _| {
+            let stays = catalog.service(name).is_some();
+            if !stays {
+                changes.services.insert(name.clone());
+            }
+            stays
+        });
+        changes.names = true;
+    }
+    changes
+}
+
+impl Registered {
+    fn new(catalog: &Catalog, name: &Folded, entry: &ServiceEntry, settings: &Settings) -> Self {
+        let cluster = Cluster {
+            name: name.to_string(),
+            balancing: settings.balancing,
+            protocol: UpstreamProtocol::Http1,
+            connect_timeout: settings.connect_timeout,
+            idle_timeout: settings.upstream_idle_timeout,
+            connections_max: settings.upstream_connections_max,
+            source: source(name),
+        };
+        Self {
+            index: entry.index,
+            cluster: Arc::new(cluster),
+            endpoints: Arc::new(endpoints(catalog, name)),
+        }
+    }
+
+    /// Endpoints that came out the same stay the same.
+    fn update(&mut self, catalog: &Catalog, name: &Folded, index: Revision) {
+        self.index = index;
+        let endpoints = endpoints(catalog, name);
+        if *self.endpoints != endpoints {
+            self.endpoints = Arc::new(endpoints);
+        }
+    }
+}
+
+/// The cause of a service's cluster and routes. That a registered service is reached by its name is built in, so
+/// the revision is 0: were it that of the service, every failing check would make all routes new.
+pub(crate) fn source(name: &Folded) -> Source {
+    Source { object: format!("service {name} in the registry"), revision: Revision(0) }
+}
+
+fn endpoints(catalog: &Catalog, name: &Folded) -> Endpoints {
+    let endpoints = catalog
+        .instances_of_service(name)
+        .filter_map(|it| endpoint(catalog, it))
+        .filter(|it| it.port != 0)
+        .collect();
+    Endpoints { cluster: name.to_string(), endpoints }
+}
+
+/// An instance as an endpoint on its registered port, which may be 0. `None` when it has no address or weighs nothing.
+pub(crate) fn endpoint(catalog: &Catalog, instance: &Instance) -> Option<Endpoint> {
+    let node = instance.node.folded();
+    let host = if instance.address.is_empty() {
+        catalog.node(&node).map_or("", |node| node.address.as_str())
+    } else {
+        instance.address.as_str()
+    };
+    let (weight, health) = match verdict(catalog, &node, &instance.id) {
+        CheckStatus::Passing => (instance.weights.passing, EndpointHealth::Healthy),
+        CheckStatus::Warning => (instance.weights.warning, EndpointHealth::Healthy),
+        CheckStatus::Critical => (instance.weights.passing, EndpointHealth::Unhealthy),
+    };
+    (!host.is_empty() && weight != 0).then(|| Endpoint {
+        id: format!("{}/{}", instance.node, instance.id),
+        host: host.to_owned(),
+        port: instance.port,
+        weight,
+        health,
+    })
+}
+
+/// The worst of the checks of an instance and of its node; passing when there are none. Maintenance is a critical
+/// check.
+fn verdict(catalog: &Catalog, node: &Folded, id: &ServiceId) -> CheckStatus {
+    let of_node = catalog.checks_of_instance(node, &ServiceId::default()).map(|it| it.status);
+    let of_instance = catalog.checks_of_instance(node, id).map(|it| it.status);
+    of_node.chain(of_instance).max().unwrap_or(CheckStatus::Passing)
+}

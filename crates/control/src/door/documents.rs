@@ -1,0 +1,180 @@
+//! `/leno/v1/apply`, `/leno/v1/delete` and `/leno/v1/documents`.
+//!
+//! Apply and delete take `{"files":[{"source":"web.yaml","text":"…"}]}` and work on all files or on none.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use model::{Catalog, Diagnostic, Document, DocumentKey, Severity};
+use registry::Command;
+use serde::{Deserialize, Serialize};
+
+use super::{Door, reply};
+use crate::documents::{Reading, read_all, read_keys};
+
+const JSON: &str = "application/json";
+
+/// What apply and delete take.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Files {
+    /// Files, in order.
+    pub files: Vec<File>,
+}
+
+/// One file of documents.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct File {
+    /// Name for messages: a path, or `-`.
+    pub source: String,
+    /// YAML or JSON.
+    pub text: String,
+}
+
+/// What apply, delete and list answer.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct DocumentsReport {
+    /// One row for each document.
+    pub documents: Vec<DocumentRow>,
+    /// Why nothing was done; empty when it was.
+    pub errors: Vec<Diagnostic>,
+}
+
+/// One document and what became of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DocumentRow {
+    /// Identity.
+    pub key: DocumentKey,
+    /// `apiVersion` as written.
+    pub api_version: String,
+    /// `created`, `configured`, `unchanged`, `deleted`, `absent`, or empty in a list.
+    pub result: String,
+    /// What is not honored, and what the compiler found.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Where it came from.
+    pub source: String,
+    /// The document as written, values of secrets left out; only in a list.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub body: serde_json::Value,
+}
+
+impl Door {
+    pub(super) fn list_documents(&self) -> Response<Bytes> {
+        let catalog = self.mesh.catalog();
+        let documents = catalog.documents().map(|document| {
+            let body = document.body.clone();
+            DocumentRow { body, ..self.row(document, "") }
+        });
+        report(StatusCode::OK, documents.collect(), Vec::new())
+    }
+
+    pub(super) async fn apply_documents(&self, body: &Bytes) -> Response<Bytes> {
+        let files = match parse(body) {
+            Ok(files) => files,
+            Err(refusal) => return refusal,
+        };
+        let Reading { documents, errors } =
+            read_all(files.iter().map(|file| (file.source.as_str(), file.text.as_str())));
+        if !errors.is_empty() {
+            return report(StatusCode::BAD_REQUEST, Vec::new(), errors);
+        }
+        let before = self.mesh.catalog();
+        let results: Vec<&str> = documents.iter().map(|it| result_of(&before, it)).collect();
+        let outcome = self.run(Command::ApplyDocuments(documents.clone())).await;
+        if let Some(failure) = failure(&outcome) {
+            return failure;
+        }
+        self.compilation.reached(self.mesh.catalog().revision()).await;
+        let rows = documents.iter().zip(results).map(|(it, result)| self.row(it, result));
+        report(StatusCode::OK, rows.collect(), Vec::new())
+    }
+
+    pub(super) async fn delete_documents(&self, body: &Bytes) -> Response<Bytes> {
+        let files = match parse(body) {
+            Ok(files) => files,
+            Err(refusal) => return refusal,
+        };
+        let (keys, errors) =
+            read_keys(files.iter().map(|file| (file.source.as_str(), file.text.as_str())));
+        if !errors.is_empty() {
+            return report(StatusCode::BAD_REQUEST, Vec::new(), errors);
+        }
+        let before = self.mesh.catalog();
+        let outcome = self.run(Command::DeleteDocuments(keys.clone())).await;
+        if let Some(failure) = failure(&outcome) {
+            return failure;
+        }
+        let rows = keys.into_iter().map(|key| {
+            let result = if before.document(&key).is_some() { "deleted" } else { "absent" };
+            DocumentRow {
+                key,
+                api_version: String::new(),
+                result: result.into(),
+                diagnostics: Vec::new(),
+                source: String::new(),
+                body: serde_json::Value::Null,
+            }
+        });
+        report(StatusCode::OK, rows.collect(), Vec::new())
+    }
+
+    fn row(&self, document: &Document, result: &str) -> DocumentRow {
+        let mut diagnostics = document.diagnostics.clone();
+        diagnostics.extend(self.compilation.diagnostics_of(&document.key));
+        DocumentRow {
+            key: document.key.clone(),
+            api_version: document.api_version.clone(),
+            result: result.into(),
+            diagnostics,
+            source: document.source.clone(),
+            body: serde_json::Value::Null,
+        }
+    }
+}
+
+fn result_of(catalog: &Catalog, document: &Document) -> &'static str {
+    match catalog.document(&document.key) {
+        None => "created",
+        Some(existing) if existing.value == *document => "unchanged",
+        Some(_) => "configured",
+    }
+}
+
+fn parse(body: &Bytes) -> Result<Vec<File>, Response<Bytes>> {
+    serde_json::from_slice(body).map(|files: Files| files.files).map_err(|error| {
+        let error = Diagnostic {
+            severity: Severity::Error,
+            place: model::Place::default(),
+            field: String::new(),
+            message: format!(
+                "the request body is not {{\"files\":[{{\"source\",\"text\"}}]}}: {error}"
+            ),
+            remedy: "use `leno apply -f`".into(),
+        };
+        report(StatusCode::BAD_REQUEST, Vec::new(), vec![error])
+    })
+}
+
+fn failure(outcome: &api::WriteOutcome) -> Option<Response<Bytes>> {
+    let text = match outcome {
+        api::WriteOutcome::Done(_) => return None,
+        api::WriteOutcome::Rejected(rejection) => rejection.to_string(),
+        api::WriteOutcome::Failed(text) => text.clone(),
+    };
+    let error = Diagnostic {
+        severity: Severity::Error,
+        place: model::Place::default(),
+        field: String::new(),
+        message: text,
+        remedy: String::new(),
+    };
+    Some(report(StatusCode::INTERNAL_SERVER_ERROR, Vec::new(), vec![error]))
+}
+
+fn report(
+    status: StatusCode,
+    documents: Vec<DocumentRow>,
+    errors: Vec<Diagnostic>,
+) -> Response<Bytes> {
+    let report = DocumentsReport { documents, errors };
+    let body = serde_json::to_string(&report).expect("a report has string keys only");
+    reply(status, JSON, body)
+}

@@ -1,0 +1,210 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{LiveCheck, WriteOutcome};
+use futures_util::FutureExt;
+use model::{CheckDefinition, CheckId, CheckStatus, CheckType, NodeName, WatchKey};
+use registry::{
+    Cadence, CheckJudge, Command, TtlJudge, alias_verdict, clip_note, output_bytes_max,
+};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::probe::Prober;
+use super::runners::{Heartbeat, Orders, Runners};
+use super::truth::{Truth, Watch};
+
+/// How soon a verdict that could not be written is tried again where no next run would do so.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// The task of one check.
+pub(super) struct Run<T, P> {
+    pub(super) truth: T,
+    pub(super) prober: Arc<P>,
+    pub(super) node: NodeName,
+    pub(super) id: CheckId,
+    pub(super) definition: Arc<CheckDefinition>,
+    pub(super) runners: Arc<Runners>,
+    pub(super) turns: Arc<Semaphore>,
+}
+
+impl<T: Truth, P: Prober> Run<T, P> {
+    /// Runs the check until it is told to stop; a probe that is under way then is dropped.
+    pub(super) async fn run(self, kind: CheckType, orders: Orders) {
+        let stop = orders.stop.clone();
+        let work = async {
+            match kind {
+                CheckType::Ttl => self.await_heartbeats(orders).await,
+                CheckType::Alias => self.follow(&orders).await,
+                CheckType::Http
+                | CheckType::Tcp
+                | CheckType::Udp
+                | CheckType::Grpc
+                | CheckType::H2Ping
+                | CheckType::Docker
+                | CheckType::Script
+                | CheckType::OsService => self.probe(&orders).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.begun() => {}
+            () = work => {}
+        }
+    }
+
+    async fn probe(&self, orders: &Orders) {
+        let cadence = Cadence::of(&self.definition);
+        let mut judge = CheckJudge::new(&self.definition);
+        let mut delay = cadence.first_delay(rand::random());
+        let mut started: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                () = sleep(delay) => {}
+                () = orders.hurry.notified() => {
+                    if let Some(last) = started {
+                        sleep_until(cadence.hurried_start(last.into_std()).into()).await;
+                    }
+                }
+            }
+            let turn = self.turns.acquire().await.expect("nobody closes the semaphore");
+            started = Some(Instant::now());
+            // This run answers everybody who asked before it.
+            let _ = orders.hurry.notified().now_or_never();
+            let result = self.prober.probe(&self.definition).await;
+            drop(turn);
+            if let Some(status) = judge.judge(result.status) {
+                // If it could not be written, the next run tries again.
+                self.report(orders, status, result.output).await;
+            }
+            delay = cadence.next_delay(rand::random());
+        }
+    }
+
+    async fn await_heartbeats(&self, mut orders: Orders) {
+        let now = Instant::now().into_std();
+        let mut judge = TtlJudge::new(self.definition.ttl, now);
+        if let Some(stored) = self.truth.catalog().check(&self.node.folded(), &self.id)
+            && stored.status != CheckStatus::Critical
+        {
+            // The note of a heartbeat that came before this task, or before a restart.
+            judge.handle_heartbeat(&stored.output, now);
+        }
+        let mut lapsed = false;
+        loop {
+            tokio::select! {
+                biased;
+                heartbeat = next_heartbeat(&mut orders.heartbeats) => {
+                    let output =
+                        clip_note(&heartbeat.output, output_bytes_max(&self.definition));
+                    judge.handle_heartbeat(&output, heartbeat.at.into_std());
+                    if lapsed {
+                        // The lapse may have been written after the heartbeat.
+                        lapsed = !self.report(&orders, heartbeat.status, output).await;
+                    } else {
+                        self.show(&orders, heartbeat.status, output);
+                    }
+                }
+                () = until(judge.poll_timeout()) => {
+                    if let Some(output) = judge.handle_timeout(Instant::now().into_std()) {
+                        lapsed = true;
+                        self.report_lapse(&orders, output).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes a lapse, again and again until it is written or a heartbeat comes.
+    async fn report_lapse(&self, orders: &Orders, output: String) {
+        loop {
+            let written = self.report(orders, CheckStatus::Critical, output.clone()).await;
+            let heartbeat_waits = orders.heartbeats.has_changed().unwrap_or(false);
+            if written || heartbeat_waits {
+                return;
+            }
+            sleep(RETRY_DELAY).await;
+        }
+    }
+
+    async fn follow(&self, orders: &Orders) {
+        let mut watch = self.truth.watch(&[WatchKey::Checks, WatchKey::Nodes]);
+        loop {
+            let verdict = {
+                let catalog = self.truth.catalog();
+                catalog
+                    .check(&self.node.folded(), &self.id)
+                    .map(|alias| alias_verdict(&catalog, alias))
+            };
+            let written = match verdict {
+                Some((status, output)) => self.report(orders, status, output).await,
+                None => true,
+            };
+            tokio::select! {
+                () = watch.changed() => {}
+                () = sleep(RETRY_DELAY), if !written => {}
+            }
+        }
+    }
+
+    /// Makes a verdict true if it is not. False if it could not be written.
+    async fn report(&self, orders: &Orders, status: CheckStatus, output: String) -> bool {
+        let before = self.truth.catalog().check(&self.node.folded(), &self.id).map(|it| it.status);
+        let written = match before {
+            None => return true,
+            Some(before) if before == status => true,
+            Some(before) => {
+                let command = Command::SetCheckStatus {
+                    node: self.node.clone(),
+                    id: self.id.clone(),
+                    status,
+                    output: output.clone(),
+                    output_matters: false,
+                };
+                match self.truth.run(command).await {
+                    WriteOutcome::Done(_) => {
+                        tracing::info!(check = %self.id, %before, now = %status, "check changed");
+                        true
+                    }
+                    WriteOutcome::Rejected(reason) => {
+                        tracing::debug!(check = %self.id, %reason, "the check is gone");
+                        true
+                    }
+                    WriteOutcome::Failed(reason) => {
+                        tracing::warn!(check = %self.id, %status, reason, "cannot write a verdict");
+                        false
+                    }
+                }
+            }
+        };
+        self.show(orders, status, output);
+        written
+    }
+
+    /// Shows the result to those who ask for the freshest.
+    fn show(&self, orders: &Orders, status: CheckStatus, output: String) {
+        if let Some(stored) = self.truth.catalog().check(&self.node.folded(), &self.id) {
+            self.runners.set_live(&orders.stop, LiveCheck { status, output }, stored);
+        }
+    }
+}
+
+/// Resolves at `at`, or never.
+async fn until(at: Option<std::time::Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_heartbeat(heartbeats: &mut watch::Receiver<Option<Heartbeat>>) -> Heartbeat {
+    loop {
+        if heartbeats.changed().await.is_err() {
+            // The check is gone; its task is about to be stopped.
+            std::future::pending::<()>().await;
+        }
+        if let Some(heartbeat) = heartbeats.borrow_and_update().clone() {
+            return heartbeat;
+        }
+    }
+}

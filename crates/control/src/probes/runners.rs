@@ -1,0 +1,117 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::LiveCheck;
+use model::{Check, CheckDefinition, CheckId, CheckStatus, ServiceId};
+use parking_lot::Mutex;
+use runtime::Drain;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::live::LiveChecks;
+
+/// The checks that are being run, and how to reach the task of each.
+#[derive(Default)]
+pub(super) struct Runners {
+    by_check: Mutex<BTreeMap<CheckId, Runner>>,
+    live: LiveChecks,
+}
+
+/// What the reconciler holds of one check's task.
+struct Runner {
+    definition: Arc<CheckDefinition>,
+    service: ServiceId,
+    stop: Drain,
+    hurry: Arc<Notify>,
+    heartbeats: watch::Sender<Option<Heartbeat>>,
+}
+
+/// A heartbeat of a TTL check.
+#[derive(Clone, Debug)]
+pub(super) struct Heartbeat {
+    /// When it came.
+    pub(super) at: Instant,
+    /// The status that it told.
+    pub(super) status: CheckStatus,
+    /// Its note.
+    pub(super) output: String,
+}
+
+/// What the task of one check hears.
+pub(super) struct Orders {
+    /// The check is gone, or its definition changed.
+    pub(super) stop: Drain,
+    /// Run now. Orders that come while one waits are one.
+    pub(super) hurry: Arc<Notify>,
+    /// The latest heartbeat; earlier ones that were not read do not matter any more.
+    pub(super) heartbeats: watch::Receiver<Option<Heartbeat>>,
+}
+
+impl Runners {
+    /// Freshest results.
+    pub(super) fn live(&self) -> &LiveChecks {
+        &self.live
+    }
+
+    /// Passes a heartbeat on to the check's task.
+    pub(super) fn heartbeat(&self, id: &CheckId, status: CheckStatus, output: String) {
+        if let Some(runner) = self.by_check.lock().get(id) {
+            let heartbeat = Heartbeat { at: Instant::now(), status, output };
+            runner.heartbeats.send_replace(Some(heartbeat));
+        }
+    }
+
+    /// Has the checks of an instance run now.
+    pub(super) fn hurry(&self, service: &ServiceId) {
+        for runner in self.by_check.lock().values().filter(|it| it.service == *service) {
+            runner.hurry.notify_one();
+        }
+    }
+
+    /// Takes the freshest result of a check, unless its task was told to stop.
+    pub(super) fn set_live(&self, orders: &Drain, fresh: LiveCheck, stored: &Check) {
+        // Under the lock, so that it cannot come after the removal of the check.
+        let _running = self.by_check.lock();
+        if !orders.has_begun() {
+            self.live.set(&stored.id, fresh, stored);
+        }
+    }
+
+    /// Stops the tasks of checks that are not among `wanted` or are defined otherwise there.
+    /// Returns the checks that have no task.
+    pub(super) fn retain<'a>(&self, wanted: BTreeMap<&'a CheckId, &'a Check>) -> Vec<&'a Check> {
+        let mut by_check = self.by_check.lock();
+        by_check.retain(|id, runner| {
+            let stays = wanted.get(id).is_some_and(|check| {
+                check.definition.as_ref() == Some(&runner.definition)
+                    && check.service_id == runner.service
+            });
+            if !stays {
+                runner.stop.begin();
+                self.live.remove(id);
+            }
+            stays
+        });
+        wanted.into_values().filter(|check| !by_check.contains_key(&check.id)).collect()
+    }
+
+    /// Makes room for the task of a check; `stop` ends it.
+    pub(super) fn insert(
+        &self,
+        check: &Check,
+        definition: &Arc<CheckDefinition>,
+        stop: Drain,
+    ) -> Orders {
+        let hurry = Arc::new(Notify::new());
+        let (heartbeats, latest) = watch::channel(None);
+        let runner = Runner {
+            definition: Arc::clone(definition),
+            service: check.service_id.clone(),
+            stop: stop.clone(),
+            hurry: Arc::clone(&hurry),
+            heartbeats,
+        };
+        self.by_check.lock().insert(check.id.clone(), runner);
+        Orders { stop, hurry, heartbeats: latest }
+    }
+}

@@ -1,0 +1,5 @@
+mod bytes;
+mod fixture;
+mod names;
+mod records;
+mod size;

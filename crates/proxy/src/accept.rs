@@ -1,0 +1,124 @@
+//! Takes connections from a listening socket, up to the listener's limit.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::connection;
+use crate::view::{ListenerSlot, ListenerView};
+use crate::worker::Worker;
+
+/// Pause after an accept that failed for want of file descriptors or memory.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
+
+/// A listening socket of a worker and the listener that its connections belong to.
+pub(crate) struct Acceptor {
+    worker: Rc<Worker>,
+    slot: RefCell<Rc<ListenerSlot>>,
+    stopping: CancellationToken,
+    closed: CancellationToken,
+}
+
+impl Acceptor {
+    pub(crate) fn start(
+        worker: Rc<Worker>,
+        slot: Rc<ListenerSlot>,
+        socket: TcpListener,
+    ) -> Rc<Self> {
+        let acceptor = Rc::new(Self {
+            worker,
+            slot: RefCell::new(slot),
+            stopping: CancellationToken::new(),
+            closed: CancellationToken::new(),
+        });
+        let task = acceptor.clone();
+        let counted = acceptor.worker.count_connection();
+        tokio::task::spawn_local(async move {
+            task.clone().run(socket).await;
+            task.closed.cancel();
+            drop(counted);
+        });
+        acceptor
+    }
+
+    /// Goes on under a changed listener. Connections go on as well, unless it speaks another protocol now: then they
+    /// end as those of a removed listener do.
+    pub(crate) fn replace(&self, view: ListenerView) {
+        let mut slot = self.slot.borrow_mut();
+        if view.shared.speaks_like(&slot.view().shared) {
+            slot.replace(view);
+        } else {
+            slot.closing.cancel();
+            *slot = Rc::new(ListenerSlot::new(view));
+        }
+    }
+
+    /// Takes no more connections; those that are open end as soon as they can.
+    pub(crate) fn stop(&self) {
+        self.stopping.cancel();
+        self.slot.borrow().closing.cancel();
+    }
+
+    /// Resolves when the socket is closed.
+    pub(crate) async fn stopped(&self) {
+        self.closed.cancelled().await;
+    }
+
+    async fn run(self: Rc<Self>, socket: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => break,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.admit(stream, peer).await,
+                Err(error) => {
+                    self.slot.borrow().view().counters.downstream_cx_accept_error.inc();
+                    tracing::warn!(address = %self.slot.borrow().local_address(), %error, "accept failed");
+                    sleep(PAUSE_AFTER_ERROR).await;
+                }
+            }
+        }
+        // Who is in the queue has been accepted by the kernel and would see a reset.
+        while let Some(Ok((stream, peer))) = socket.accept().now_or_never() {
+            self.serve(stream, peer, None);
+        }
+    }
+
+    /// Waits while the listener has as many connections as it may have. Meanwhile others wait in the queue, so that
+    /// each worker goes over the limit by at most this one, which is not served yet.
+    async fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let connections = self.slot.borrow().view().shared.connections.clone();
+        let permit = match Semaphore::try_acquire_owned(Arc::clone(&connections)) {
+            Ok(permit) => Some(permit),
+            Err(_) => {
+                self.slot.borrow().view().counters.downstream_cx_overflow.inc();
+                tokio::select! {
+                    biased;
+                    () = self.stopping.cancelled() => None,
+                    permit = connections.acquire_owned() => permit.ok(),
+                }
+            }
+        };
+        self.serve(stream, peer, permit);
+    }
+
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+        let counted = self.worker.count_connection();
+        let slot = self.slot.borrow().clone();
+        let worker = self.worker.clone();
+        tokio::task::spawn_local(async move {
+            connection::serve(worker, slot, stream, peer).await;
+            drop((permit, counted));
+        });
+    }
+}

@@ -1,0 +1,220 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use proxy_config::{
+    Balancing, Cluster, Endpoint, EndpointHealth, Endpoints, Forward, PathMatch, PrivateKey,
+    ProxyConfig, RetryPolicy, Route, RouteAction, RouteTable, Secret, Source, UpstreamProtocol,
+    VirtualHost,
+};
+use traffic::{ClusterState, Outcome, Router};
+
+use super::{AdminView, respond};
+use crate::stats::{ServerState, Stats};
+
+struct Proxy {
+    config: ProxyConfig,
+    listeners: BTreeMap<String, SocketAddr>,
+    routers: BTreeMap<String, Arc<Router>>,
+    clusters: BTreeMap<String, Arc<ClusterState>>,
+    stats: Stats,
+    state: ServerState,
+}
+
+fn cluster_state() -> ClusterState {
+    let cluster = Cluster {
+        name: "web".to_owned(),
+        balancing: Balancing::RoundRobin,
+        protocol: UpstreamProtocol::Http1,
+        connect_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(1),
+        connections_max: 1,
+        source: Source { object: "Service/web".to_owned(), revision: model::Revision(4) },
+    };
+    let endpoint = |port, health| Endpoint {
+        id: format!("n/{port}"),
+        host: "127.0.0.1".to_owned(),
+        port,
+        weight: 3,
+        health,
+    };
+    let endpoints = vec![
+        endpoint(8080, EndpointHealth::Healthy),
+        endpoint(8081, EndpointHealth::Draining),
+        endpoint(8082, EndpointHealth::Healthy),
+    ];
+    let endpoints = Endpoints { cluster: "web".to_owned(), endpoints };
+    let state = ClusterState::new(Arc::new(cluster), Arc::new(endpoints), None, 0);
+    let last = Arc::clone(state.endpoints().last().unwrap().1);
+    state.report(&last, Outcome::ConnectFailed, 0).unwrap();
+    state
+}
+
+fn route_table() -> RouteTable {
+    let forward = Forward {
+        cluster: "web".to_owned(),
+        timeout: Duration::ZERO,
+        retry: RetryPolicy::default(),
+        timing_headers: false,
+        timing_trailer: false,
+    };
+    let route = Route {
+        name: "all".to_owned(),
+        path: PathMatch::PathPrefix("/".to_owned()),
+        action: RouteAction::Forward(forward),
+        source: Source::default(),
+    };
+    let virtual_host = VirtualHost {
+        name: "web".to_owned(),
+        domains: vec!["web".to_owned()],
+        routes: vec![route],
+    };
+    RouteTable { name: "outbound".to_owned(), virtual_hosts: vec![virtual_host] }
+}
+
+fn proxy() -> Proxy {
+    let table = route_table();
+    let secret = Secret {
+        name: "tls".to_owned(),
+        certificate_chain_pem: "CERTIFICATE".to_owned(),
+        private_key: PrivateKey("KEY MATERIAL".to_owned()),
+    };
+    let mut config = ProxyConfig { revision: model::Revision(9), ..ProxyConfig::default() };
+    config.secrets.insert("tls".to_owned(), Arc::new(secret));
+    let stats = Stats::new(2);
+    stats.cluster("web", 1).upstream_rq_total.add(12);
+    Proxy {
+        config,
+        listeners: [("ingress".to_owned(), ([127, 0, 0, 1], 10000).into())].into(),
+        routers: [("outbound".to_owned(), Arc::new(Router::new(&table)))].into(),
+        clusters: [("web".to_owned(), Arc::new(cluster_state()))].into(),
+        stats,
+        state: ServerState::Live,
+    }
+}
+
+fn ask(proxy: &Proxy, method: &Method, target: &str) -> (StatusCode, String) {
+    let view = AdminView {
+        config: &proxy.config,
+        listeners: &proxy.listeners,
+        routers: &proxy.routers,
+        clusters: &proxy.clusters,
+        stats: &proxy.stats,
+        state: proxy.state,
+        uptime: Duration::from_secs(5),
+        now_ns: 1,
+        version: "0.0.0",
+    };
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let response = respond(method, path, query, &view);
+    (response.status(), String::from_utf8(response.body().to_vec()).unwrap())
+}
+
+fn get(target: &str) -> String {
+    let (status, body) = ask(&proxy(), &Method::GET, target);
+    assert_eq!(status, StatusCode::OK, "{target}: {body}");
+    body
+}
+
+fn get_json(target: &str) -> serde_json::Value {
+    serde_json::from_str(&get(target)).unwrap()
+}
+
+#[test]
+fn ready_says_the_state() {
+    assert_eq!(get("/ready"), "LIVE\n");
+    let draining = Proxy { state: ServerState::Draining, ..proxy() };
+    let (status, body) = ask(&draining, &Method::GET, "/ready");
+    assert_eq!((status, body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "DRAINING\n"));
+}
+
+#[test]
+fn stats_come_in_three_forms_and_filtered() {
+    assert!(get("/stats").contains("\ncluster.web.upstream_rq_total: 12\n"));
+    assert_eq!(get("/stats?filter=web.*rq_total$"), "cluster.web.upstream_rq_total: 12\n");
+    assert!(!get("/stats?usedonly").contains("upstream_cx_total"));
+    assert!(get("/stats?usedonly&filter=member").contains("cluster.web.membership_total: 3\n"));
+    let stat = &get_json("/stats?format=json&filter=rq_total")["stats"][0];
+    assert_eq!(stat["value"], 12);
+    let expected = "envoy_cluster_upstream_rq_total{envoy_cluster_name=\"web\"} 12\n";
+    for target in ["/stats/prometheus", "/metrics", "/stats?format=prometheus"] {
+        assert!(get(target).contains(expected));
+    }
+    assert!(get("/metrics").contains("membership_healthy{envoy_cluster_name=\"web\"} 1\n"));
+    assert!(get("/metrics").contains("ejections_active{envoy_cluster_name=\"web\"} 1\n"));
+    for target in ["/stats?filter=(", "/stats?format=xml"] {
+        assert_eq!(ask(&proxy(), &Method::GET, target).0, StatusCode::BAD_REQUEST);
+    }
+}
+
+#[test]
+fn clusters_show_each_endpoint() {
+    let text = get("/clusters");
+    for line in [
+        "web::127.0.0.1:8080::cx_active::0",
+        "web::127.0.0.1:8080::health_flags::healthy",
+        "web::127.0.0.1:8081::health_flags::/eds_status_draining",
+        "web::127.0.0.1:8082::health_flags::/failed_outlier_check",
+        "web::127.0.0.1:8082::cx_connect_fail::1",
+        "web::127.0.0.1:8080::weight::3",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
+    }
+    let host = &get_json("/clusters?format=json")["cluster_statuses"][0]["host_statuses"][1];
+    assert_eq!(host["address"]["socket_address"]["port_value"], 8081);
+    assert_eq!(host["health_status"]["eds_health_status"], "DRAINING");
+}
+
+#[test]
+fn listeners_and_server_info_are_shown() {
+    assert_eq!(get("/listeners"), "ingress::127.0.0.1:10000\n");
+    let status = &get_json("/listeners?format=json")["listener_statuses"][0];
+    assert_eq!(status["local_address"]["socket_address"]["port_value"], 10000);
+    let info = get_json("/server_info");
+    assert_eq!((&info["state"], &info["uptime_current_epoch"]), (&"LIVE".into(), &"5s".into()));
+}
+
+#[test]
+fn a_config_dump_has_no_private_key() {
+    let dump = get("/config_dump");
+    assert!(!dump.contains("KEY MATERIAL"));
+    assert!(dump.contains("\"private_key\": \"[redacted]\""));
+    let secrets = get_json("/config_dump?resource=secrets");
+    assert_eq!(secrets["secrets"]["tls"]["certificate_chain_pem"], "CERTIFICATE");
+    let (status, _) = ask(&proxy(), &Method::GET, "/config_dump?resource=nothing");
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[test]
+fn explain_goes_from_the_host_to_the_endpoint() {
+    let text = get("/explain?host=web%3A80&path=/a%3Fb");
+    assert!(text.contains("route all [path under /] from (built in): matches"), "{text}");
+    assert!(text.contains("cluster web (round-robin) from Service/web @ revision 4"), "{text}");
+    assert!(text.ends_with("=> n/8080\n"), "{text}");
+    let json = get_json("/explain?host=web&format=json");
+    assert_eq!(json["explanations"][0]["pick"]["picked"], "n/8080");
+    assert_eq!(ask(&proxy(), &Method::GET, "/explain").0, StatusCode::BAD_REQUEST);
+}
+
+#[test]
+fn unknown_paths_name_the_known_ones() {
+    let (status, body) = ask(&proxy(), &Method::GET, "/nothing");
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(body.contains("/config_dump"));
+    assert!(get("/").contains("<a href=\"stats/prometheus\">"));
+    assert!(get("/help").contains("/ready"));
+}
+
+#[test]
+fn mutations_are_refused() {
+    let (status, body) = ask(&proxy(), &Method::GET, "/quitquitquit");
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(body, "Method GET not allowed, POST required.");
+    let (status, _) = ask(&proxy(), &Method::POST, "/quitquitquit");
+    assert_eq!(status, StatusCode::NOT_IMPLEMENTED);
+}

@@ -1,0 +1,223 @@
+//! Bodies on their way through: frames are passed on one by one, nothing is collected.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::exchange::Exchange;
+use crate::headers::{self, SERVICE_TIME};
+
+/// A body could not be passed on to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// The side that sends it broke off.
+    #[error("the sender of the body broke off")]
+    Broken(#[source] hyper::Error),
+    /// The time limit of the route was reached.
+    #[error("the time limit of the route was reached")]
+    TimedOut,
+}
+
+/// How far a request body has come.
+#[derive(Default)]
+pub(crate) struct RequestProgress {
+    pub(crate) bytes: Cell<u64>,
+    pub(crate) ended_at: Cell<Option<Instant>>,
+}
+
+/// The body of a request, from the client to an endpoint.
+pub(crate) enum RequestBody {
+    Empty,
+    Streaming { incoming: Incoming, progress: Rc<RequestProgress> },
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let RequestBody::Streaming { incoming, progress } = self.get_mut() else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
+            return Poll::Pending;
+        };
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            progress.bytes.set(progress.bytes.get() + data.len() as u64);
+        }
+        if frame.is_none() || incoming.is_end_stream() {
+            progress.ended_at.set(Some(runtime::monotonic()));
+        }
+        Poll::Ready(frame.map(|it| it.map_err(BodyError::Broken)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            RequestBody::Empty => true,
+            RequestBody::Streaming { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            RequestBody::Empty => SizeHint::with_exact(0),
+            RequestBody::Streaming { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}
+
+/// The body of a response, from an endpoint or from this proxy to the client. Its end is the end of the exchange.
+pub(crate) struct ResponseBody {
+    content: Content,
+    /// `None` once it is finished.
+    exchange: Option<Box<Exchange>>,
+    /// Announced and to be sent after the content.
+    timing_trailer: bool,
+}
+
+enum Content {
+    Done,
+    Full(Bytes),
+    Upstream(Incoming),
+}
+
+impl ResponseBody {
+    /// A body that is at hand. `exchange` is finished with it.
+    pub(crate) fn full(content: Bytes, exchange: Box<Exchange>) -> Self {
+        if content.is_empty() {
+            exchange.finish();
+            return Self { content: Content::Done, exchange: None, timing_trailer: false };
+        }
+        Self { content: Content::Full(content), exchange: Some(exchange), timing_trailer: false }
+    }
+
+    /// The body that an endpoint sends, and then the timing trailer if it was announced.
+    pub(crate) fn upstream(
+        incoming: Incoming,
+        exchange: Box<Exchange>,
+        timing_trailer: bool,
+    ) -> Self {
+        if incoming.is_end_stream() && !timing_trailer {
+            exchange.finish();
+            return Self { content: Content::Done, exchange: None, timing_trailer };
+        }
+        Self { content: Content::Upstream(incoming), exchange: Some(exchange), timing_trailer }
+    }
+
+    fn finish(&mut self) {
+        self.content = Content::Done;
+        if let Some(exchange) = self.exchange.take() {
+            exchange.finish();
+        }
+    }
+
+    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.content = Content::Done;
+        if let Some(exchange) = self.exchange.take() {
+            exchange.fail_response(&error);
+        }
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn poll_upstream(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Content::Upstream(incoming) = &mut self.content else { return Poll::Ready(None) };
+        let exchange = self.exchange.as_mut().expect("an unfinished body has its exchange");
+        let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending if exchange.poll_time_limit(cx).is_ready() => {
+                return self.fail(BodyError::TimedOut);
+            }
+            Poll::Pending => return Poll::Pending,
+        };
+        let mut frame = match frame {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return self.fail(BodyError::Broken(error)),
+            None if self.timing_trailer => Frame::trailers(HeaderMap::with_capacity(1)),
+            None => {
+                self.finish();
+                return Poll::Ready(None);
+            }
+        };
+        if let Some(data) = frame.data_ref() {
+            exchange.bytes_sent += data.len() as u64;
+            // Finished before the last frame is written, so that the connection is free for the next request.
+            if incoming.is_end_stream() && !self.timing_trailer {
+                self.finish();
+            }
+        } else if let Some(trailers) = frame.trailers_mut() {
+            exchange.note_trailers(trailers);
+            if self.timing_trailer {
+                trailers.insert(SERVICE_TIME, headers::number(exchange.upstream_elapsed_ms()));
+            }
+            self.finish();
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let body = self.get_mut();
+        match &mut body.content {
+            Content::Done => Poll::Ready(None),
+            Content::Full(content) => {
+                let content = std::mem::take(content);
+                if let Some(exchange) = &mut body.exchange {
+                    exchange.bytes_sent = content.len() as u64;
+                }
+                body.finish();
+                Poll::Ready(Some(Ok(Frame::data(content))))
+            }
+            Content::Upstream(_) => body.poll_upstream(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Done => true,
+            Content::Full(content) => content.is_empty(),
+            Content::Upstream(incoming) => incoming.is_end_stream() && !self.timing_trailer,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Done => SizeHint::with_exact(0),
+            Content::Full(content) => SizeHint::with_exact(content.len() as u64),
+            // A length would mean `Content-Length`, which leaves no room for trailers in HTTP/1.1.
+            Content::Upstream(_) if self.timing_trailer => SizeHint::default(),
+            Content::Upstream(incoming) => incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.exchange.take() {
+            // The answer to a `HEAD` request is not read at all.
+            let is_complete = matches!(self.content, Content::Full(_)) || self.is_end_stream();
+            if is_complete { exchange.finish() } else { exchange.abandon() }
+        }
+    }
+}

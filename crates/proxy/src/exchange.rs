@@ -1,0 +1,234 @@
+//! One request and its response, from the first look at the head to the last byte of the answer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, Method, Request};
+use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
+use traffic::{Outcome, Picked, ResponseFlag, ResponseFlags};
+
+use crate::body::{BodyError, RequestProgress};
+use crate::connection::Client;
+use crate::headers::GRPC_STATUS;
+use crate::observe::{self, LogEntry};
+use crate::upstream::Lease;
+use crate::view::{ListenerView, WorkerCluster};
+
+/// One request and its response.
+///
+/// It ends in exactly one way: [`Exchange::finish`], [`Exchange::fail_response`], or by being dropped, which means that
+/// the client has gone.
+pub(crate) struct Exchange {
+    pub(crate) client: Rc<Client>,
+    pub(crate) view: Rc<ListenerView>,
+    /// The cluster that it was forwarded to.
+    pub(crate) cluster: Option<Rc<WorkerCluster>>,
+    pub(crate) started: Instant,
+    pub(crate) method: Method,
+    pub(crate) is_grpc: bool,
+    pub(crate) status: u16,
+    pub(crate) flags: ResponseFlags,
+    pub(crate) bytes_sent: u64,
+    pub(crate) request: Option<Rc<RequestProgress>>,
+    pub(crate) upstream: Option<Upstream>,
+    pub(crate) time_limit: Option<TimeLimit>,
+    /// Further tries after the first.
+    pub(crate) retries: u32,
+    /// From the request on its way to the endpoint to the head of the response.
+    pub(crate) service_time: Option<Duration>,
+    pub(crate) grpc_status: Option<u8>,
+    /// `None` when there is no access log.
+    pub(crate) log: Option<Box<LogEntry>>,
+    is_concluded: bool,
+}
+
+/// The try that the response comes from, or the last one.
+pub(crate) struct Upstream {
+    pub(crate) picked: Picked,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) sent_at: Instant,
+    /// How it ended has been told to `traffic`.
+    pub(crate) is_reported: bool,
+}
+
+impl Exchange {
+    pub(crate) fn new(
+        client: Rc<Client>,
+        view: Rc<ListenerView>,
+        request: &Request<Incoming>,
+        is_grpc: bool,
+    ) -> Self {
+        client.enter();
+        let log = client.worker.access_log.is_on().then(|| Box::new(LogEntry::new(request)));
+        let exchange = Self {
+            started: client.worker.now(),
+            client,
+            view,
+            cluster: None,
+            method: request.method().clone(),
+            is_grpc,
+            status: 0,
+            flags: ResponseFlags::NONE,
+            bytes_sent: 0,
+            request: None,
+            upstream: None,
+            time_limit: None,
+            retries: 0,
+            service_time: None,
+            grpc_status: None,
+            log,
+            is_concluded: false,
+        };
+        observe::begun(&exchange, request.version());
+        exchange
+    }
+
+    /// It goes to a cluster.
+    pub(crate) fn enter_cluster(&mut self, cluster: Rc<WorkerCluster>) {
+        self.cluster = Some(cluster);
+        observe::forwarded(self);
+    }
+
+    /// The response has been handed over to its end.
+    pub(crate) fn finish(mut self: Box<Self>) {
+        let now = self.client.worker.now();
+        if let Some(upstream) = &mut self.upstream {
+            if let Some(lease) = upstream.lease.take() {
+                lease.release(now);
+            }
+            if !upstream.is_reported {
+                self.report(Outcome::Response { status: self.status }, now);
+            }
+        }
+        self.conclude(now);
+    }
+
+    /// The response broke off after its head.
+    pub(crate) fn fail_response(mut self: Box<Self>, error: &BodyError) {
+        let now = self.client.worker.now();
+        match error {
+            BodyError::Broken(_) => self.flags.insert(ResponseFlag::UpstreamConnectionTermination),
+            BodyError::TimedOut => self.flags.insert(ResponseFlag::UpstreamRequestTimeout),
+        }
+        if self.upstream.as_ref().is_some_and(|it| !it.is_reported) {
+            self.report(Outcome::Response { status: self.status }, now);
+        }
+        self.conclude(now);
+    }
+
+    /// The client has gone.
+    pub(crate) fn abandon(self: Box<Self>) {
+        drop(self);
+    }
+
+    /// Tells `traffic` how the current try ended.
+    pub(crate) fn report(&mut self, outcome: Outcome, now: Instant) {
+        let (Some(upstream), Some(cluster)) = (&mut self.upstream, &self.cluster) else { return };
+        if std::mem::replace(&mut upstream.is_reported, true) {
+            return;
+        }
+        let worker = &self.client.worker;
+        worker.report(cluster, upstream.picked.endpoint(), outcome, now);
+    }
+
+    /// gRPC says in the trailers how a call went.
+    pub(crate) fn note_trailers(&mut self, trailers: &HeaderMap) {
+        if !self.is_grpc {
+            return;
+        }
+        self.grpc_status = grpc_status(trailers);
+        if self.upstream.as_ref().is_some_and(|it| !it.is_reported) {
+            let now = self.client.worker.now();
+            let status = self.grpc_status.map_or(self.status, grpc_outcome);
+            self.report(Outcome::Response { status }, now);
+        }
+    }
+
+    /// Milliseconds since the request was sent to the endpoint.
+    pub(crate) fn upstream_elapsed_ms(&self) -> u64 {
+        let since = self.upstream.as_ref().map_or(self.started, |it| it.sent_at);
+        millis(self.client.worker.now().saturating_duration_since(since))
+    }
+
+    pub(crate) fn poll_time_limit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.time_limit {
+            Some(limit) => limit.poll_reached(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn conclude(&mut self, now: Instant) {
+        self.is_concluded = true;
+        observe::ended(self, now);
+        self.client.leave();
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.is_concluded {
+            return;
+        }
+        let now = self.client.worker.now();
+        self.flags.insert(ResponseFlag::DownstreamConnectionTermination);
+        if self.upstream.as_ref().is_some_and(|it| !it.is_reported) {
+            self.report(Outcome::Abandoned, now);
+        }
+        self.conclude(now);
+    }
+}
+
+pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u8> {
+    headers.get(GRPC_STATUS)?.to_str().ok()?.parse().ok()
+}
+
+/// The HTTP status that a gRPC status stands for, as far as the endpoint's health is concerned.
+pub(crate) fn grpc_outcome(status: u8) -> u16 {
+    match status {
+        // UNKNOWN, INTERNAL, DATA_LOSS
+        2 | 13 | 15 => 500,
+        // UNAVAILABLE
+        14 => 503,
+        // DEADLINE_EXCEEDED
+        4 => 504,
+        _ => 200,
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The time limit of a route: from the end of the request to the end of the response.
+pub(crate) struct TimeLimit {
+    limit: Duration,
+    sleep: Pin<Box<Sleep>>,
+    request: Option<Rc<RequestProgress>>,
+}
+
+impl TimeLimit {
+    /// `None` when there is no limit.
+    pub(crate) fn new(limit: Duration, request: Option<Rc<RequestProgress>>) -> Option<Self> {
+        (!limit.is_zero()).then(|| Self { limit, sleep: Box::pin(sleep(limit)), request })
+    }
+
+    /// The timer is set anew only when it fires: a request that ends meanwhile moves the limit to a later time.
+    pub(crate) fn poll_reached(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let Some(request) = &self.request else { return Poll::Ready(()) };
+            let now = runtime::monotonic();
+            let end = request.ended_at.get().unwrap_or(now) + self.limit;
+            if end <= now {
+                return Poll::Ready(());
+            }
+            self.sleep.as_mut().reset(end.into());
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! Sends a request to an endpoint of a cluster, and again to another one when that is allowed.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use proxy_config::{Forward, UpstreamProtocol};
+use traffic::{
+    EndpointState, Failure, Origin, Outcome, RefusedRetry, RequestTraits, ResponseFlag, Retry,
+    Stage, is_idempotent, retry,
+};
+
+use crate::body::{RequestBody, RequestProgress, ResponseBody};
+use crate::exchange::{Exchange, TimeLimit, Upstream, grpc_outcome, grpc_status, millis};
+use crate::headers::{self, SERVICE_TIME, X_FORWARDED_FOR, X_REQUEST_ID};
+use crate::reply::{self, Refusal};
+use crate::tunnel;
+use crate::upstream::{Lease, NoConnection, UpstreamVersion};
+use crate::view::WorkerCluster;
+
+/// Connections that may turn out dead under one request before that counts as a failure. They died idle and nothing was
+/// sent on them, so the endpoint is not to blame; a whole pool of them dies when a process is killed.
+const STALE_CONNECTIONS_MAX: u32 = 8;
+
+/// A request with the place that it goes to.
+pub(crate) struct Forwarded<'a> {
+    pub(crate) parts: Parts,
+    pub(crate) body: Incoming,
+    pub(crate) authority: HeaderValue,
+    pub(crate) cluster: Rc<WorkerCluster>,
+    pub(crate) route: &'a Forward,
+}
+
+/// What the response needs to know about the request.
+struct Asked {
+    version: Version,
+    accepts_trailers: bool,
+    request_id: Option<HeaderValue>,
+    upgrade: Option<OnUpgrade>,
+}
+
+/// Forwards a request and gives the response, the endpoint's or one that says why there is none.
+pub(crate) async fn forward(
+    request: Forwarded<'_>,
+    mut exchange: Box<Exchange>,
+) -> Response<ResponseBody> {
+    let Forwarded { mut parts, body, authority, cluster, route } = request;
+    let protocol = match cluster.state.cluster().protocol {
+        UpstreamProtocol::Http2 => UpstreamVersion::Http2,
+        UpstreamProtocol::Http1 | UpstreamProtocol::Tcp if exchange.is_grpc => {
+            UpstreamVersion::Http2
+        }
+        UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => UpstreamVersion::Http1,
+    };
+    exchange.enter_cluster(cluster.clone());
+    let asked = prepare(&mut parts, protocol, route, &mut exchange);
+    let body = if body.is_end_stream() {
+        RequestBody::Empty
+    } else {
+        let progress = Rc::new(RequestProgress::default());
+        exchange.request = Some(progress.clone());
+        RequestBody::Streaming { incoming: body, progress }
+    };
+    let Some(request) = upstream_request(parts, body, &authority, protocol) else {
+        return reply::refuse(Refusal::BadRequest("the host is not one\n"), exchange);
+    };
+    exchange.time_limit = TimeLimit::new(route.timeout, exchange.request.clone());
+    let mut tries = Tries::new(cluster, route, protocol, request);
+    match tries.run_within_time_limit(&mut exchange).await {
+        Err(refusal) => reply::refuse(refusal, exchange),
+        Ok(response) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
+            respond(response, exchange, route, asked)
+        }
+        Ok(response) => match asked.upgrade {
+            Some(downstream) => tunnel::upgrade(response, downstream, exchange),
+            // Nobody asked for it.
+            None => reply::refuse(Refusal::NotHttp, exchange),
+        },
+    }
+}
+
+/// Makes the client's head into one that may be sent on, and keeps what the answer depends on.
+fn prepare(
+    parts: &mut Parts,
+    protocol: UpstreamVersion,
+    route: &Forward,
+    exchange: &mut Exchange,
+) -> Asked {
+    let client = &exchange.client;
+    let version = parts.version;
+    let headers = &mut parts.headers;
+    let accepts_trailers = match version {
+        Version::HTTP_2 => true,
+        Version::HTTP_11 => headers::has_token(headers, &TE, "trailers"),
+        _ => false,
+    };
+    let upgrade = match protocol {
+        UpstreamVersion::Http1 => headers::wanted_upgrade(version, headers),
+        UpstreamVersion::Http2 => None,
+    };
+    headers::remove_hop_by_hop(headers);
+    let worker = &client.worker;
+    headers::add_forwarding(headers, &client.peer_header, client.is_tls, || worker.request_id());
+    let request_id = if route.timing_headers { headers.get(X_REQUEST_ID).cloned() } else { None };
+    if let Some(log) = &mut exchange.log {
+        log.forwarded_for = headers.get(X_FORWARDED_FOR).cloned();
+        log.request_id = headers.get(X_REQUEST_ID).cloned();
+    }
+    let upgrade = upgrade.and_then(|value| {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, value);
+        parts.extensions.remove::<OnUpgrade>()
+    });
+    Asked { version, accepts_trailers, request_id, upgrade }
+}
+
+/// `None` when the authority is not one.
+fn upstream_request(
+    mut parts: Parts,
+    body: RequestBody,
+    authority: &HeaderValue,
+    protocol: UpstreamVersion,
+) -> Option<Request<RequestBody>> {
+    let headers = &mut parts.headers;
+    let version = match protocol {
+        UpstreamVersion::Http1 => {
+            headers::for_http1(&mut parts.uri, headers, authority);
+            if !body.is_end_stream() && !headers.contains_key(CONTENT_LENGTH) {
+                // hyper would leave out the body of a `GET` otherwise.
+                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            Version::HTTP_11
+        }
+        UpstreamVersion::Http2 => {
+            parts.uri = headers::for_http2(&parts.uri, headers, authority)?;
+            Version::HTTP_2
+        }
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method;
+    *request.uri_mut() = parts.uri;
+    *request.version_mut() = version;
+    *request.headers_mut() = parts.headers;
+    Some(request)
+}
+
+/// The tries of one request.
+struct Tries<'a> {
+    cluster: Rc<WorkerCluster>,
+    route: &'a Forward,
+    protocol: UpstreamVersion,
+    /// `None` while, and after, it is sent in a way that cannot be repeated.
+    request: Option<Request<RequestBody>>,
+    idempotent: bool,
+    has_body: bool,
+    retries: u32,
+    stale: u32,
+    tried: Vec<Arc<EndpointState>>,
+}
+
+/// Why a try gave no response.
+enum FailedTry {
+    /// An idle connection was dead already; nothing was sent.
+    Stale,
+    Failed {
+        origin: Origin,
+        stage: Stage,
+        outcome: Outcome,
+        refusal: Refusal,
+    },
+}
+
+impl<'a> Tries<'a> {
+    fn new(
+        cluster: Rc<WorkerCluster>,
+        route: &'a Forward,
+        protocol: UpstreamVersion,
+        request: Request<RequestBody>,
+    ) -> Self {
+        Self {
+            cluster,
+            route,
+            protocol,
+            idempotent: is_idempotent(request.method()),
+            has_body: !request.body().is_end_stream(),
+            request: Some(request),
+            retries: 0,
+            stale: 0,
+            tried: Vec::new(),
+        }
+    }
+
+    async fn run_within_time_limit(
+        &mut self,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let mut time_limit = exchange.time_limit.take();
+        let ended = {
+            let mut tries = pin!(self.run(exchange));
+            poll_fn(|cx| {
+                if let Poll::Ready(ended) = tries.as_mut().poll(cx) {
+                    return Poll::Ready(Some(ended));
+                }
+                match &mut time_limit {
+                    Some(limit) => limit.poll_reached(cx).map(|()| None),
+                    None => Poll::Pending,
+                }
+            })
+            .await
+        };
+        exchange.time_limit = time_limit;
+        ended.unwrap_or_else(|| {
+            let now = exchange.client.worker.now();
+            exchange.report(Outcome::ResponseTimedOut, now);
+            Err(Refusal::TimedOut)
+        })
+    }
+
+    async fn run(&mut self, exchange: &mut Exchange) -> Result<Response<Incoming>, Refusal> {
+        let mut now = exchange.started;
+        loop {
+            let picked = exchange
+                .client
+                .worker
+                .pick(&self.cluster, &self.tried, now)
+                .map_err(|_| Refusal::NoHealthyUpstream)?;
+            let endpoint = picked.endpoint().clone();
+            exchange.upstream =
+                Some(Upstream { picked, lease: None, sent_at: now, is_reported: false });
+            let failed = match self.try_once(&endpoint, exchange).await {
+                Ok(response) => return Ok(response),
+                Err(failed) => failed,
+            };
+            now = exchange.client.worker.now();
+            match failed {
+                FailedTry::Stale => exchange.report(Outcome::Abandoned, now),
+                FailedTry::Failed { origin, stage, outcome, refusal } => {
+                    exchange.report(outcome, now);
+                    self.may_retry(Failure { origin, stage }, exchange).map_err(|()| refusal)?;
+                    self.tried.push(endpoint);
+                }
+            }
+        }
+    }
+
+    fn may_retry(&mut self, failure: Failure, exchange: &mut Exchange) -> Result<(), ()> {
+        let request = RequestTraits {
+            idempotent: self.idempotent,
+            body_replayable: !self.has_body || self.request.is_some(),
+        };
+        match retry(&self.route.retry, self.retries, failure, request) {
+            Retry::Yes if self.request.is_some() => {
+                self.retries += 1;
+                exchange.retries = self.retries;
+                Ok(())
+            }
+            Retry::No(RefusedRetry::LimitReached) => {
+                exchange.flags.insert(ResponseFlag::UpstreamRetryLimitExceeded);
+                Err(())
+            }
+            Retry::Yes | Retry::No(_) => Err(()),
+        }
+    }
+
+    async fn try_once(
+        &mut self,
+        endpoint: &Arc<EndpointState>,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Incoming>, FailedTry> {
+        let pool = self.cluster.pool(endpoint);
+        let cluster = self.cluster.state.cluster();
+        let mut lease =
+            Lease::acquire(pool, cluster, self.protocol).await.map_err(no_connection)?;
+        let reused = lease.is_reused();
+        if !reused && let Some(upstream) = &mut exchange.upstream {
+            upstream.sent_at = exchange.client.worker.now();
+        }
+        let request = self.request.take().expect("a request is kept for every try");
+        if !self.has_body && self.retries < self.route.retry.connection_failures_max {
+            self.request = Some(copy_of(&request));
+        }
+        let failure = match lease.send(request).await {
+            Ok(response) => {
+                if let Some(upstream) = &mut exchange.upstream {
+                    upstream.lease = Some(lease);
+                }
+                return Ok(response);
+            }
+            Err(failure) => failure,
+        };
+        if let Some(unsent) = failure.unsent {
+            self.request = Some(unsent);
+            if reused && self.stale < STALE_CONNECTIONS_MAX {
+                self.stale += 1;
+                return Err(FailedTry::Stale);
+            }
+        }
+        Err(if failure.is_protocol_error {
+            FailedTry::Failed {
+                origin: Origin::Upstream,
+                stage: Stage::ResponseStarted,
+                outcome: Outcome::Response { status: StatusCode::BAD_GATEWAY.as_u16() },
+                refusal: Refusal::NotHttp,
+            }
+        } else {
+            FailedTry::Failed {
+                origin: Origin::Upstream,
+                stage: failure.stage,
+                outcome: Outcome::BrokenBeforeResponse { reused },
+                refusal: Refusal::ConnectionBroken,
+            }
+        })
+    }
+}
+
+fn no_connection(why: NoConnection) -> FailedTry {
+    let (origin, outcome, refusal) = match why {
+        NoConnection::Failed => (Origin::Upstream, Outcome::ConnectFailed, Refusal::ConnectFailed),
+        NoConnection::TimedOut => {
+            (Origin::Upstream, Outcome::ConnectTimedOut, Refusal::ConnectFailed)
+        }
+        NoConnection::Overflow => (Origin::Local, Outcome::Abandoned, Refusal::Overflow),
+    };
+    FailedTry::Failed { origin, stage: Stage::BeforeSend, outcome, refusal }
+}
+
+/// A request without a body once more.
+fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// Makes the endpoint's response into one for the client.
+fn respond(
+    response: Response<Incoming>,
+    mut exchange: Box<Exchange>,
+    route: &Forward,
+    asked: Asked,
+) -> Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    let now = exchange.client.worker.now();
+    exchange.status = parts.status.as_u16();
+    let sent_at = exchange.upstream.as_ref().map_or(exchange.started, |it| it.sent_at);
+    let service_time = now.saturating_duration_since(sent_at);
+    exchange.service_time = Some(service_time);
+    report_head(&mut exchange, &parts.headers, parts.status, now);
+    headers::remove_hop_by_hop(&mut parts.headers);
+    parts.version = asked.version;
+    if route.timing_headers {
+        parts.headers.insert(SERVICE_TIME, headers::number(millis(service_time)));
+        if let Some(request_id) = asked.request_id {
+            parts.headers.insert(X_REQUEST_ID, request_id);
+        }
+    }
+    let timing_trailer = route.timing_trailer
+        && asked.accepts_trailers
+        && has_content(&exchange.method, parts.status);
+    if timing_trailer && asked.version == Version::HTTP_11 {
+        announce_trailer(&mut parts.headers);
+    }
+    if exchange.client.is_closing.get() {
+        headers::announce_close(&mut parts.headers);
+    }
+    Response::from_parts(parts, ResponseBody::upstream(body, exchange, timing_trailer))
+}
+
+/// Tells what the head of a response says of the endpoint. Of a gRPC call the trailers tell, which may be in the head.
+fn report_head(exchange: &mut Exchange, headers: &HeaderMap, status: StatusCode, now: Instant) {
+    if !exchange.is_grpc || status != StatusCode::OK {
+        return exchange.report(Outcome::Response { status: status.as_u16() }, now);
+    }
+    exchange.grpc_status = grpc_status(headers);
+    if let Some(status) = exchange.grpc_status {
+        exchange.report(Outcome::Response { status: grpc_outcome(status) }, now);
+    }
+}
+
+fn has_content(method: &Method, status: StatusCode) -> bool {
+    *method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// Trailers come after chunks only, and hyper sends those that are announced only.
+fn announce_trailer(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_LENGTH);
+    headers.append(TRAILER, HeaderValue::from_static(SERVICE_TIME_NAME));
+}
+
+const SERVICE_TIME_NAME: &str = "x-envoy-upstream-service-time";

@@ -1,0 +1,185 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use proxy_config::ProxyConfig;
+use tokio::sync::{mpsc, oneshot};
+use traffic::Evidence;
+
+use crate::access_log::Target;
+use crate::admin::AdminView;
+use crate::control::{self, ControlCommand};
+use crate::error::ProxyError;
+use crate::snapshot::Snapshot;
+use crate::stats::{ServerState, Stats};
+
+/// How a proxy is run. What it does is in the [`ProxyConfig`].
+#[derive(Clone, Debug)]
+pub struct ProxyOptions {
+    /// Worker threads. [`Default`] has one per core that this process may use.
+    pub workers: usize,
+    /// Where the access log goes; `None` for no log.
+    pub access_log: Option<Target>,
+    /// Where the admin server listens (port 0: the system chooses); `None` for no admin server.
+    pub admin: Option<SocketAddr>,
+    /// Seed of all random choices; `None` to take one from the system.
+    pub seed: Option<u64>,
+    /// Version that the admin server shows.
+    pub version: String,
+}
+
+impl Default for ProxyOptions {
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            access_log: None,
+            admin: None,
+            seed: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// The data plane.
+#[derive(Debug)]
+pub struct Proxy;
+
+impl Proxy {
+    /// Opens the listeners of `config` and starts to serve. Blocks for the milliseconds that this takes, and returns
+    /// when every worker accepts connections. Secrets that cannot be used are logged; their server names are not served.
+    ///
+    /// # Errors
+    /// When a listener, the admin server, the access log or a thread cannot be opened: then nothing runs.
+    pub fn start(
+        options: ProxyOptions,
+        config: Arc<ProxyConfig>,
+    ) -> Result<ProxyHandle, ProxyError> {
+        control::start(options, config)
+    }
+}
+
+/// What the control thread publishes to readers.
+pub(crate) struct Published {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) listeners: BTreeMap<String, SocketAddr>,
+}
+
+/// What handles, the control thread and the admin server share.
+pub(crate) struct Shared {
+    pub(crate) published: ArcSwap<Published>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) is_draining: AtomicBool,
+    /// Where the nanoseconds of `traffic` begin.
+    pub(crate) epoch: Instant,
+    pub(crate) version: String,
+}
+
+impl Shared {
+    /// What the admin surface shows now.
+    pub(crate) fn with_admin_view<R>(&self, read: impl FnOnce(&AdminView<'_>) -> R) -> R {
+        let published = self.published.load();
+        let uptime = runtime::monotonic().saturating_duration_since(self.epoch);
+        let is_draining = self.is_draining.load(Ordering::Relaxed);
+        read(&AdminView {
+            config: &published.snapshot.config,
+            listeners: &published.listeners,
+            routers: &published.snapshot.routers,
+            clusters: &published.snapshot.clusters,
+            stats: &self.stats,
+            state: if is_draining { ServerState::Draining } else { ServerState::Live },
+            uptime,
+            now_ns: u64::try_from(uptime.as_nanos()).unwrap_or(u64::MAX),
+            version: &self.version,
+        })
+    }
+}
+
+/// A running proxy. A cheap clone; when the last one is dropped the proxy ends at once, without a drain.
+#[derive(Clone)]
+pub struct ProxyHandle {
+    pub(crate) commands: mpsc::Sender<ControlCommand>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) evidence: Arc<Mutex<Option<mpsc::Receiver<Evidence>>>>,
+    pub(crate) admin_addr: Option<SocketAddr>,
+}
+
+impl std::fmt::Debug for ProxyHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProxyHandle")
+            .field("listeners", &self.shared.published.load().listeners)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ProxyHandle {
+    /// Replaces the configuration. Resolves when every worker has taken it: from then on no request is picked by the
+    /// one before. Requests and connections that are under way go on.
+    ///
+    /// What cannot be done is left out, logged and returned: a listener that cannot listen, a secret that cannot be
+    /// used. The rest holds. The next update tries again.
+    ///
+    /// # Errors
+    /// [`ProxyError::WorkerGone`] when the proxy has been drained.
+    pub async fn update(&self, config: Arc<ProxyConfig>) -> Result<Vec<ProxyError>, ProxyError> {
+        let (reply, taken) = oneshot::channel();
+        self.command(ControlCommand::Update { config, reply }).await?;
+        taken.await.map_err(|_| ProxyError::WorkerGone)?
+    }
+
+    /// Evidence about endpoints, at most once: further calls give `None`. Bounded; what finds no room is dropped, for
+    /// the ejection that it tells of holds all the same.
+    #[must_use]
+    pub fn evidence(&self) -> Option<mpsc::Receiver<Evidence>> {
+        self.evidence.lock().take()
+    }
+
+    /// Where a listener listens: as configured, with the port that the system chose in the place of 0. `None` when there
+    /// is no such listener, or it could not be opened.
+    #[must_use]
+    pub fn local_addr(&self, listener: &str) -> Option<SocketAddr> {
+        self.shared.published.load().listeners.get(listener).copied()
+    }
+
+    /// Where the admin server listens.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
+    }
+
+    /// The configuration that every worker has taken.
+    #[must_use]
+    pub fn config(&self) -> Arc<ProxyConfig> {
+        self.shared.published.load().snapshot.config.clone()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.shared.stats
+    }
+
+    /// Reads what the admin surface shows now, for [`crate::admin::respond`] or for a page of one's own.
+    pub fn with_admin_view<R>(&self, read: impl FnOnce(&AdminView<'_>) -> R) -> R {
+        self.shared.with_admin_view(read)
+    }
+
+    /// Takes no new connections, ends the others as soon as what is under way on them is done, and returns when that
+    /// is so, at the latest after `deadline`. Returns how many connections were cut then. The proxy serves nothing
+    /// after that.
+    pub async fn drain(&self, deadline: Duration) -> usize {
+        let (reply, drained) = oneshot::channel();
+        if self.command(ControlCommand::Drain { deadline, reply }).await.is_err() {
+            return 0;
+        }
+        drained.await.unwrap_or(0)
+    }
+
+    async fn command(&self, command: ControlCommand) -> Result<(), ProxyError> {
+        self.commands.send(command).await.map_err(|_| ProxyError::WorkerGone)
+    }
+}

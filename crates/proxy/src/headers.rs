@@ -1,0 +1,239 @@
+//! What a proxy does to a header block: hop-by-hop fields go (RFC 9110, section 7.6.1), the trail of forwarding is added,
+//! and the two versions of HTTP are converted into each other (RFC 9113, section 8).
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
+
+pub(crate) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+pub(crate) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+pub(crate) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const SERVICE_TIME: HeaderName =
+    HeaderName::from_static("x-envoy-upstream-service-time");
+pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// True when the comma-separated lists in all values of `name` hold `token`.
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .any(|value| tokens(value).any(|it| it.eq_ignore_ascii_case(token.as_bytes())))
+}
+
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Removes the fields that concern one connection only, and those that `Connection` names. `TE: trailers` stays
+/// because trailers are passed on.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    remove_named_by_connection(headers);
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, HTTP2_SETTINGS] {
+        headers.remove(name);
+    }
+    if headers.contains_key(TE) {
+        let trailers = has_token(headers, &TE, "trailers");
+        headers.remove(TE);
+        if trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+    }
+}
+
+fn remove_named_by_connection(headers: &mut HeaderMap) {
+    let Entry::Occupied(connection) = headers.entry(CONNECTION) else { return };
+    let values: Vec<HeaderValue> = connection.remove_entry_mult().1.collect();
+    for token in values.iter().flat_map(tokens) {
+        // The usual ones are no header names, and these must not be taken away: without them the message would end
+        // somewhere else, or go somewhere else, than the sender meant.
+        let is_option = [b"close".as_slice(), b"keep-alive", b"upgrade", b"te"]
+            .iter()
+            .any(|it| token.eq_ignore_ascii_case(it));
+        let Ok(name) = HeaderName::from_bytes(token) else { continue };
+        if !is_option && name != HOST && name != CONTENT_LENGTH && name != TRAILER {
+            headers.remove(name);
+        }
+    }
+}
+
+/// The value of `Upgrade` when the request asks for one that is passed on. h2c is not: who speaks HTTP/2 says so at
+/// once.
+pub(crate) fn wanted_upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
+    let upgrade = headers.get(UPGRADE)?;
+    let wanted = version == Version::HTTP_11
+        && has_token(headers, &CONNECTION, "upgrade")
+        && !upgrade.as_bytes().to_ascii_lowercase().starts_with(b"h2c");
+    wanted.then(|| upgrade.clone())
+}
+
+/// Adds who asked and how, and an id when there is none yet.
+pub(crate) fn add_forwarding(
+    headers: &mut HeaderMap,
+    peer: &HeaderValue,
+    is_tls: bool,
+    new_id: impl FnOnce() -> HeaderValue,
+) {
+    match headers.entry(X_FORWARDED_FOR) {
+        Entry::Vacant(entry) => {
+            entry.insert(peer.clone());
+        }
+        Entry::Occupied(entry) => {
+            let (name, values) = entry.remove_entry_mult();
+            let trail: Vec<HeaderValue> = values.chain([peer.clone()]).collect();
+            let trail: Vec<&[u8]> = trail.iter().map(HeaderValue::as_bytes).collect();
+            let trail = HeaderValue::from_bytes(&trail.join(b", ".as_slice()))
+                .expect("values joined by a comma are a value");
+            headers.insert(name, trail);
+        }
+    }
+    // Without TLS the client may be a proxy that took it off; what it says is kept.
+    if is_tls {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    } else {
+        headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    }
+    headers.entry(X_REQUEST_ID).or_insert_with(new_id);
+    headers.remove(EXPECT);
+    headers.remove(PROXY_AUTHORIZATION);
+}
+
+/// The target and the headers as HTTP/1.1 wants them: a path, `Host`, one `Cookie` line.
+pub(crate) fn for_http1(uri: &mut Uri, headers: &mut HeaderMap, authority: &HeaderValue) {
+    if uri.authority().is_some() || uri.scheme().is_some() {
+        *uri = origin_form(uri);
+    }
+    headers.insert(HOST, authority.clone());
+    if let Entry::Occupied(cookies) = headers.entry(COOKIE)
+        && cookies.iter().nth(1).is_some()
+    {
+        let (name, values) = cookies.remove_entry_mult();
+        let values: Vec<HeaderValue> = values.collect();
+        let values: Vec<&[u8]> = values.iter().map(HeaderValue::as_bytes).collect();
+        let joined = HeaderValue::from_bytes(&values.join(b"; ".as_slice()))
+            .expect("values joined by a semicolon are a value");
+        headers.insert(name, joined);
+    }
+}
+
+/// The target and the headers as HTTP/2 wants them: everything in the target, no `Host`. `None` when the authority is
+/// not one.
+pub(crate) fn for_http2(
+    uri: &Uri,
+    headers: &mut HeaderMap,
+    authority: &HeaderValue,
+) -> Option<Uri> {
+    headers.remove(HOST);
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(Authority::try_from(authority.as_bytes()).ok()?);
+    parts.path_and_query = Some(path_and_query(uri));
+    Uri::from_parts(parts).ok()
+}
+
+fn origin_form(uri: &Uri) -> Uri {
+    path_and_query(uri).into()
+}
+
+fn path_and_query(uri: &Uri) -> PathAndQuery {
+    uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+}
+
+/// Says that the connection ends after this response. hyper removes it from HTTP/2.
+pub(crate) fn announce_close(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// A number as a header value.
+pub(crate) fn number(value: u64) -> HeaderValue {
+    HeaderValue::from(value)
+}
+
+/// A random UUID (version 4) from 128 random bits.
+pub(crate) fn request_id(random: u128) -> HeaderValue {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let version = 0x4 << 76;
+    let variant = 0x8 << 60;
+    let bits = random & !(0xf << 76) & !(0xc << 60) | version | variant;
+    let mut text = [b'-'; 36];
+    let mut nibble = 32;
+    for (position, byte) in text.iter_mut().enumerate() {
+        if matches!(position, 8 | 13 | 18 | 23) {
+            continue;
+        }
+        nibble -= 1;
+        *byte = HEX[(bits >> (4 * nibble)) as usize & 0xf];
+    }
+    HeaderValue::from_bytes(&text).expect("hex digits and dashes are a value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn hop_by_hop_fields_are_removed_and_framing_stays() {
+        let mut headers = map(&[
+            ("connection", "close, X-Secret, content-length"),
+            ("connection", "te"),
+            ("x-secret", "1"),
+            ("content-length", "3"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip, trailers"),
+            ("trailer", "x-sum"),
+            ("upgrade", "h2c"),
+            ("accept", "*/*"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        let expected = map(&[
+            ("content-length", "3"),
+            ("trailer", "x-sum"),
+            ("accept", "*/*"),
+            ("te", "trailers"),
+        ]);
+        assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn the_trail_of_forwarding_grows_by_one() {
+        let mut headers = map(&[("x-forwarded-for", "1.1.1.1"), ("x-request-id", "kept")]);
+        let peer = HeaderValue::from_static("2.2.2.2");
+        add_forwarding(&mut headers, &peer, false, || unreachable!());
+        assert_eq!(headers["x-forwarded-for"], "1.1.1.1, 2.2.2.2");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["x-request-id"], "kept");
+    }
+
+    #[test]
+    fn http2_becomes_http1_and_back() {
+        let mut uri: Uri = "http://web.mesh:80/a?b=c".parse().unwrap();
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        let authority = HeaderValue::from_static("web.mesh:80");
+        for_http1(&mut uri, &mut headers, &authority);
+        assert_eq!(uri, "/a?b=c");
+        assert_eq!(headers, map(&[("host", "web.mesh:80"), ("cookie", "a=1; b=2")]));
+        let back = for_http2(&uri, &mut headers, &authority).unwrap();
+        assert_eq!(back, "http://web.mesh:80/a?b=c");
+        assert!(!headers.contains_key("host"));
+    }
+
+    #[test]
+    fn a_request_id_is_a_uuid_of_version_4() {
+        assert_eq!(request_id(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(request_id(0), "00000000-0000-4000-8000-000000000000");
+    }
+}

@@ -1,0 +1,169 @@
+//! Answers that the proxy gives itself.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderValue, Response, StatusCode};
+use traffic::ResponseFlag;
+
+use crate::body::ResponseBody;
+use crate::exchange::Exchange;
+use crate::headers::{self, GRPC_MESSAGE, GRPC_STATUS};
+
+/// Why a request is not answered by an endpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    BadRequest(&'static str),
+    NoRoute,
+    NoCluster,
+    NoHealthyUpstream,
+    Overflow,
+    ConnectFailed,
+    ConnectionBroken,
+    NotHttp,
+    TimedOut,
+}
+
+impl Refusal {
+    fn status(self) -> StatusCode {
+        match self {
+            Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Refusal::NoRoute => StatusCode::NOT_FOUND,
+            Refusal::NoCluster
+            | Refusal::NoHealthyUpstream
+            | Refusal::Overflow
+            | Refusal::ConnectFailed
+            | Refusal::ConnectionBroken => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NotHttp => StatusCode::BAD_GATEWAY,
+            Refusal::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    pub(crate) fn flag(self) -> ResponseFlag {
+        match self {
+            Refusal::BadRequest(_) => ResponseFlag::DownstreamProtocolError,
+            Refusal::NoRoute => ResponseFlag::NoRouteFound,
+            Refusal::NoCluster => ResponseFlag::NoClusterFound,
+            Refusal::NoHealthyUpstream => ResponseFlag::NoHealthyUpstream,
+            Refusal::Overflow => ResponseFlag::UpstreamOverflow,
+            Refusal::ConnectFailed => ResponseFlag::UpstreamConnectionFailure,
+            Refusal::ConnectionBroken => ResponseFlag::UpstreamConnectionTermination,
+            Refusal::NotHttp => ResponseFlag::UpstreamProtocolError,
+            Refusal::TimedOut => ResponseFlag::UpstreamRequestTimeout,
+        }
+    }
+
+    /// Envoy's texts, which people search for.
+    fn text(self) -> &'static str {
+        match self {
+            Refusal::BadRequest(why) => why,
+            Refusal::NoRoute => "no route for this host and path\n",
+            Refusal::NoCluster => "the route names a cluster that does not exist\n",
+            Refusal::NoHealthyUpstream => "no healthy upstream",
+            Refusal::Overflow => {
+                "upstream connect error or disconnect/reset before headers. reset reason: overflow"
+            }
+            Refusal::ConnectFailed => {
+                "upstream connect error or disconnect/reset before headers. \
+                 reset reason: connection failure"
+            }
+            Refusal::ConnectionBroken => {
+                "upstream connect error or disconnect/reset before headers. \
+                 reset reason: connection termination"
+            }
+            Refusal::NotHttp => {
+                "upstream connect error or disconnect/reset before headers. \
+                 reset reason: protocol error"
+            }
+            Refusal::TimedOut => "upstream request timeout",
+        }
+    }
+}
+
+/// The answer to a request that is refused.
+pub(crate) fn refuse(refusal: Refusal, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
+    exchange.flags.insert(refusal.flag());
+    if exchange.is_grpc {
+        return refuse_grpc(refusal, exchange);
+    }
+    text(refusal.status(), Bytes::from_static(refusal.text().as_bytes()), exchange)
+}
+
+/// gRPC clients read the status from the trailers, which may come at once (a "trailers-only" response).
+fn refuse_grpc(refusal: Refusal, exchange: Box<Exchange>) -> Response<ResponseBody> {
+    let status = match refusal {
+        // INTERNAL
+        Refusal::BadRequest(_) => "13",
+        // UNIMPLEMENTED, which is what gRPC makes of 404
+        Refusal::NoRoute => "12",
+        // DEADLINE_EXCEEDED
+        Refusal::TimedOut => "4",
+        // UNAVAILABLE
+        Refusal::NoCluster
+        | Refusal::NoHealthyUpstream
+        | Refusal::Overflow
+        | Refusal::ConnectFailed
+        | Refusal::ConnectionBroken
+        | Refusal::NotHttp => "14",
+    };
+    let mut response = respond(StatusCode::OK, Bytes::new(), exchange);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(GRPC_STATUS, HeaderValue::from_static(status));
+    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(refusal.text().trim_ascii()));
+    response
+}
+
+/// The answer to a `CONNECT` whose tunnel does not come about: 502, for the way on is what failed.
+pub(crate) fn refuse_connect(
+    refusal: Refusal,
+    mut exchange: Box<Exchange>,
+) -> Response<ResponseBody> {
+    exchange.flags.insert(refusal.flag());
+    text(StatusCode::BAD_GATEWAY, Bytes::from_static(refusal.text().as_bytes()), exchange)
+}
+
+/// A text.
+pub(crate) fn text(
+    status: StatusCode,
+    content: Bytes,
+    exchange: Box<Exchange>,
+) -> Response<ResponseBody> {
+    let mut response = respond(status, content, exchange);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+/// A redirect to `https` with the same host and path.
+pub(crate) fn redirect_to_https(
+    status: u16,
+    host: &str,
+    port: u16,
+    path_and_query: &str,
+    exchange: Box<Exchange>,
+) -> Response<ResponseBody> {
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let Ok(location) = HeaderValue::try_from(format!("https://{host}{port}{path_and_query}"))
+    else {
+        return refuse(Refusal::BadRequest("the host is not one\n"), exchange);
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::MOVED_PERMANENTLY);
+    let mut response = respond(status, Bytes::new(), exchange);
+    response.headers_mut().insert(LOCATION, location);
+    response
+}
+
+/// A response with a body that is at hand.
+pub(crate) fn respond(
+    status: StatusCode,
+    content: Bytes,
+    mut exchange: Box<Exchange>,
+) -> Response<ResponseBody> {
+    exchange.status = status.as_u16();
+    let is_closing = exchange.client.is_closing.get();
+    let mut response = Response::new(ResponseBody::full(content, exchange));
+    *response.status_mut() = status;
+    if is_closing {
+        headers::announce_close(response.headers_mut());
+    }
+    response
+}

@@ -1,0 +1,104 @@
+//! Takes a request from a client and finds out what is to be done with it.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use proxy_config::RouteAction;
+use traffic::normalized_host;
+
+use crate::body::ResponseBody;
+use crate::connection::Client;
+use crate::exchange::Exchange;
+use crate::forward::{self, Forwarded};
+use crate::reply::{self, Refusal};
+use crate::tunnel;
+use crate::view::{ListenerKind, ListenerView};
+
+/// Answers a request. Never fails: what goes wrong becomes a response.
+pub(crate) async fn answer(
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    let view = client.slot.view();
+    let is_grpc = is_grpc(request.headers());
+    let exchange = Exchange::new(client, view.clone(), &request, is_grpc);
+    Ok(route(&view, request, Box::new(exchange)).await)
+}
+
+async fn route(
+    view: &ListenerView,
+    request: Request<Incoming>,
+    exchange: Box<Exchange>,
+) -> Response<ResponseBody> {
+    let (ListenerKind::Http(http), Some(config)) = (&view.kind, view.shared.http()) else {
+        // The listener speaks bytes now; this connection is about to end.
+        return reply::refuse(Refusal::NoRoute, exchange);
+    };
+    let authority = match authority(&request) {
+        Ok(authority) => authority,
+        Err(why) => return reply::refuse(Refusal::BadRequest(why), exchange),
+    };
+    // A host that is not text is in no route table.
+    let host = authority.to_str().unwrap_or_default();
+    let is_connect = request.method() == Method::CONNECT;
+    if is_connect && !config.forward_proxy {
+        return reply::refuse(Refusal::NoRoute, exchange);
+    }
+    let path = if is_connect { "/" } else { request.uri().path() };
+    let Some(found) = http.table.router.find_index(host, path) else {
+        return reply::refuse(Refusal::NoRoute, exchange);
+    };
+    let route = &http.table.router.routes()[found];
+    match &route.action {
+        RouteAction::Forward(forward) => {
+            let Some(cluster) = http.table.clusters[found].clone() else {
+                return reply::refuse(Refusal::NoCluster, exchange);
+            };
+            if is_connect {
+                return tunnel::connect(request, cluster, forward, exchange).await;
+            }
+            let (parts, body) = request.into_parts();
+            forward::forward(
+                Forwarded { parts, body, authority, cluster, route: forward },
+                exchange,
+            )
+            .await
+        }
+        RouteAction::Respond { status, body } => {
+            let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::OK);
+            reply::text(status, Bytes::copy_from_slice(body.as_bytes()), exchange)
+        }
+        RouteAction::RedirectToHttps { status, port } => {
+            let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
+            reply::redirect_to_https(*status, &normalized_host(host), *port, path, exchange)
+        }
+    }
+}
+
+/// Who the request is meant for: the target's authority if it has one, else `Host` (RFC 9112, section 3.2).
+fn authority(request: &Request<Incoming>) -> Result<HeaderValue, &'static str> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err("more than one Host\n");
+    }
+    if let Some(authority) = request.uri().authority() {
+        // What comes before `@` is a name and a password, for the client alone.
+        let text = authority.as_str();
+        let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
+        return HeaderValue::from_str(text).map_err(|_| "the authority is not a header value\n");
+    }
+    match host {
+        Some(host) => Ok(host.clone()),
+        None if request.version() == Version::HTTP_10 => Ok(HeaderValue::from_static("")),
+        None => Err("no Host\n"),
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
+}

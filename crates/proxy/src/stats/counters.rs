@@ -1,0 +1,205 @@
+use std::time::Duration;
+
+use super::metric::{Counter, Gauge, Histogram, SeriesTable};
+
+/// Whether a number only grows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// A field of a group of counters: its name in the text form, its family in Prometheus' form, and
+/// how to read it.
+pub(super) struct Field<T> {
+    pub(super) name: &'static str,
+    pub(super) family: &'static str,
+    pub(super) kind: Kind,
+    pub(super) read: fn(&T) -> u64,
+}
+
+macro_rules! group {
+    ($(#[$doc:meta])* $group:ident $prefix:literal {
+        $($(#[$field_doc:meta])* $field:ident: $kind:ident,)*
+    } and {
+        $($(#[$more_doc:meta])* $more:ident: $type:ty,)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        pub struct $group {
+            $($(#[$field_doc])* pub $field: $kind,)*
+            $($(#[$more_doc])* pub $more: $type,)*
+        }
+
+        impl $group {
+            pub(super) const FIELDS: &[Field<Self>] = &[$(Field {
+                name: stringify!($field),
+                family: concat!($prefix, stringify!($field)),
+                kind: Kind::$kind,
+                read: |group| group.$field.get(),
+            },)*];
+        }
+    };
+}
+
+group! {
+    /// Counters of a cluster, under Envoy's names.
+    ClusterCounters "envoy_cluster_" {
+        /// Connections opened.
+        upstream_cx_total: Counter,
+        /// Connections open now.
+        upstream_cx_active: Gauge,
+        /// HTTP/1.1 connections opened.
+        upstream_cx_http1_total: Counter,
+        /// HTTP/2 connections opened.
+        upstream_cx_http2_total: Counter,
+        /// Connections that failed to open.
+        upstream_cx_connect_fail: Counter,
+        /// Connections that did not open in time; they are in `upstream_cx_connect_fail` too.
+        upstream_cx_connect_timeout: Counter,
+        /// Times that the connection limit was met.
+        upstream_cx_overflow: Counter,
+        /// Connections closed.
+        upstream_cx_destroy: Counter,
+        /// Connections closed with requests under way.
+        upstream_cx_destroy_with_active_rq: Counter,
+        /// Bytes received.
+        upstream_cx_rx_bytes_total: Counter,
+        /// Bytes sent.
+        upstream_cx_tx_bytes_total: Counter,
+        /// Requests; each once, however often it is tried.
+        upstream_rq_total: Counter,
+        /// Requests under way.
+        upstream_rq_active: Gauge,
+        /// Requests answered, by an endpoint or for lack of one.
+        upstream_rq_completed: Counter,
+        /// Requests that met the limit of their connections.
+        upstream_rq_pending_overflow: Counter,
+        /// Requests without a response within the time limit.
+        upstream_rq_timeout: Counter,
+        /// Further tries.
+        upstream_rq_retry: Counter,
+        /// Further tries that got a response.
+        upstream_rq_retry_success: Counter,
+        /// Requests that failed with all tries used up.
+        upstream_rq_retry_limit_exceeded: Counter,
+        /// Requests that the endpoint reset.
+        upstream_rq_rx_reset: Counter,
+        /// Requests that this proxy reset.
+        upstream_rq_tx_reset: Counter,
+        /// Requests for which there was no endpoint.
+        upstream_cx_none_healthy: Counter,
+        /// Picks with all endpoints ejected.
+        lb_healthy_panic: Counter,
+    } and {
+        /// Responses by status class: `[0]` is 1xx.
+        upstream_rq_xx: [Counter; 5],
+        /// Responses by status code.
+        upstream_rq: SeriesTable<Counter>,
+        /// From the request to the end of the response.
+        upstream_rq_time: Histogram,
+    }
+}
+
+impl ClusterCounters {
+    /// Counts a response of an endpoint.
+    pub fn response(&self, status: u16, time: Duration) {
+        self.local_response(status);
+        self.upstream_rq_time.record(time);
+    }
+
+    /// Counts a response made here for lack of one of an endpoint. As in Envoy it is one of the
+    /// cluster's responses by status, but says nothing about its time.
+    pub fn local_response(&self, status: u16) {
+        self.upstream_rq_completed.inc();
+        count_class(&self.upstream_rq_xx, status);
+        self.upstream_rq.at(u64::from(status)).inc();
+    }
+}
+
+group! {
+    /// Counters of the HTTP side of a listener, under Envoy's names.
+    HttpCounters "envoy_http_" {
+        /// Connections accepted.
+        downstream_cx_total: Counter,
+        /// Connections open now.
+        downstream_cx_active: Gauge,
+        /// HTTP/1.1 connections accepted.
+        downstream_cx_http1_total: Counter,
+        /// HTTP/2 connections accepted.
+        downstream_cx_http2_total: Counter,
+        /// TLS connections accepted.
+        downstream_cx_ssl_total: Counter,
+        /// Connections closed.
+        downstream_cx_destroy: Counter,
+        /// Connections closed because no request came.
+        downstream_cx_idle_timeout: Counter,
+        /// Connections that did not speak HTTP.
+        downstream_cx_protocol_error: Counter,
+        /// Bytes received.
+        downstream_cx_rx_bytes_total: Counter,
+        /// Bytes sent.
+        downstream_cx_tx_bytes_total: Counter,
+        /// Requests.
+        downstream_rq_total: Counter,
+        /// Requests under way.
+        downstream_rq_active: Gauge,
+        /// HTTP/1.1 requests.
+        downstream_rq_http1_total: Counter,
+        /// HTTP/2 requests.
+        downstream_rq_http2_total: Counter,
+        /// Requests answered.
+        downstream_rq_completed: Counter,
+        /// Request heads that did not come in time.
+        downstream_rq_header_timeout: Counter,
+        /// Requests that ran into their time limit.
+        downstream_rq_timeout: Counter,
+        /// Requests that the client reset.
+        downstream_rq_rx_reset: Counter,
+        /// Requests for which there was no route.
+        no_route: Counter,
+    } and {
+        /// Responses by status class: `[0]` is 1xx.
+        downstream_rq_xx: [Counter; 5],
+        /// From the request to the end of the response.
+        downstream_rq_time: Histogram,
+    }
+}
+
+impl HttpCounters {
+    /// Counts an answered request.
+    pub fn response(&self, status: u16, time: Duration) {
+        self.downstream_rq_completed.inc();
+        count_class(&self.downstream_rq_xx, status);
+        self.downstream_rq_time.record(time);
+    }
+}
+
+group! {
+    /// Counters of a listener, under Envoy's names.
+    ListenerCounters "envoy_listener_" {
+        /// Connections accepted.
+        downstream_cx_total: Counter,
+        /// Connections open now.
+        downstream_cx_active: Gauge,
+        /// Connections closed.
+        downstream_cx_destroy: Counter,
+        /// Times that the connection limit was met.
+        downstream_cx_overflow: Counter,
+        /// Failed accepts.
+        downstream_cx_accept_error: Counter,
+        /// TLS handshakes that succeeded.
+        ssl_handshake: Counter,
+        /// TLS handshakes that failed.
+        ssl_connection_error: Counter,
+    } and {
+        /// How long connections were open.
+        downstream_cx_length_ms: Histogram,
+    }
+}
+
+fn count_class(classes: &[Counter; 5], status: u16) {
+    if let Some(class) = classes.get((usize::from(status) / 100).wrapping_sub(1)) {
+        class.inc();
+    }
+}

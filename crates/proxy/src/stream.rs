@@ -1,0 +1,210 @@
+//! The downstream byte stream: TCP or TLS, with bytes that were read ahead to tell the protocol.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+
+use crate::stats::{HttpCounters, Shard};
+
+/// What an HTTP/2 client says first when it knows beforehand that HTTP/2 is spoken (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// One read ahead usually holds a whole request head, which saves a system call per connection.
+const READ_AHEAD_BYTES: usize = 4096;
+
+/// TCP, or TLS over it.
+pub(crate) enum Transport {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Tells the connection's driver that bytes arrived. hyper wants a `Send` stream for upgrades, hence the atomic; it
+/// never leaves the thread.
+#[derive(Clone, Default)]
+pub(crate) struct Arrival(Arc<AtomicBool>);
+
+impl Arrival {
+    /// True when bytes arrived since the last call.
+    pub(crate) fn take(&self) -> bool {
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    }
+
+    fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A downstream connection as hyper reads and writes it.
+pub(crate) struct DownstreamStream {
+    read_ahead: Bytes,
+    transport: Transport,
+    arrival: Arrival,
+    counters: Shard<HttpCounters>,
+}
+
+impl DownstreamStream {
+    pub(crate) fn new(transport: Transport, counters: Shard<HttpCounters>) -> Self {
+        Self { read_ahead: Bytes::new(), transport, arrival: Arrival::default(), counters }
+    }
+
+    pub(crate) fn arrival(&self) -> Arrival {
+        self.arrival.clone()
+    }
+
+    /// Reads until it is certain whether the client speaks HTTP/2. What was read is read again by the next reader.
+    /// The first byte may take `idle_timeout`, the rest of a preface `head_timeout`.
+    pub(crate) async fn detect_http2(
+        &mut self,
+        idle_timeout: Duration,
+        head_timeout: Duration,
+    ) -> io::Result<bool> {
+        let mut seen = Vec::with_capacity(READ_AHEAD_BYTES);
+        let mut is_http2 = None;
+        let mut limit = idle_timeout;
+        while is_http2.is_none() {
+            let read = timeout(limit, self.transport.read_buf(&mut seen)).await??;
+            is_http2 = match HTTP2_PREFACE.strip_prefix(seen.as_slice()) {
+                _ if read == 0 => Some(false),
+                Some([]) => Some(true),
+                Some(_) => None,
+                None => Some(seen.starts_with(HTTP2_PREFACE)),
+            };
+            limit = head_timeout;
+        }
+        self.counters.downstream_cx_rx_bytes_total.add(seen.len() as u64);
+        self.read_ahead = seen.into();
+        Ok(is_http2 == Some(true))
+    }
+
+    fn count_written(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(written)) = &outcome {
+            self.counters.downstream_cx_tx_bytes_total.add(*written as u64);
+        }
+        outcome
+    }
+}
+
+impl AsyncRead for DownstreamStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.read_ahead.is_empty() {
+            let taken = self.read_ahead.len().min(buf.remaining());
+            buf.put_slice(&self.read_ahead[..taken]);
+            self.read_ahead.advance(taken);
+            if self.read_ahead.is_empty() {
+                self.read_ahead = Bytes::new();
+            }
+            self.arrival.note();
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let outcome = Pin::new(&mut self.transport).poll_read(cx, buf);
+        let read = buf.filled().len() - before;
+        if read > 0 {
+            self.counters.downstream_cx_rx_bytes_total.add(read as u64);
+            self.arrival.note();
+        }
+        outcome
+    }
+}
+
+impl AsyncWrite for DownstreamStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.transport).poll_write(cx, buf);
+        self.count_written(outcome)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
+        self.count_written(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Transport::Tcp(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Connections of one worker to the endpoints of its clusters.
+//!
+//! Nothing here is shared with another worker. Bounds, per endpoint and worker: `connections_max` connections, and
+//! [`WAITING_MAX`] requests that wait for one.
+
+mod connect;
+mod http1;
+mod http2;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use proxy_config::Cluster;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use traffic::{ActiveConnection, EndpointState, Stage};
+
+pub(crate) use connect::{LocalExecutor, connect};
+
+use crate::body::RequestBody;
+use crate::stats::{ClusterCounters, Shard};
+
+/// Requests that may wait for a connection to one endpoint; Envoy's `max_pending_requests`.
+const WAITING_MAX: usize = 1024;
+
+/// Which version of HTTP a request goes out with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum UpstreamVersion {
+    Http1,
+    Http2,
+}
+
+/// Why there is no connection. The request was not sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoConnection {
+    /// Refused, unreachable, not resolvable, or broken while it was set up.
+    Failed,
+    /// Not established in time.
+    TimedOut,
+    /// The endpoint's connections are all in use and too many requests wait already.
+    Overflow,
+}
+
+/// A request that got no response head.
+pub(crate) struct SendFailure {
+    pub(crate) stage: Stage,
+    /// The response was not HTTP.
+    pub(crate) is_protocol_error: bool,
+    /// The request, when none of it was written.
+    pub(crate) unsent: Option<Request<RequestBody>>,
+}
+
+/// The connections of one worker to one endpoint.
+pub(crate) struct EndpointPool {
+    endpoint: Arc<EndpointState>,
+    counters: Shard<ClusterCounters>,
+    /// Used last first, so that the others can time out.
+    http1_idle: RefCell<Vec<http1::Idle>>,
+    http2: RefCell<Vec<Rc<http2::Shared>>>,
+    http2_connecting: Cell<bool>,
+    open: Cell<u32>,
+    waiting: RefCell<VecDeque<oneshot::Sender<()>>>,
+    /// New requests do not come here any more; what is under way goes on.
+    retired: Cell<bool>,
+}
+
+impl EndpointPool {
+    pub(crate) fn new(endpoint: Arc<EndpointState>, counters: Shard<ClusterCounters>) -> Self {
+        Self {
+            endpoint,
+            counters,
+            http1_idle: RefCell::default(),
+            http2: RefCell::default(),
+            http2_connecting: Cell::new(false),
+            open: Cell::new(0),
+            waiting: RefCell::default(),
+            retired: Cell::new(false),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Arc<EndpointState> {
+        &self.endpoint
+    }
+
+    /// Closes connections without a request, and from now on each one when its request is done.
+    pub(crate) fn set_retired(&self, retired: bool) {
+        self.retired.set(retired);
+        if retired {
+            self.close_idle();
+        }
+    }
+
+    pub(crate) fn close_idle(&self) {
+        self.http1_idle.borrow_mut().clear();
+        self.http2.borrow_mut().retain(|it| it.is_used());
+        self.wake_one();
+    }
+
+    /// Closes connections that have been idle for `idle_timeout`, and forgets those that are closed already.
+    pub(crate) fn sweep(&self, now: Instant, idle_timeout: Duration) {
+        let before = now.checked_sub(idle_timeout);
+        let expired = |since: Instant| before.is_some_and(|before| since <= before);
+        self.http1_idle.borrow_mut().retain(|it| it.is_usable() && !expired(it.since));
+        self.http2
+            .borrow_mut()
+            .retain(|it| !it.is_closed() && (it.is_used() || !expired(it.idle_since())));
+        self.wake_one();
+    }
+
+    fn wake_one(&self) {
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some(waiter) = waiting.pop_front() {
+            if waiter.send(()).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until a connection may be free; the caller looks again.
+    async fn wait(&self, limit: Duration, too_late: NoConnection) -> Result<(), NoConnection> {
+        if too_late == NoConnection::Overflow {
+            self.counters.upstream_cx_overflow.inc();
+        }
+        let (waker, woken) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.retain(|it| !it.is_closed());
+            if waiting.len() >= WAITING_MAX {
+                return Err(NoConnection::Overflow);
+            }
+            waiting.push_back(waker);
+        }
+        match tokio::time::timeout(limit, woken).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(too_late),
+        }
+    }
+}
+
+/// Counts a connection of a pool while it is open, also while it is being opened.
+pub(crate) struct OpenConnection {
+    pool: Rc<EndpointPool>,
+    established: OnceCell<ActiveConnection>,
+}
+
+impl OpenConnection {
+    fn new(pool: &Rc<EndpointPool>) -> Self {
+        pool.open.set(pool.open.get() + 1);
+        Self { pool: pool.clone(), established: OnceCell::new() }
+    }
+
+    /// Connects.
+    async fn connect(&self, cluster: &Cluster) -> Result<TcpStream, NoConnection> {
+        let counters = &self.pool.counters;
+        let connected = connect(&self.pool.endpoint, cluster.connect_timeout).await;
+        match &connected {
+            Ok(_) => {
+                counters.upstream_cx_total.inc();
+                counters.upstream_cx_active.inc();
+                self.established.get_or_init(|| ActiveConnection::new(self.pool.endpoint.clone()));
+            }
+            Err(why) => {
+                counters.upstream_cx_connect_fail.inc();
+                if *why == NoConnection::TimedOut {
+                    counters.upstream_cx_connect_timeout.inc();
+                }
+            }
+        }
+        connected
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.pool.open.set(self.pool.open.get() - 1);
+        if self.established.get().is_some() {
+            self.pool.counters.upstream_cx_active.dec();
+            self.pool.counters.upstream_cx_destroy.inc();
+        }
+        self.pool.wake_one();
+    }
+}
+
+/// A connection while a request uses it. Dropping it before [`Lease::release`] closes an HTTP/1.1 connection and resets
+/// an HTTP/2 stream.
+pub(crate) enum Lease {
+    Http1(http1::Lease),
+    Http2(http2::Lease),
+}
+
+impl Lease {
+    /// A connection to the endpoint, idle or new.
+    pub(crate) async fn acquire(
+        pool: &Rc<EndpointPool>,
+        cluster: &Cluster,
+        version: UpstreamVersion,
+    ) -> Result<Lease, NoConnection> {
+        match version {
+            UpstreamVersion::Http1 => http1::acquire(pool, cluster).await.map(Lease::Http1),
+            UpstreamVersion::Http2 => http2::acquire(pool, cluster).await.map(Lease::Http2),
+        }
+    }
+
+    /// True when the connection has carried a request before.
+    pub(crate) fn is_reused(&self) -> bool {
+        match self {
+            Lease::Http1(lease) => lease.is_reused,
+            Lease::Http2(lease) => lease.is_reused,
+        }
+    }
+
+    /// Sends the request and waits for the head of the response.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, SendFailure> {
+        let sent = match self {
+            Lease::Http1(lease) => lease.send(request).await,
+            Lease::Http2(lease) => lease.send(request).await,
+        };
+        sent.map_err(|mut failure| {
+            let unsent = failure.take_message();
+            let error = failure.into_error();
+            let stage = match &unsent {
+                Some(_) => Stage::BeforeSend,
+                None if http2::is_refused_unread(&error) => Stage::RefusedUnread,
+                None => Stage::AfterSend,
+            };
+            SendFailure { stage, is_protocol_error: error.is_parse(), unsent }
+        })
+    }
+
+    /// The response has been read to its end: the connection may carry another request.
+    pub(crate) fn release(self, now: Instant) {
+        match self {
+            Lease::Http1(lease) => lease.release(now),
+            Lease::Http2(lease) => lease.release(now),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! A snapshot as one worker sees it: shared parts with the worker's own connection pools beside them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use foldhash::{HashMap, HashMapExt};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::TokioTimer;
+use proxy_config::{EndpointHealth, HttpListener, ListenerProtocol, RouteAction};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use traffic::{ClusterState, EndpointState, Router};
+
+use crate::snapshot::{SharedListener, Snapshot};
+use crate::stats::{
+    ClusterCounters, HttpCounters, ListenerCounters, MeshCounters, MeshLabels, Shard, Stats,
+};
+use crate::upstream::{EndpointPool, LocalExecutor};
+
+/// Streams that one client connection may have open; Envoy's recommendation for an edge, and hyper's default of 200
+/// halved.
+const STREAMS_MAX: u32 = 100;
+/// Receive windows. They bound what a slow endpoint makes the proxy hold: per stream, and per connection.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Response bytes buffered per stream before the endpoint is slowed down.
+const SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// Streams that were reset and not looked at yet, and streams reset for errors of the client: beyond them the
+/// connection is closed (CVE-2023-44487 and its kin).
+const RESET_STREAMS_MAX: usize = 20;
+const ERROR_RESET_STREAMS_MAX: usize = 1024;
+/// hyper's read and write buffer of an HTTP/1.1 connection is at least this large.
+const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
+/// Below this many headers hyper parses without an allocation.
+const HEADERS_ON_STACK: usize = 100;
+
+/// A cluster with this worker's connections to its endpoints.
+pub(crate) struct WorkerCluster {
+    pub(crate) state: Arc<ClusterState>,
+    pub(crate) counters: Shard<ClusterCounters>,
+    pub(crate) mesh: Shard<MeshCounters>,
+    /// By the address of the endpoint's state, which lives as long as the pool that holds it.
+    pools: HashMap<*const EndpointState, Rc<EndpointPool>>,
+}
+
+impl WorkerCluster {
+    fn new(
+        state: Arc<ClusterState>,
+        previous: Option<&WorkerCluster>,
+        stats: &Stats,
+        worker: usize,
+    ) -> Self {
+        let counters = stats.cluster(state.name(), worker);
+        let labels = MeshLabels {
+            destination_service: state.name().to_owned(),
+            destination_service_name: state.name().to_owned(),
+            connection_security_policy: "none",
+            ..MeshLabels::default()
+        };
+        let mesh = stats.mesh(state.name(), &labels, worker);
+        let mut pools = HashMap::with_capacity(state.endpoints().len());
+        for (endpoint, endpoint_state) in state.endpoints() {
+            let key = Arc::as_ptr(endpoint_state);
+            let pool = match previous.and_then(|it| it.pools.get(&key)) {
+                Some(pool) => pool.clone(),
+                None => Rc::new(EndpointPool::new(endpoint_state.clone(), counters.clone())),
+            };
+            match endpoint.health {
+                EndpointHealth::Healthy => pool.set_retired(false),
+                EndpointHealth::Draining | EndpointHealth::Unhealthy => pool.set_retired(true),
+            }
+            pools.insert(key, pool);
+        }
+        Self { state, counters, mesh, pools }
+    }
+
+    /// The connections to an endpoint of this cluster.
+    pub(crate) fn pool(&self, endpoint: &Arc<EndpointState>) -> &Rc<EndpointPool> {
+        self.pools.get(&Arc::as_ptr(endpoint)).expect("every endpoint of the state has a pool")
+    }
+
+    fn retire_those_not_in(&self, next: Option<&WorkerCluster>) {
+        for (key, pool) in &self.pools {
+            if !next.is_some_and(|it| it.pools.contains_key(key)) {
+                pool.set_retired(true);
+            }
+        }
+    }
+
+    /// Closes connections that were idle for too long, and all idle ones to an ejected endpoint.
+    pub(crate) fn sweep(&self, now: Instant, now_ns: u64) {
+        let idle_timeout = self.state.cluster().idle_timeout;
+        for pool in self.pools.values() {
+            if pool.endpoint().is_ejected(now_ns) {
+                pool.close_idle();
+            } else {
+                pool.sweep(now, idle_timeout);
+            }
+        }
+    }
+}
+
+/// A route table with the cluster of each route.
+pub(crate) struct WorkerTable {
+    pub(crate) router: Arc<Router>,
+    /// In the order of the router's routes; `None` where the route does not forward or names no cluster that exists.
+    pub(crate) clusters: Vec<Option<Rc<WorkerCluster>>>,
+}
+
+/// Everything that a worker does by at one time.
+#[derive(Default)]
+pub(crate) struct View {
+    pub(crate) shared: Arc<Snapshot>,
+    pub(crate) clusters: BTreeMap<String, Rc<WorkerCluster>>,
+    tables: BTreeMap<String, Rc<WorkerTable>>,
+}
+
+impl View {
+    pub(crate) fn new(
+        shared: Arc<Snapshot>,
+        previous: &View,
+        stats: &Stats,
+        worker: usize,
+    ) -> Self {
+        let mut clusters = BTreeMap::new();
+        for (name, state) in &shared.clusters {
+            let before = previous.clusters.get(name);
+            let cluster = match before {
+                Some(before) if Arc::ptr_eq(&before.state, state) => before.clone(),
+                _ => {
+                    let before = before.map(Rc::as_ref);
+                    Rc::new(WorkerCluster::new(state.clone(), before, stats, worker))
+                }
+            };
+            clusters.insert(name.clone(), cluster);
+        }
+        for (name, before) in &previous.clusters {
+            before.retire_those_not_in(clusters.get(name).map(Rc::as_ref));
+        }
+        let tables = shared
+            .routers
+            .iter()
+            .map(|(name, router)| (name.clone(), Rc::new(table(router, &clusters))))
+            .collect();
+        Self { shared, clusters, tables }
+    }
+
+    /// What a listener does by.
+    pub(crate) fn listener(
+        &self,
+        shared: &Arc<SharedListener>,
+        stats: &Stats,
+        worker: usize,
+    ) -> ListenerView {
+        let kind = match &shared.config.protocol {
+            ListenerProtocol::Http(http) => ListenerKind::Http(Box::new(HttpView {
+                table: self.tables.get(&http.route_table).cloned().unwrap_or_else(no_table),
+                tls: shared.tls.clone().map(TlsAcceptor::from),
+                http1: http1_builder(http),
+                http2: http2_builder(http),
+            })),
+            ListenerProtocol::Tcp { cluster } => {
+                ListenerKind::Tcp { cluster: self.clusters.get(cluster).cloned() }
+            }
+        };
+        ListenerView {
+            shared: shared.clone(),
+            kind,
+            http_counters: stats.http(&shared.config.name, worker),
+            counters: stats.listener(shared.local_address, worker),
+        }
+    }
+}
+
+fn table(router: &Arc<Router>, clusters: &BTreeMap<String, Rc<WorkerCluster>>) -> WorkerTable {
+    let cluster_of = |action: &RouteAction| match action {
+        RouteAction::Forward(forward) => clusters.get(&forward.cluster).cloned(),
+        RouteAction::Respond { .. } | RouteAction::RedirectToHttps { .. } => None,
+    };
+    let clusters = router.routes().iter().map(|route| cluster_of(&route.action)).collect();
+    WorkerTable { router: router.clone(), clusters }
+}
+
+fn no_table() -> Rc<WorkerTable> {
+    let router = Arc::new(Router::new(&proxy_config::RouteTable::default()));
+    Rc::new(WorkerTable { router, clusters: Vec::new() })
+}
+
+/// What a listener does by at one time.
+pub(crate) struct ListenerView {
+    pub(crate) shared: Arc<SharedListener>,
+    pub(crate) kind: ListenerKind,
+    pub(crate) http_counters: Shard<HttpCounters>,
+    pub(crate) counters: Shard<ListenerCounters>,
+}
+
+pub(crate) enum ListenerKind {
+    Http(Box<HttpView>),
+    Tcp { cluster: Option<Rc<WorkerCluster>> },
+}
+
+pub(crate) struct HttpView {
+    pub(crate) table: Rc<WorkerTable>,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) http1: http1::Builder,
+    pub(crate) http2: http2::Builder<LocalExecutor>,
+}
+
+/// A listener over its changes: its connections look here for what holds now.
+pub(crate) struct ListenerSlot {
+    view: RefCell<Rc<ListenerView>>,
+    /// Its connections shall end as soon as they can.
+    pub(crate) closing: CancellationToken,
+}
+
+impl ListenerSlot {
+    pub(crate) fn new(view: ListenerView) -> Self {
+        Self { view: RefCell::new(Rc::new(view)), closing: CancellationToken::new() }
+    }
+
+    pub(crate) fn view(&self) -> Rc<ListenerView> {
+        self.view.borrow().clone()
+    }
+
+    pub(crate) fn replace(&self, view: ListenerView) {
+        *self.view.borrow_mut() = Rc::new(view);
+    }
+
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.view.borrow().shared.local_address
+    }
+}
+
+fn http1_builder(http: &HttpListener) -> http1::Builder {
+    let head_bytes_max = http.head_bytes_max as usize;
+    let mut builder = http1::Builder::new();
+    builder
+        // Time limits are the driver's: hyper's would also count the time between two requests.
+        .header_read_timeout(None)
+        .max_header_size(head_bytes_max)
+        .max_buf_size(head_bytes_max.max(HTTP1_BUFFER_BYTES));
+    if http.headers_max as usize != HEADERS_ON_STACK {
+        builder.max_headers(http.headers_max as usize);
+    }
+    builder
+}
+
+fn http2_builder(http: &HttpListener) -> http2::Builder<LocalExecutor> {
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(http.head_bytes_max)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
+        .max_local_error_reset_streams(ERROR_RESET_STREAMS_MAX);
+    builder
+}

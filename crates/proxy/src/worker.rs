@@ -1,0 +1,243 @@
+//! One worker: a thread with its own listeners, connections and pools.
+//!
+//! Tasks are spawned with `spawn_local` and end with the worker's thread; [`Worker::connections`] counts those that a
+//! drain waits for.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use traffic::{EndpointState, Evidence, Outcome, PickError, Picked};
+
+use crate::accept::Acceptor;
+use crate::access_log::AccessLog;
+use crate::headers;
+use crate::snapshot::{Snapshot, SocketId};
+use crate::stats::Stats;
+use crate::view::{ListenerSlot, View, WorkerCluster};
+
+/// How often idle connections are looked through: an idle timeout is kept to within this.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What a worker is told.
+pub(crate) enum Command {
+    /// Do by this from now on. `sockets` holds those that the worker has not got yet.
+    Update {
+        snapshot: Arc<Snapshot>,
+        sockets: BTreeMap<SocketId, std::net::TcpListener>,
+        taken: oneshot::Sender<()>,
+    },
+    /// Take no more connections, let those that are open end until the deadline, and then end. Answers with how many
+    /// had not ended.
+    Drain { deadline: Instant, drained: oneshot::Sender<usize> },
+}
+
+/// What the tasks of a worker share.
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    /// Where the nanoseconds of `traffic` begin; the same for all workers.
+    epoch: Instant,
+    last_now: Cell<Instant>,
+    rng: RefCell<SmallRng>,
+    evidence: mpsc::Sender<Evidence>,
+    stats: Arc<Stats>,
+    pub(crate) access_log: AccessLog,
+    connections: Cell<usize>,
+    connection_ended: Notify,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        index: usize,
+        epoch: Instant,
+        seed: u64,
+        evidence: mpsc::Sender<Evidence>,
+        stats: Arc<Stats>,
+        access_log: AccessLog,
+    ) -> Self {
+        Self {
+            index,
+            epoch,
+            last_now: Cell::new(epoch),
+            rng: RefCell::new(SmallRng::seed_from_u64(seed.wrapping_add(index as u64))),
+            evidence,
+            stats,
+            access_log,
+            connections: Cell::new(0),
+            connection_ended: Notify::new(),
+        }
+    }
+
+    /// Reads the clock.
+    pub(crate) fn now(&self) -> Instant {
+        let now = runtime::monotonic();
+        self.last_now.set(now);
+        now
+    }
+
+    /// The time when the clock was read last.
+    pub(crate) fn last_now(&self) -> Instant {
+        self.last_now.get()
+    }
+
+    pub(crate) fn nanos(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn request_id(&self) -> http::HeaderValue {
+        let mut rng = self.rng.borrow_mut();
+        let random = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
+        headers::request_id(random)
+    }
+
+    /// Picks an endpoint, if possible none that was tried before.
+    pub(crate) fn pick(
+        &self,
+        cluster: &WorkerCluster,
+        tried: &[Arc<EndpointState>],
+        now: Instant,
+    ) -> Result<Picked, PickError> {
+        let mut rng = self.rng.borrow_mut();
+        if tried.is_empty() {
+            return cluster.state.pick(self.nanos(now), &mut *rng, &[]);
+        }
+        let exclude: Vec<&str> = tried.iter().map(|it| it.id()).collect();
+        cluster.state.pick(self.nanos(now), &mut *rng, &exclude)
+    }
+
+    /// Tells `traffic` how a try ended, and the registry what it makes of it.
+    pub(crate) fn report(
+        &self,
+        cluster: &WorkerCluster,
+        endpoint: &EndpointState,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        let Some(evidence) = cluster.state.report(endpoint, outcome, self.nanos(now)) else {
+            return;
+        };
+        tracing::info!(
+            cluster = evidence.cluster,
+            endpoint = evidence.endpoint,
+            kind = evidence.kind.as_str(),
+            "endpoint evidence"
+        );
+        // Full when nobody reads it. The ejection holds all the same; what is lost is a hint to the registry.
+        let _ = self.evidence.try_send(evidence);
+    }
+
+    /// Counts a connection until the guard is dropped.
+    pub(crate) fn count_connection(self: &Rc<Self>) -> CountedConnection {
+        self.connections.set(self.connections.get() + 1);
+        CountedConnection(self.clone())
+    }
+}
+
+/// Counts a connection while it lives.
+pub(crate) struct CountedConnection(Rc<Worker>);
+
+impl Drop for CountedConnection {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+        self.0.connection_ended.notify_one();
+    }
+}
+
+/// The listeners and the configuration of a worker.
+struct State {
+    worker: Rc<Worker>,
+    view: View,
+    acceptors: BTreeMap<SocketId, Rc<Acceptor>>,
+}
+
+/// Runs a worker until it is drained or nobody can tell it anything any more.
+pub(crate) async fn run(worker: Worker, mut commands: mpsc::Receiver<Command>) {
+    let mut state =
+        State { worker: Rc::new(worker), view: View::default(), acceptors: BTreeMap::new() };
+    let mut sweep = interval(SWEEP_INTERVAL);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Update { snapshot, sockets, taken }) => {
+                    state.update(snapshot, sockets).await;
+                    // The one who asked may have stopped waiting.
+                    let _ = taken.send(());
+                }
+                Some(Command::Drain { deadline, drained }) => {
+                    let _ = drained.send(state.drain(deadline).await);
+                    return;
+                }
+                None => return,
+            },
+            _ = sweep.tick() => state.sweep(),
+        }
+    }
+}
+
+impl State {
+    /// Returns when the listeners that are gone have closed their sockets.
+    async fn update(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        mut sockets: BTreeMap<SocketId, std::net::TcpListener>,
+    ) {
+        let (stats, index) = (&self.worker.stats, self.worker.index);
+        self.view = View::new(snapshot, &self.view, stats, index);
+        let mut before = std::mem::take(&mut self.acceptors);
+        for shared in self.view.shared.listeners.values() {
+            let view = self.view.listener(shared, stats, index);
+            if let Some(acceptor) = before.remove(&shared.socket) {
+                acceptor.replace(view);
+                self.acceptors.insert(shared.socket, acceptor);
+                continue;
+            }
+            let Some(socket) = sockets.remove(&shared.socket) else { continue };
+            match TcpListener::from_std(socket) {
+                Ok(socket) => {
+                    let slot = Rc::new(ListenerSlot::new(view));
+                    let acceptor = Acceptor::start(self.worker.clone(), slot, socket);
+                    self.acceptors.insert(shared.socket, acceptor);
+                }
+                Err(error) => {
+                    let listener = &shared.config.name;
+                    tracing::error!(listener, %error, "a worker cannot watch its socket");
+                }
+            }
+        }
+        for acceptor in before.into_values() {
+            acceptor.stop();
+            acceptor.stopped().await;
+        }
+    }
+
+    fn sweep(&self) {
+        let now = self.worker.now();
+        let now_ns = self.worker.nanos(now);
+        for cluster in self.view.clusters.values() {
+            cluster.sweep(now, now_ns);
+        }
+    }
+
+    /// How many connections were still open at the deadline.
+    async fn drain(&mut self, deadline: Instant) -> usize {
+        for acceptor in std::mem::take(&mut self.acceptors).into_values() {
+            acceptor.stop();
+        }
+        // An acceptor counts as a connection until it has emptied its queue.
+        while self.worker.connections.get() > 0 {
+            tokio::select! {
+                () = self.worker.connection_ended.notified() => {}
+                () = sleep_until(deadline.into()) => break,
+            }
+        }
+        self.worker.connections.get()
+    }
+}

@@ -1,0 +1,148 @@
+//! Any sequence of commands, valid or not, leaves a sound catalog, and its changes replay to the same one.
+
+use model::{
+    Catalog, Check, CheckStatus, Document, DocumentKey, Instance, Node, Origin, SecretSpec, Spec,
+};
+use proptest::prelude::*;
+
+use super::run;
+use crate::{CatalogRegistration, CatalogTarget, Command, ServiceRegistration};
+
+fn name(prefix: &'static str) -> impl Strategy<Value = String> {
+    (0..4u8, any::<bool>()).prop_map(move |(number, upper)| {
+        let name = format!("{prefix}{number}");
+        if upper { name.to_uppercase() } else { name }
+    })
+}
+
+fn any_status() -> impl Strategy<Value = CheckStatus> {
+    prop_oneof![Just(CheckStatus::Passing), Just(CheckStatus::Warning), Just(CheckStatus::Critical)]
+}
+
+fn any_instance() -> impl Strategy<Value = Instance> {
+    (name("node"), name("id"), name("svc"), 0..3u16, any::<bool>()).prop_map(
+        |(node, id, service, port, agent)| Instance {
+            node: node.into(),
+            id: id.into(),
+            service: service.into(),
+            port,
+            origin: if agent { Origin::Agent } else { Origin::Catalog },
+            ..Instance::default()
+        },
+    )
+}
+
+fn any_check() -> impl Strategy<Value = Check> {
+    (name("node"), name("check"), proptest::option::of(name("id")), any_status()).prop_map(
+        |(node, id, service, status)| Check {
+            node: node.into(),
+            id: id.into(),
+            service_id: service.unwrap_or_default().into(),
+            status,
+            origin: Origin::Agent,
+            ..Check::default()
+        },
+    )
+}
+
+fn any_node() -> impl Strategy<Value = Node> {
+    (name("node"), proptest::option::of(0..3u8), 0..2u8).prop_map(|(name, id, address)| Node {
+        name: name.into(),
+        id: id.map(|id| format!("0000000{id}-0000-0000-0000-000000000000")).unwrap_or_default(),
+        address: format!("127.0.0.{address}"),
+        ..Node::default()
+    })
+}
+
+fn any_document() -> impl Strategy<Value = Document> {
+    (name("doc"), 0..3u8).prop_map(|(name, body)| Document {
+        key: DocumentKey {
+            kind: "Secret".into(),
+            namespace: "default".into(),
+            name,
+            ..DocumentKey::default()
+        },
+        api_version: "v1".into(),
+        body: body.into(),
+        spec: Spec::Secret(SecretSpec::default()),
+        diagnostics: Vec::new(),
+        source: String::new(),
+    })
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let checks = || proptest::collection::vec(any_check(), 0..3);
+    prop_oneof![
+        4 => (any_node(), proptest::option::of(any_instance()), checks(), any::<bool>()).prop_map(
+            |(node, instance, mut checks, skip_node_update)| {
+                for check in &mut checks {
+                    check.node = node.name.clone();
+                }
+                Command::RegisterInCatalog(CatalogRegistration { node, skip_node_update, instance, checks })
+            }
+        ),
+        4 => (any_instance(), checks(), any::<bool>()).prop_map(
+            |(instance, mut checks, replace_existing_checks)| {
+                for check in &mut checks {
+                    check.node = instance.node.clone();
+                }
+                Command::RegisterService(ServiceRegistration { instance, checks, replace_existing_checks })
+            }
+        ),
+        2 => any_check().prop_map(Command::RegisterCheck),
+        2 => (name("node"), name("check"), any_status(), ".{0,3}", any::<bool>()).prop_map(
+            |(node, id, status, output, output_matters)| Command::SetCheckStatus {
+                node: node.into(), id: id.into(), status, output, output_matters,
+            }
+        ),
+        1 => (name("node"), name("id")).prop_map(|(node, id)| Command::DeregisterService {
+            node: node.into(), id: id.into(),
+        }),
+        1 => (name("node"), name("check")).prop_map(|(node, id)| Command::DeregisterCheck {
+            node: node.into(), id: id.into(),
+        }),
+        1 => (name("node"), proptest::option::of(name("id")), proptest::option::of(".{0,2}"))
+            .prop_map(|(node, service, reason)| Command::SetMaintenance {
+                node: node.into(), service: service.map(Into::into), reason,
+            }),
+        1 => (name("node"), name("id"), name("check"), 0..3u8).prop_map(|(node, id, check, what)| {
+            let target = match what {
+                0 => CatalogTarget::Node,
+                1 => CatalogTarget::Service(id.into()),
+                _ => CatalogTarget::Check(check.into()),
+            };
+            Command::DeregisterFromCatalog { node: node.into(), target }
+        }),
+        1 => any_document().prop_map(|it| Command::ApplyDocuments(vec![it])),
+        1 => any_document().prop_map(|it| Command::DeleteDocuments(vec![it.key])),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_commands_leave_a_sound_catalog_that_replays(
+        commands in proptest::collection::vec(any_command(), 0..60)
+    ) {
+        let mut catalog = Catalog::default();
+        let mut changes = Vec::new();
+        for (at, command) in commands.iter().enumerate() {
+            let before = catalog.clone();
+            match run(&mut catalog, command, at as u64) {
+                Ok(Some(change)) => {
+                    changes.push(change);
+                    // What was made true is true: the same command again changes nothing.
+                    if !matches!(command, Command::DeregisterService { .. } | Command::DeregisterCheck { .. }) {
+                        prop_assert_eq!(run(&mut catalog.clone(), command, at as u64), Ok(None));
+                    }
+                }
+                Ok(None) | Err(_) => prop_assert_eq!(&catalog, &before),
+            }
+        }
+        let mut replayed = Catalog::default();
+        for change in &changes {
+            let (_, errors) = replayed.apply(change);
+            prop_assert!(errors.is_empty());
+        }
+        prop_assert_eq!(replayed, catalog);
+    }
+}

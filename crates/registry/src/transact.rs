@@ -1,0 +1,484 @@
+use std::collections::BTreeMap;
+
+use model::{
+    Catalog, Check, CheckId, CheckStatus, Compare, DocumentKey, Folded, Instance, Node, NodeName,
+    Object, ObjectKey, Operation, Origin, Revision, ServiceId, Timestamp, Txn,
+};
+
+use crate::{CatalogRegistration, CatalogTarget, Command, Rejection, ServiceRegistration};
+
+/// Most bytes of a name or id: 1 KiB is four times the longest DNS name, and keeps keys small.
+const NAME_BYTES_MAX: usize = 1024;
+/// Most bytes of a check's output that are kept, as Consul does.
+const OUTPUT_BYTES_MAX: usize = 4096;
+/// The check by which cluster members say that a node is alive.
+const MEMBER_CHECK: &str = "serfHealth";
+
+/// Turns a command into the transaction that makes it true, or says why it is refused. Pure: the same catalog,
+/// command and time give the same answer. `now` is written where a verdict changes.
+///
+/// The transaction compares every key that it read; run `transact` again on a newer catalog when a compare fails.
+/// It is empty when the command is true already.
+///
+/// # Errors
+/// The command is malformed or refers to something that does not exist.
+pub fn transact(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<Txn, Rejection> {
+    let mut draft = Draft::new(catalog, now);
+    match command {
+        Command::RegisterInCatalog(registration) => draft.register_in_catalog(registration)?,
+        Command::DeregisterFromCatalog { node, target } => {
+            draft.deregister_from_catalog(node, target)?;
+        }
+        Command::RegisterService(registration) => draft.register_service(registration)?,
+        Command::DeregisterService { node, id } => draft.deregister_service(node, id)?,
+        Command::RegisterCheck(check) => draft.register_check(check)?,
+        Command::DeregisterCheck { node, id } => draft.deregister_check(node, id)?,
+        Command::SetCheckStatus { node, id, status, output, output_matters } => {
+            draft.set_check_status(node, id, *status, output, *output_matters)?;
+        }
+        Command::SetMaintenance { node, service, reason } => {
+            draft.set_maintenance(node, service.as_ref(), reason.as_deref())?;
+        }
+        Command::ApplyDocuments(documents) => {
+            for document in documents {
+                draft.put(Object::Document(document.clone()));
+            }
+        }
+        Command::DeleteDocuments(keys) => {
+            for key in keys {
+                draft.delete_document(key);
+            }
+        }
+    }
+    Ok(draft.into_txn())
+}
+
+/// A transaction in the making.
+struct Draft<'a> {
+    catalog: &'a Catalog,
+    now: Timestamp,
+    compares: BTreeMap<String, Revision>,
+    /// By key, because a transaction writes each key at most once: the last write wins.
+    operations: BTreeMap<String, Operation>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(catalog: &'a Catalog, now: Timestamp) -> Self {
+        Self { catalog, now, compares: BTreeMap::new(), operations: BTreeMap::new() }
+    }
+
+    fn into_txn(self) -> Txn {
+        if self.operations.is_empty() {
+            return Txn::default();
+        }
+        let compares = self.compares.into_iter().map(|(key, modified)| Compare { key, modified });
+        Txn { compares: compares.collect(), operations: self.operations.into_values().collect() }
+    }
+
+    /// Notes that the decision depends on this key as the catalog has it.
+    fn depend_on(&mut self, key: &ObjectKey) {
+        let modified = match key {
+            ObjectKey::Node(name) => self.catalog.node(name).map(|it| it.modified),
+            ObjectKey::Instance(node, id) => self.catalog.instance(node, id).map(|it| it.modified),
+            ObjectKey::Check(node, id) => self.catalog.check(node, id).map(|it| it.modified),
+            ObjectKey::Document(key) => self.catalog.document(key).map(|it| it.modified),
+        };
+        self.compares.insert(key.encode(), modified.unwrap_or_default());
+    }
+
+    /// Writes an object unless it is in the catalog as it is.
+    fn put(&mut self, object: Object) {
+        let key = object.key();
+        self.depend_on(&key);
+        let unchanged = match (&object, &key) {
+            (Object::Node(new), ObjectKey::Node(name)) => {
+                self.catalog.node(name).is_some_and(|old| old.value == *new)
+            }
+            (Object::Instance(new), ObjectKey::Instance(node, id)) => {
+                self.catalog.instance(node, id).is_some_and(|old| old.value == *new)
+            }
+            (Object::Check(new), ObjectKey::Check(node, id)) => {
+                self.catalog.check(node, id).is_some_and(|old| old.value == *new)
+            }
+            (Object::Document(new), ObjectKey::Document(key)) => {
+                self.catalog.document(key).is_some_and(|old| old.value == *new)
+            }
+            (Object::Node(_) | Object::Instance(_) | Object::Check(_) | Object::Document(_), _) => {
+                unreachable!("an object's key is of its own kind")
+            }
+        };
+        self.write(&key, (!unchanged).then(|| object.put()));
+    }
+
+    fn delete(&mut self, key: &ObjectKey) {
+        self.depend_on(key);
+        self.write(key, Some(Operation::Delete { key: key.encode() }));
+    }
+
+    /// `None` means that the key is as it should be.
+    fn write(&mut self, key: &ObjectKey, operation: Option<Operation>) {
+        match operation {
+            Some(operation) => self.operations.insert(key.encode(), operation),
+            None => self.operations.remove(&key.encode()),
+        };
+    }
+
+    fn delete_document(&mut self, key: &DocumentKey) {
+        if self.catalog.document(key).is_some() {
+            self.delete(&ObjectKey::Document(key.clone()));
+        }
+    }
+
+    fn register_in_catalog(&mut self, it: &CatalogRegistration) -> Result<(), Rejection> {
+        if it.node.name.is_empty() {
+            return Err(Rejection::NodeMissing);
+        }
+        check_name("node name", it.node.name.as_str())?;
+        if it.node.address.is_empty() && !it.skip_node_update {
+            return Err(Rejection::AddressMissing);
+        }
+        if !it.node.id.is_empty() && !is_uuid(&it.node.id) {
+            return Err(Rejection::BadNodeId(format!(
+                "{:?} is not a UUID (8-4-4-4-12 hex digits)",
+                it.node.id
+            )));
+        }
+        self.register_node(&it.node, it.skip_node_update)?;
+        let instance = it.instance.as_ref().map(|it| check_instance(it.clone())).transpose()?;
+        if let Some(instance) = instance.clone() {
+            let instance = Instance { node: it.node.name.clone(), ..instance };
+            self.put(Object::Instance(instance));
+        }
+        for check in &it.checks {
+            self.register_catalog_check(check, &it.node.name, instance.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn register_node(&mut self, node: &Node, keep_existing: bool) -> Result<(), Rejection> {
+        let name = node.name.folded();
+        let existing = self.catalog.node(&name);
+        self.depend_on(&ObjectKey::Node(name.clone()));
+        if keep_existing && existing.is_some() {
+            return Ok(());
+        }
+        let mut node = node.clone();
+        if let Some(existing) = existing {
+            if node.id.is_empty() {
+                node.id = existing.id.clone();
+            } else if !existing.id.is_empty()
+                && !existing.id.eq_ignore_ascii_case(&node.id)
+                && !self.is_dead(&name)
+            {
+                return Err(Rejection::NodeConflict(format!(
+                    "Error while renaming Node ID: \"{}\" ({}): Node name {} is reserved by node {} with name {} ({})",
+                    node.id, node.address, node.name, existing.id, existing.name, existing.address
+                )));
+            }
+        }
+        // The same id under another name: the node was renamed, and what it had goes with the old name.
+        let before = self.catalog.node_by_id(&node.id).map(|it| it.name.folded());
+        if let Some(before) = before.filter(|before| *before != name) {
+            self.delete_node(&before);
+        }
+        self.put(Object::Node(node));
+        Ok(())
+    }
+
+    fn is_dead(&self, node: &Folded) -> bool {
+        let check = self.catalog.check(node, &CheckId::from(MEMBER_CHECK));
+        check.is_some_and(|check| check.status == CheckStatus::Critical)
+    }
+
+    fn register_catalog_check(
+        &mut self,
+        check: &Check,
+        node: &NodeName,
+        with: Option<&Instance>,
+    ) -> Result<(), Rejection> {
+        let mut check = check.clone();
+        if check.node.is_empty() {
+            check.node = node.clone();
+        }
+        if check.id.is_empty() {
+            check.id = check.name.as_str().into();
+        }
+        check_name("check ID", check.id.as_str())?;
+        if check.node.folded() != node.folded() {
+            return Err(Rejection::CheckOfOtherNode {
+                check_node: check.node.to_string(),
+                check: check.id.to_string(),
+                node: node.to_string(),
+            });
+        }
+        let is_new = with.is_some_and(|instance| instance.id == check.service_id);
+        if !check.service_id.is_empty() && !is_new {
+            let key = ObjectKey::Instance(node.folded(), check.service_id.clone());
+            if self.catalog.instance(&node.folded(), &check.service_id).is_none() {
+                return Err(Rejection::CheckOfUnknownService {
+                    service: check.service_id.to_string(),
+                    check: check.id.to_string(),
+                });
+            }
+            self.depend_on(&key);
+        }
+        self.put_check(check);
+        Ok(())
+    }
+
+    /// Writes a check; the time of its verdict stays when the verdict does.
+    fn put_check(&mut self, mut check: Check) {
+        let existing = self.catalog.check(&check.node.folded(), &check.id);
+        check.since = match existing {
+            Some(existing) if existing.status == check.status => existing.since,
+            Some(_) | None => self.now,
+        };
+        check.output = truncated(check.output);
+        self.put(Object::Check(check));
+    }
+
+    fn deregister_from_catalog(
+        &mut self,
+        node: &NodeName,
+        target: &CatalogTarget,
+    ) -> Result<(), Rejection> {
+        if node.is_empty() {
+            return Err(Rejection::NodeMissing);
+        }
+        let name = node.folded();
+        match target {
+            CatalogTarget::Node => self.delete_node(&name),
+            CatalogTarget::Service(id) => {
+                if self.catalog.instance(&name, id).is_some() {
+                    self.delete_instance(&name, id);
+                }
+            }
+            CatalogTarget::Check(id) => {
+                if self.catalog.check(&name, id).is_some() {
+                    self.delete(&ObjectKey::Check(name, id.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_node(&mut self, name: &Folded) {
+        if self.catalog.node(name).is_none() {
+            return;
+        }
+        for check in self.catalog.checks_of_node(name) {
+            self.delete(&ObjectKey::Check(name.clone(), check.id.clone()));
+        }
+        for instance in self.catalog.instances_of_node(name) {
+            self.delete(&ObjectKey::Instance(name.clone(), instance.id.clone()));
+        }
+        self.delete(&ObjectKey::Node(name.clone()));
+    }
+
+    fn delete_instance(&mut self, node: &Folded, id: &ServiceId) {
+        for check in self.catalog.checks_of_instance(node, id) {
+            self.delete(&ObjectKey::Check(node.clone(), check.id.clone()));
+        }
+        self.delete(&ObjectKey::Instance(node.clone(), id.clone()));
+    }
+
+    fn register_service(&mut self, it: &ServiceRegistration) -> Result<(), Rejection> {
+        let instance = check_instance(it.instance.clone())?;
+        let node = instance.node.folded();
+        self.require_node(&node)?;
+        if it.replace_existing_checks {
+            self.drop_other_checks(&node, &instance.id, &it.checks);
+        }
+        let id = instance.id.clone();
+        self.put(Object::Instance(instance));
+        for check in &it.checks {
+            check_name("check ID", check.id.as_str())?;
+            let mut check = check.clone();
+            check.service_id = id.clone();
+            self.put_agent_check(check);
+        }
+        Ok(())
+    }
+
+    fn require_node(&mut self, node: &Folded) -> Result<(), Rejection> {
+        self.depend_on(&ObjectKey::Node(node.clone()));
+        self.catalog.node(node).map(|_| ()).ok_or(Rejection::NodeMissing)
+    }
+
+    /// Removes the instance's checks that are not in `kept`; maintenance is no check that a registration lists.
+    fn drop_other_checks(&mut self, node: &Folded, id: &ServiceId, kept: &[Check]) {
+        for check in self.catalog.checks_of_instance(node, id) {
+            let is_kept = kept.iter().any(|it| it.id == check.id);
+            if !is_kept && check.id != maintenance_check(Some(id)) {
+                self.delete(&ObjectKey::Check(node.clone(), check.id.clone()));
+            }
+        }
+    }
+
+    /// Writes an agent's check; one that exists keeps its verdict and output, so that a client that registers
+    /// itself again and again does not flap.
+    fn put_agent_check(&mut self, mut check: Check) {
+        if let Some(existing) = self.catalog.check(&check.node.folded(), &check.id) {
+            check.status = existing.status;
+            check.output.clone_from(&existing.output);
+        }
+        self.put_check(check);
+    }
+
+    fn deregister_service(&mut self, node: &NodeName, id: &ServiceId) -> Result<(), Rejection> {
+        let name = node.folded();
+        match self.catalog.instance(&name, id) {
+            Some(it) if it.origin == Origin::Agent => {
+                self.delete_instance(&name, id);
+                Ok(())
+            }
+            Some(_) | None => Err(Rejection::UnknownService(id.to_string())),
+        }
+    }
+
+    fn register_check(&mut self, check: &Check) -> Result<(), Rejection> {
+        check_name("check ID", check.id.as_str())?;
+        let node = check.node.folded();
+        self.require_node(&node)?;
+        if !check.service_id.is_empty() {
+            if self.catalog.instance(&node, &check.service_id).is_none() {
+                return Err(Rejection::ServiceDoesNotExist(check.service_id.to_string()));
+            }
+            self.depend_on(&ObjectKey::Instance(node, check.service_id.clone()));
+        }
+        self.put_agent_check(check.clone());
+        Ok(())
+    }
+
+    fn deregister_check(&mut self, node: &NodeName, id: &CheckId) -> Result<(), Rejection> {
+        let name = node.folded();
+        match self.catalog.check(&name, id) {
+            Some(it) if it.origin == Origin::Agent => {
+                self.delete(&ObjectKey::Check(name, id.clone()));
+                Ok(())
+            }
+            Some(_) | None => Err(Rejection::UnknownCheck(id.to_string())),
+        }
+    }
+
+    fn set_check_status(
+        &mut self,
+        node: &NodeName,
+        id: &CheckId,
+        status: CheckStatus,
+        output: &str,
+        output_matters: bool,
+    ) -> Result<(), Rejection> {
+        let Some(existing) = self.catalog.check(&node.folded(), id) else {
+            return Err(Rejection::UnknownCheck(id.to_string()));
+        };
+        if existing.status == status && !output_matters {
+            return Ok(());
+        }
+        let check = Check { status, output: output.to_owned(), ..existing.value.clone() };
+        self.put_check(check);
+        Ok(())
+    }
+
+    fn set_maintenance(
+        &mut self,
+        node: &NodeName,
+        service: Option<&ServiceId>,
+        reason: Option<&str>,
+    ) -> Result<(), Rejection> {
+        let name = node.folded();
+        self.require_node(&name)?;
+        if let Some(id) = service {
+            self.depend_on(&ObjectKey::Instance(name.clone(), id.clone()));
+            let instance = self.catalog.instance(&name, id);
+            if instance.is_none_or(|it| it.origin != Origin::Agent) {
+                return Err(Rejection::UnknownService(id.to_string()));
+            }
+        }
+        let id = maintenance_check(service);
+        let exists = self.catalog.check(&name, &id).is_some();
+        match reason {
+            Some(reason) if !exists => {
+                self.put_check(maintenance(node.clone(), id, service, reason));
+            }
+            None if exists => self.delete(&ObjectKey::Check(name, id)),
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+}
+
+/// Id of the check that stands for maintenance.
+pub(crate) fn maintenance_check(service: Option<&ServiceId>) -> CheckId {
+    match service {
+        Some(id) => format!("_service_maintenance:{id}").into(),
+        None => "_node_maintenance".into(),
+    }
+}
+
+fn maintenance(node: NodeName, id: CheckId, service: Option<&ServiceId>, reason: &str) -> Check {
+    let what = if service.is_some() { "service" } else { "node" };
+    let notes = if reason.is_empty() {
+        format!(
+            "Maintenance mode is enabled for this {what}, but no reason was provided. This is a default message."
+        )
+    } else {
+        reason.to_owned()
+    };
+    let name = if service.is_some() { "Service Maintenance Mode" } else { "Node Maintenance Mode" };
+    Check {
+        node,
+        id,
+        name: name.into(),
+        status: CheckStatus::Critical,
+        notes,
+        service_id: service.cloned().unwrap_or_default(),
+        kind: "maintenance".into(),
+        origin: Origin::Agent,
+        ..Check::default()
+    }
+}
+
+fn check_instance(mut instance: Instance) -> Result<Instance, Rejection> {
+    if instance.service.is_empty() {
+        let rejection = if instance.id.is_empty() {
+            Rejection::ServiceNameMissing
+        } else {
+            Rejection::ServiceNameMissingWithId
+        };
+        return Err(rejection);
+    }
+    if instance.id.is_empty() {
+        instance.id = instance.service.as_str().into();
+    }
+    check_name("service name", instance.service.as_str())?;
+    check_name("service ID", instance.id.as_str())?;
+    if matches!(instance.address.as_str(), "0.0.0.0" | "::" | "[::]") {
+        return Err(Rejection::AnyAddress);
+    }
+    Ok(instance)
+}
+
+fn check_name(what: &'static str, name: &str) -> Result<(), Rejection> {
+    if name.len() > NAME_BYTES_MAX {
+        return Err(Rejection::NameTooLong { what, bytes: name.len(), bytes_max: NAME_BYTES_MAX });
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Rejection::ControlCharacters { what, name: name.to_owned() });
+    }
+    Ok(())
+}
+
+fn is_uuid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+fn truncated(mut output: String) -> String {
+    if output.len() > OUTPUT_BYTES_MAX {
+        let end = output.floor_char_boundary(OUTPUT_BYTES_MAX);
+        output.truncate(end);
+    }
+    output
+}

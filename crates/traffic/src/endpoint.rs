@@ -1,0 +1,152 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use proxy_config::Endpoint;
+
+/// What is known about an endpoint from its use; kept over changes of the configuration as long as
+/// id and address stay. Weight and health are not here but in the configuration
+/// ([`crate::ClusterState::endpoints`]).
+///
+/// All fields are independent atomics: a reader may see one before the other. 128-byte alignment
+/// keeps two endpoints out of one pair of cache lines.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct EndpointState {
+    id: String,
+    host: String,
+    port: u16,
+    socket_address: Option<SocketAddr>,
+    pub(crate) active: AtomicU32,
+    pub(crate) consecutive_connect_failures: AtomicU32,
+    pub(crate) consecutive_errors: AtomicU32,
+    pub(crate) ejections_in_a_row: AtomicU32,
+    pub(crate) ejected_until_ns: AtomicU64,
+    counters: EndpointCounters,
+}
+
+/// Counters of one endpoint, under Envoy's names in `/clusters`.
+#[derive(Debug, Default)]
+pub struct EndpointCounters {
+    /// Tries that were sent its way, also those whose connection failed.
+    pub rq_total: AtomicU64,
+    /// Responses with a status below 500.
+    pub rq_success: AtomicU64,
+    /// Responses with a status of 500 and above, and tries without a response.
+    pub rq_error: AtomicU64,
+    /// Tries without a response within the time limit.
+    pub rq_timeout: AtomicU64,
+    /// Connections opened.
+    pub cx_total: AtomicU64,
+    /// Connections open now.
+    pub cx_active: AtomicU64,
+    /// Connections that were refused, unreachable or not established in time.
+    pub cx_connect_fail: AtomicU64,
+    /// Times that it was ejected.
+    pub ejections: AtomicU64,
+}
+
+impl EndpointState {
+    pub(crate) fn new(endpoint: &Endpoint) -> Self {
+        let socket_address = endpoint
+            .host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse()
+            .ok()
+            .map(|ip| SocketAddr::new(ip, endpoint.port));
+        Self {
+            id: endpoint.id.clone(),
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            socket_address,
+            active: AtomicU32::new(0),
+            consecutive_connect_failures: AtomicU32::new(0),
+            consecutive_errors: AtomicU32::new(0),
+            ejections_in_a_row: AtomicU32::new(0),
+            ejected_until_ns: AtomicU64::new(0),
+            counters: EndpointCounters::default(),
+        }
+    }
+
+    /// `node/instance id`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// IP address or host name.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where to connect, or `None` when the host is a name that must be resolved first.
+    #[must_use]
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        self.socket_address
+    }
+
+    /// `host:port`, with brackets around an IPv6 address.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self.socket_address {
+            Some(address) => address.to_string(),
+            None => format!("{}:{}", self.host, self.port),
+        }
+    }
+
+    /// Requests under way on all workers.
+    #[must_use]
+    pub fn active(&self) -> u32 {
+        self.active.load(Relaxed)
+    }
+
+    /// Whether it is ejected at `now_ns`.
+    #[must_use]
+    pub fn is_ejected(&self, now_ns: u64) -> bool {
+        self.ejected_until_ns.load(Relaxed) > now_ns
+    }
+
+    /// End of its latest ejection; 0 when there was none.
+    #[must_use]
+    pub fn ejected_until_ns(&self) -> u64 {
+        self.ejected_until_ns.load(Relaxed)
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn counters(&self) -> &EndpointCounters {
+        &self.counters
+    }
+
+    pub(crate) fn is_same_place(&self, endpoint: &Endpoint) -> bool {
+        self.id == endpoint.id && self.host == endpoint.host && self.port == endpoint.port
+    }
+}
+
+/// Counts an open connection to an endpoint until it is dropped.
+#[derive(Debug)]
+pub struct ActiveConnection(Arc<EndpointState>);
+
+impl ActiveConnection {
+    /// Counts one more connection.
+    #[must_use]
+    pub fn new(endpoint: Arc<EndpointState>) -> Self {
+        endpoint.counters.cx_total.fetch_add(1, Relaxed);
+        endpoint.counters.cx_active.fetch_add(1, Relaxed);
+        Self(endpoint)
+    }
+}
+
+impl Drop for ActiveConnection {
+    fn drop(&mut self) {
+        self.0.counters.cx_active.fetch_sub(1, Relaxed);
+    }
+}

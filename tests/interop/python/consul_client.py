@@ -1,0 +1,68 @@
+"""What a Python user of Consul does: register, list, wait. Argument: the agent's address as HOST:PORT."""
+
+import statistics
+import sys
+import threading
+import time
+
+import consul
+
+ROUNDS = 9
+
+host, port = sys.argv[1].rsplit(":", 1)
+client = consul.Consul(host=host, port=int(port))
+
+
+def check(holds, claim):
+    if not holds:
+        sys.exit(f"FAILED: {claim}")
+    print(f"ok: {claim}")
+
+
+client.agent.service.register(
+    "py-web", service_id="py-1", address="127.0.0.1", port=8080, tags=["one"],
+    check=consul.Check.ttl("10m"),
+)
+check("py-1" in client.agent.services(), "agent.services lists what was registered")
+_, nodes = client.catalog.service("py-web")
+check([it["ServiceID"] for it in nodes] == ["py-1"], "catalog.service lists it")
+_, passing = client.health.service("py-web", passing=True)
+check(passing == [], "without a heartbeat it is not passing")
+client.agent.check.ttl_pass("service:py-1", "beat")
+index, passing = client.health.service("py-web", passing=True)
+check([it["Service"]["Port"] for it in passing] == [8080], "after a heartbeat it is")
+_, services = client.catalog.services()
+check(services.get("py-web") == ["one"], "catalog.services has its tags")
+_, none = client.catalog.service("nobody")
+check(none == [], "an unknown service has no instances")
+
+delays = []
+for number in range(ROUNDS):
+    woken = {}
+
+    def wait(at):
+        started.set()
+        woken["index"], woken["nodes"] = client.health.service("py-web", index=at, wait="30s")
+        woken["at"] = time.monotonic()
+
+    started = threading.Event()
+    waiter = threading.Thread(target=wait, args=(index,))
+    waiter.start()
+    started.wait()
+    while not [line for line in client.http.session.get(f"http://{host}:{port}/metrics").text.splitlines()
+               if line.startswith("leno_blocked_queries{") and not line.endswith(" 0")]:
+        time.sleep(0.005)
+    changed = time.monotonic()
+    client.agent.service.register(
+        "py-web", service_id="py-1", address="127.0.0.1", port=8080, tags=[f"round-{number}"],
+    )
+    waiter.join(timeout=60)
+    check(woken.get("nodes", [{}])[0].get("Service", {}).get("Tags") == [f"round-{number}"],
+          f"round {number}: the blocked query wakes with the change")
+    delays.append((woken["at"] - changed) * 1000)
+    index = woken["index"]
+median = statistics.median(delays)
+check(median <= 100, f"it wakes within 100 ms (median {median:.1f} ms of {ROUNDS})")
+client.agent.service.deregister("py-1")
+_, nodes = client.catalog.service("py-web")
+check(nodes == [], "after deregistering it is gone")

@@ -1,0 +1,3 @@
+//! Benchmarks: commands of their own, never tests.
+
+pub(crate) mod registry;
