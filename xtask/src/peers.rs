@@ -17,12 +17,15 @@ pub(crate) struct Peers {
     pub(crate) left_out: Vec<(&'static str, String)>,
 }
 
+/// Sets one peer up below the given folder.
+type SetUp = fn(&Path) -> anyhow::Result<()>;
+
 /// Sets up every peer that can be.
 pub(crate) fn set_up() -> anyhow::Result<Peers> {
     let folder = root().join("target/peers");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut left_out = Vec::new();
-    let peers: [(&'static str, fn(&Path) -> anyhow::Result<()>); 3] = [
+    let peers: [(&'static str, SetUp); 3] = [
         ("the Go client of Consul", go_client),
         ("the Python clients (py-consul, dnspython)", python_clients),
         ("the Node client of Consul", node_client),

@@ -43,6 +43,9 @@ impl LabelIndex {
 
     /// Files a service under the labels that its instances have now. Returns all that it had or has.
     pub(crate) fn file(&mut self, catalog: &Catalog, name: &Folded) -> BTreeSet<Label> {
+        if self.keys.is_empty() {
+            return BTreeSet::new();
+        }
         let mut now: BTreeSet<Label> = BTreeSet::new();
         for instance in catalog.instances_of_service(name) {
             for key in &self.keys {

@@ -7,14 +7,14 @@ use arc_swap::ArcSwap;
 use compiler::Compiler;
 use model::{Diagnostic, DocumentKey, Revision};
 use proxy_config::ProxyConfig;
-use runtime::Tasks;
+use runtime::{Pace, Tasks};
 use tokio::sync::watch;
 
 use crate::mesh::Mesh;
 
-/// Least time between two compilations: under a storm of changes 100 snapshots a second are enough, and a lone
+/// Least rest between two compilations: under a storm of changes 100 snapshots a second are enough, and a lone
 /// change is compiled at once.
-const PAUSE: Duration = Duration::from_millis(10);
+const REST_MIN: Duration = Duration::from_millis(10);
 /// How long a document's status may wait for the compiler.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -73,11 +73,13 @@ async fn follow(
     let mut revisions = mesh.revisions();
     // The catalog may have moved between the first compilation and now.
     revisions.mark_changed();
+    let mut pace = Pace::new(REST_MIN);
     while revisions.changed().await.is_ok() {
         revisions.borrow_and_update();
+        pace.begin();
         let compiled = compiler.compile(&mesh.catalog());
         diagnostics.store(Arc::new(compiled.diagnostics));
         sender.send_replace(compiled.config);
-        tokio::time::sleep(PAUSE).await;
+        pace.rest().await;
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use api::{AgentInfo, Context, Step, WriteOutcome};
+use api::{AgentInfo, Context, Respond, Step, WriteOutcome};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use model::WatchKey;
@@ -106,11 +106,7 @@ impl Door {
         }
     }
 
-    async fn write(
-        &self,
-        command: Command,
-        then: Box<dyn FnOnce(WriteOutcome, &Context<'_>) -> Response<Bytes> + Send>,
-    ) -> Response<Bytes> {
+    async fn write(&self, command: Command, then: Respond) -> Response<Bytes> {
         let heartbeat = match &command {
             Command::SetCheckStatus { id, status, output, .. } => {
                 Some((id.clone(), *status, output.clone()))

@@ -71,6 +71,8 @@ pub enum WatchKey {
     Node(Folded),
     /// Any check.
     Checks,
+    /// Any check of one node or of an instance on it.
+    NodeChecks(Folded),
     /// One instance or one of its checks (by node and id).
     Instance(Folded, ServiceId),
     /// Any document.
@@ -569,6 +571,7 @@ impl Catalog {
     ) {
         self.indexes.checks = self.indexes.checks.max(revision);
         touched.insert(WatchKey::Checks);
+        touched.insert(WatchKey::NodeChecks(node.clone()));
         if owner.is_empty() {
             self.touch_services_on(node, revision, touched);
             return;

@@ -11,6 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::connection::AwaitedBody;
 use crate::exchange::Exchange;
 use crate::headers::{self, SERVICE_TIME};
 
@@ -35,7 +36,12 @@ pub(crate) struct RequestProgress {
 /// The body of a request, from the client to an endpoint.
 pub(crate) enum RequestBody {
     Empty,
-    Streaming { incoming: Incoming, progress: Rc<RequestProgress> },
+    Streaming {
+        incoming: Incoming,
+        progress: Rc<RequestProgress>,
+        /// `None` once it has come to its end.
+        awaited: Option<AwaitedBody>,
+    },
 }
 
 impl Body for RequestBody {
@@ -46,7 +52,7 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let RequestBody::Streaming { incoming, progress } = self.get_mut() else {
+        let RequestBody::Streaming { incoming, progress, awaited } = self.get_mut() else {
             return Poll::Ready(None);
         };
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
@@ -59,6 +65,7 @@ impl Body for RequestBody {
         }
         if frame.is_none() || incoming.is_end_stream() {
             progress.ended_at.set(Some(runtime::monotonic()));
+            *awaited = None;
         }
         Poll::Ready(frame.map(|it| it.map_err(BodyError::Broken)))
     }

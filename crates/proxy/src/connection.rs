@@ -22,13 +22,13 @@ use tokio_rustls::server::TlsStream;
 
 use crate::observe::ConnectionCount;
 use crate::request;
-use crate::stream::{Arrival, DownstreamStream, Transport};
+use crate::stream::{Activity, DownstreamStream, Transport};
 use crate::tunnel;
 use crate::view::{HttpView, ListenerKind, ListenerSlot, ListenerView};
 use crate::worker::Worker;
 
-/// An idle connection of a listener that closes is kept for this long: a request that is on its way already is answered,
-/// with `Connection: close`.
+/// An idle connection of a listener that closes is kept for this long: a request that is on its way already is
+/// answered, with `Connection: close`.
 const LINGER: Duration = Duration::from_millis(500);
 /// After the last response a client has this long to take what is still in the buffers.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,6 +44,23 @@ pub(crate) struct Client {
     pub(crate) is_closing: Cell<bool>,
     requests_active: Cell<u32>,
     requests_begun: Cell<u64>,
+    bodies_awaited: Cell<u32>,
+}
+
+/// The client has not sent a request's body to its end.
+pub(crate) struct AwaitedBody(Rc<Client>);
+
+impl AwaitedBody {
+    pub(crate) fn new(client: Rc<Client>) -> Self {
+        client.bodies_awaited.set(client.bodies_awaited.get() + 1);
+        Self(client)
+    }
+}
+
+impl Drop for AwaitedBody {
+    fn drop(&mut self) {
+        self.0.bodies_awaited.set(self.0.bodies_awaited.get() - 1);
+    }
 }
 
 impl Client {
@@ -57,6 +74,7 @@ impl Client {
             is_closing: Cell::new(false),
             requests_active: Cell::new(0),
             requests_begun: Cell::new(0),
+            bodies_awaited: Cell::new(0),
         }
     }
 
@@ -68,6 +86,12 @@ impl Client {
     pub(crate) fn leave(&self) {
         self.requests_active.set(self.requests_active.get() - 1);
     }
+
+    /// True when nothing has moved since the last call and it is the client's turn: to send the rest of a request,
+    /// or to take the rest of a response. Who waits for an endpoint is not stalled.
+    fn is_stalled(&self, activity: &Activity) -> bool {
+        !activity.take_moved() && (self.bodies_awaited.get() > 0 || activity.is_write_blocked())
+    }
 }
 
 /// Serves a connection until it ends.
@@ -77,8 +101,6 @@ pub(crate) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
 ) {
-    // Fails only on a connection that is gone already; then the first read says so.
-    let _ = stream.set_nodelay(true);
     let view = slot.view();
     let count = ConnectionCount::new(&view, runtime::monotonic());
     let served = match &view.kind {
@@ -113,7 +135,7 @@ async fn serve_http(
     count.is_http(&view, is_http2, is_tls);
     let client = Rc::new(Client::new(worker, slot.clone(), peer, is_tls));
     let limits = Limits { head: config.head_timeout, idle: config.idle_timeout };
-    let arrival = stream.arrival();
+    let activity = stream.activity();
     let answer = {
         let client = client.clone();
         service_fn(move |request: Request<Incoming>| request::answer(client.clone(), request))
@@ -123,11 +145,11 @@ async fn serve_http(
         let connection = http.http2.serve_connection(stream, answer);
         // From here on the connection looks into the slot: it must not keep an old configuration alive.
         drop(view);
-        drive(connection, &client, None, limits).await
+        drive(connection, &client, &activity, true, limits).await
     } else {
         let connection = http.http1.serve_connection(stream, answer).with_upgrades();
         drop(view);
-        drive(connection, &client, Some(arrival), limits).await
+        drive(connection, &client, &activity, false, limits).await
     };
     served.map_err(|error| {
         if error.is_parse() {
@@ -264,7 +286,8 @@ impl Phase {
 async fn drive(
     connection: impl Graceful,
     client: &Client,
-    arrival: Option<Arrival>,
+    activity: &Activity,
+    is_http2: bool,
     limits: Limits,
 ) -> hyper::Result<()> {
     let mut connection = pin!(connection);
@@ -276,11 +299,11 @@ async fn drive(
     poll_fn(|cx| {
         if closing_since.is_none() && closing.as_mut().poll(cx).is_ready() {
             closing_since = Some(runtime::monotonic());
-            if arrival.is_some() {
-                client.is_closing.set(true);
-            } else {
+            if is_http2 {
                 // HTTP/2 has a word for it that loses no request.
                 connection.as_mut().begin_end();
+            } else {
+                client.is_closing.set(true);
             }
         }
         loop {
@@ -289,7 +312,7 @@ async fn drive(
             }
             let is_new = client.requests_begun.get() != begun;
             begun = client.requests_begun.get();
-            let arrived = arrival.as_ref().is_some_and(Arrival::take) && !is_new;
+            let arrived = activity.take_arrived() && !is_new && !is_http2;
             phase = phase.next(client, arrived);
             // Looked at only when the timer fires or must fire earlier than it is set to.
             match phase.deadline(limits, closing_since) {
@@ -304,6 +327,7 @@ async fn drive(
             let now = runtime::monotonic();
             let deadline = phase.deadline(limits, closing_since);
             match phase {
+                Phase::Busy if client.is_stalled(activity) => return Poll::Ready(Ok(())),
                 _ if deadline.is_none_or(|deadline| deadline > now) => {
                     let next = deadline.unwrap_or(now + limits.idle);
                     timer.as_mut().reset(next.into());

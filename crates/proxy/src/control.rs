@@ -182,6 +182,9 @@ impl Controller {
 
     async fn update(&mut self, config: Arc<ProxyConfig>) -> Result<Vec<ProxyError>, ProxyError> {
         let workers = self.workers.len();
+        if workers == 0 {
+            return Err(ProxyError::WorkerGone);
+        }
         let held = self.bound.len();
         let (sockets, new, mut errors) = self.bind(&config, workers);
         let added = new.len();
@@ -298,6 +301,7 @@ impl Controller {
                 waiting.push(ack);
             }
         }
+        self.bound.clear();
         let mut cut = 0;
         for ack in waiting {
             cut += ack.await.unwrap_or(0);

@@ -20,8 +20,8 @@ use crate::view::{ListenerView, WorkerCluster};
 
 /// One request and its response.
 ///
-/// It ends in exactly one way: [`Exchange::finish`], [`Exchange::fail_response`], or by being dropped, which means that
-/// the client has gone.
+/// It ends in exactly one way: [`Exchange::finish`], [`Exchange::fail_response`], or by being dropped, which means
+/// that the client has gone.
 pub(crate) struct Exchange {
     pub(crate) client: Rc<Client>,
     pub(crate) view: Rc<ListenerView>,

@@ -20,6 +20,7 @@ use traffic::{
 };
 
 use crate::body::{RequestBody, RequestProgress, ResponseBody};
+use crate::connection::AwaitedBody;
 use crate::exchange::{Exchange, TimeLimit, Upstream, grpc_outcome, grpc_status, millis};
 use crate::headers::{self, SERVICE_TIME, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::reply::{self, Refusal};
@@ -27,8 +28,8 @@ use crate::tunnel;
 use crate::upstream::{Lease, NoConnection, UpstreamVersion};
 use crate::view::WorkerCluster;
 
-/// Connections that may turn out dead under one request before that counts as a failure. They died idle and nothing was
-/// sent on them, so the endpoint is not to blame; a whole pool of them dies when a process is killed.
+/// Connections that may turn out dead under one request before that counts as a failure. They died idle and nothing
+/// was sent on them, so the endpoint is not to blame; a whole pool of them dies when a process is killed.
 const STALE_CONNECTIONS_MAX: u32 = 8;
 
 /// A request with the place that it goes to.
@@ -68,7 +69,8 @@ pub(crate) async fn forward(
     } else {
         let progress = Rc::new(RequestProgress::default());
         exchange.request = Some(progress.clone());
-        RequestBody::Streaming { incoming: body, progress }
+        let awaited = AwaitedBody::new(exchange.client.clone());
+        RequestBody::Streaming { incoming: body, progress, awaited: Some(awaited) }
     };
     let Some(request) = upstream_request(parts, body, &authority, protocol) else {
         return reply::refuse(Refusal::BadRequest("the host is not one\n"), exchange);
@@ -233,6 +235,9 @@ impl<'a> Tries<'a> {
                 .worker
                 .pick(&self.cluster, &self.tried, now)
                 .map_err(|_| Refusal::NoHealthyUpstream)?;
+            if picked.is_panic() {
+                self.cluster.counters.lb_healthy_panic.inc();
+            }
             let endpoint = picked.endpoint().clone();
             exchange.upstream =
                 Some(Upstream { picked, lease: None, sent_at: now, is_reported: false });
@@ -377,7 +382,8 @@ fn respond(
     Response::from_parts(parts, ResponseBody::upstream(body, exchange, timing_trailer))
 }
 
-/// Tells what the head of a response says of the endpoint. Of a gRPC call the trailers tell, which may be in the head.
+/// Tells what the head of a response says of the endpoint. Of a gRPC call the trailers tell, which may be in the
+/// head.
 fn report_head(exchange: &mut Exchange, headers: &HeaderMap, status: StatusCode, now: Instant) {
     if !exchange.is_grpc || status != StatusCode::OK {
         return exchange.report(Outcome::Response { status: status.as_u16() }, now);

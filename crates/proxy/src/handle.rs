@@ -50,8 +50,9 @@ impl Default for ProxyOptions {
 pub struct Proxy;
 
 impl Proxy {
-    /// Opens the listeners of `config` and starts to serve. Blocks for the milliseconds that this takes, and returns
-    /// when every worker accepts connections. Secrets that cannot be used are logged; their server names are not served.
+    /// Opens the listeners of `config` and starts to serve. Blocks for the milliseconds that this takes, and
+    /// returns when every worker accepts connections. Secrets that cannot be used are logged; their server names
+    /// are not served.
     ///
     /// # Errors
     /// When a listener, the admin server, the access log or a thread cannot be opened: then nothing runs.
@@ -138,8 +139,8 @@ impl ProxyHandle {
         self.evidence.lock().take()
     }
 
-    /// Where a listener listens: as configured, with the port that the system chose in the place of 0. `None` when there
-    /// is no such listener, or it could not be opened.
+    /// Where a listener listens: as configured, with the port that the system chose in the place of 0. `None` when
+    /// there is no such listener, or it could not be opened.
     #[must_use]
     pub fn local_addr(&self, listener: &str) -> Option<SocketAddr> {
         self.shared.published.load().listeners.get(listener).copied()

@@ -1,5 +1,5 @@
-//! What a proxy does to a header block: hop-by-hop fields go (RFC 9110, section 7.6.1), the trail of forwarding is added,
-//! and the two versions of HTTP are converted into each other (RFC 9113, section 8).
+//! What a proxy does to a header block: hop-by-hop fields go (RFC 9110, section 7.6.1), the trail of forwarding is
+//! added, and the two versions of HTTP are converted into each other (RFC 9113, section 8).
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, PROXY_AUTHORIZATION, TE, TRAILER,

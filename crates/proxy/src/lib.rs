@@ -1,11 +1,11 @@
 //! # proxy: the data-plane shell
 //!
-//! Sockets, TLS, HTTP, connection pools. It asks `traffic` and does as it is told: which route, which endpoint, whether
-//! to try again. What it must do arrives as a [`proxy_config::ProxyConfig`], whole; what it sees of the endpoints leaves
-//! as [`traffic::Evidence`].
+//! Sockets, TLS, HTTP, connection pools. It asks `traffic` and does as it is told: which route, which endpoint,
+//! whether to try again. What it must do arrives as a [`proxy_config::ProxyConfig`], whole; what it sees of the
+//! endpoints leaves as [`traffic::Evidence`].
 //!
-//! *May touch:* the network, the clock (through `runtime`), random numbers. *Does not know:* the registry, xDS, where a
-//! configuration comes from.
+//! *May touch:* the network, the clock (through `runtime`), random numbers. *Does not know:* the registry, xDS,
+//! where a configuration comes from.
 //!
 //! ```text
 //! control thread                     worker threads, one per core, sharing nothing that can be waited for

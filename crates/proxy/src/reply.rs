@@ -13,6 +13,7 @@ use crate::headers::{self, GRPC_MESSAGE, GRPC_STATUS};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Refusal {
     BadRequest(&'static str),
+    TooManyHeaders,
     NoRoute,
     NoCluster,
     NoHealthyUpstream,
@@ -27,6 +28,7 @@ impl Refusal {
     fn status(self) -> StatusCode {
         match self {
             Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Refusal::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
             Refusal::NoCluster
             | Refusal::NoHealthyUpstream
@@ -40,7 +42,9 @@ impl Refusal {
 
     pub(crate) fn flag(self) -> ResponseFlag {
         match self {
-            Refusal::BadRequest(_) => ResponseFlag::DownstreamProtocolError,
+            Refusal::BadRequest(_) | Refusal::TooManyHeaders => {
+                ResponseFlag::DownstreamProtocolError
+            }
             Refusal::NoRoute => ResponseFlag::NoRouteFound,
             Refusal::NoCluster => ResponseFlag::NoClusterFound,
             Refusal::NoHealthyUpstream => ResponseFlag::NoHealthyUpstream,
@@ -56,6 +60,7 @@ impl Refusal {
     fn text(self) -> &'static str {
         match self {
             Refusal::BadRequest(why) => why,
+            Refusal::TooManyHeaders => "too many headers\n",
             Refusal::NoRoute => "no route for this host and path\n",
             Refusal::NoCluster => "the route names a cluster that does not exist\n",
             Refusal::NoHealthyUpstream => "no healthy upstream",
@@ -92,7 +97,7 @@ pub(crate) fn refuse(refusal: Refusal, mut exchange: Box<Exchange>) -> Response<
 fn refuse_grpc(refusal: Refusal, exchange: Box<Exchange>) -> Response<ResponseBody> {
     let status = match refusal {
         // INTERNAL
-        Refusal::BadRequest(_) => "13",
+        Refusal::BadRequest(_) | Refusal::TooManyHeaders => "13",
         // UNIMPLEMENTED, which is what gRPC makes of 404
         Refusal::NoRoute => "12",
         // DEADLINE_EXCEEDED

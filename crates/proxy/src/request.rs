@@ -38,6 +38,10 @@ async fn route(
         // The listener speaks bytes now; this connection is about to end.
         return reply::refuse(Refusal::NoRoute, exchange);
     };
+    // HTTP/1.1 heads are counted as they are parsed.
+    if request.headers().len() > config.headers_max as usize {
+        return reply::refuse(Refusal::TooManyHeaders, exchange);
+    }
     let authority = match authority(&request) {
         Ok(authority) => authority,
         Err(why) => return reply::refuse(Refusal::BadRequest(why), exchange),

@@ -1,7 +1,7 @@
 //! A configuration made ready for use, shared by all workers.
 //!
-//! Built once per update on the control thread. What did not change is taken from the snapshot before, so that counters,
-//! ejections and TLS tickets live on.
+//! Built once per update on the control thread. What did not change is taken from the snapshot before, so that
+//! counters, ejections and TLS tickets live on.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -7,10 +7,22 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 /// Connections that wait to be accepted, per worker. The kernel caps it at `net.core.somaxconn`, 4096 by default.
 const BACKLOG: i32 = 4096;
+
+/// How long a peer may be silent before the kernel asks whether it is still there, and how often it asks then.
+/// Tunnels have no other time limit.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// What the kernel does to find peers that are gone without a word.
+pub(crate) fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL)
+}
 
 /// Binds `count` listening sockets to one address. With port 0 the system chooses one port for all of them.
 pub(crate) fn bind_group(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
@@ -40,6 +52,9 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
         // `[::]` and `0.0.0.0` are two listeners, so that one does not take the other's port.
         socket.set_only_v6(true)?;
     }
+    // Linux hands these down to accepted connections, which saves the calls for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keepalive())?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }

@@ -26,37 +26,66 @@ pub(crate) enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Tells the connection's driver that bytes arrived. hyper wants a `Send` stream for upgrades, hence the atomic; it
-/// never leaves the thread.
+/// Tells the connection's driver what has moved. hyper wants a `Send` stream for upgrades, hence the atomics; they
+/// never leave the thread.
 #[derive(Clone, Default)]
-pub(crate) struct Arrival(Arc<AtomicBool>);
+pub(crate) struct Activity(Arc<Moves>);
 
-impl Arrival {
+#[derive(Default)]
+struct Moves {
+    arrived: AtomicBool,
+    moved: AtomicBool,
+    write_blocked: AtomicBool,
+}
+
+impl Activity {
     /// True when bytes arrived since the last call.
-    pub(crate) fn take(&self) -> bool {
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    pub(crate) fn take_arrived(&self) -> bool {
+        take(&self.0.arrived)
     }
 
-    fn note(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// True when bytes moved in either direction since the last call.
+    pub(crate) fn take_moved(&self) -> bool {
+        take(&self.0.moved)
     }
+
+    /// True when the client does not take what is sent to it.
+    pub(crate) fn is_write_blocked(&self) -> bool {
+        self.0.write_blocked.load(Ordering::Relaxed)
+    }
+
+    fn note_read(&self) {
+        self.0.arrived.store(true, Ordering::Relaxed);
+        self.0.moved.store(true, Ordering::Relaxed);
+    }
+
+    fn note_written(&self, outcome: &Poll<io::Result<usize>>) {
+        self.0.write_blocked.store(outcome.is_pending(), Ordering::Relaxed);
+        if outcome.is_ready() {
+            self.0.moved.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn take(flag: &AtomicBool) -> bool {
+    flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Relaxed)
 }
 
 /// A downstream connection as hyper reads and writes it.
 pub(crate) struct DownstreamStream {
     read_ahead: Bytes,
     transport: Transport,
-    arrival: Arrival,
+    activity: Activity,
     counters: Shard<HttpCounters>,
 }
 
 impl DownstreamStream {
     pub(crate) fn new(transport: Transport, counters: Shard<HttpCounters>) -> Self {
-        Self { read_ahead: Bytes::new(), transport, arrival: Arrival::default(), counters }
+        Self { read_ahead: Bytes::new(), transport, activity: Activity::default(), counters }
     }
 
-    pub(crate) fn arrival(&self) -> Arrival {
-        self.arrival.clone()
+    pub(crate) fn activity(&self) -> Activity {
+        self.activity.clone()
     }
 
     /// Reads until it is certain whether the client speaks HTTP/2. What was read is read again by the next reader.
@@ -85,6 +114,7 @@ impl DownstreamStream {
     }
 
     fn count_written(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.activity.note_written(&outcome);
         if let Poll::Ready(Ok(written)) = &outcome {
             self.counters.downstream_cx_tx_bytes_total.add(*written as u64);
         }
@@ -105,7 +135,7 @@ impl AsyncRead for DownstreamStream {
             if self.read_ahead.is_empty() {
                 self.read_ahead = Bytes::new();
             }
-            self.arrival.note();
+            self.activity.note_read();
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -113,7 +143,7 @@ impl AsyncRead for DownstreamStream {
         let read = buf.filled().len() - before;
         if read > 0 {
             self.counters.downstream_cx_rx_bytes_total.add(read as u64);
-            self.arrival.note();
+            self.activity.note_read();
         }
         outcome
     }

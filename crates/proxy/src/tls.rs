@@ -1,7 +1,7 @@
 //! Server-side TLS of one snapshot: certificates by server name.
 //!
-//! A changed secret makes a new [`rustls::ServerConfig`]; connections take the one of the snapshot that is current when
-//! they arrive, so a certificate is replaced without touching a listener.
+//! A changed secret makes a new [`rustls::ServerConfig`]; connections take the one of the snapshot that is current
+//! when they arrive, so a certificate is replaced without touching a listener.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -186,8 +186,8 @@ impl Drop for OpenConnection {
     }
 }
 
-/// A connection while a request uses it. Dropping it before [`Lease::release`] closes an HTTP/1.1 connection and resets
-/// an HTTP/2 stream.
+/// A connection while a request uses it. Dropping it before [`Lease::release`] closes an HTTP/1.1 connection and
+/// resets an HTTP/2 stream.
 pub(crate) enum Lease {
     Http1(http1::Lease),
     Http2(http2::Lease),

@@ -117,6 +117,7 @@ impl Restart {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // Some instant is needed to count from.
 mod tests {
     use proptest::prelude::*;
     use rand::SeedableRng;

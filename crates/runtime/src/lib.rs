@@ -9,11 +9,13 @@
 mod child;
 mod clock;
 mod command;
+mod pace;
 mod port_owner;
 mod tasks;
 
 pub use child::{Child, ChildError, ChildEvent, ChildSpec, Exit, OutputLine, kill};
 pub use clock::{monotonic, unix_ms};
 pub use command::{CommandOutput, run_command};
+pub use pace::{Pace, REST_MAX};
 pub use port_owner::{PortOwner, naming_port_owner, port_owner};
 pub use tasks::{Drain, Tasks, terminated};

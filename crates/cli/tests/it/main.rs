@@ -1,4 +1,5 @@
 //! The binary as its users meet it: real processes, real sockets on ports that the system chose, real clients.
+#![allow(clippy::print_stdout)] // What a peer printed belongs to a failure.
 
 mod bad_input;
 mod clients;

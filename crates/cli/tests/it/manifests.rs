@@ -87,14 +87,14 @@ fn documents_are_applied_shown_and_removed() {
         .expect("the binary runs");
     let document = ingress("shop", "cart", "/");
     let document =
-        document.replace("  name: shop\n", "  name: shop\n  annotations:\n    example.com/x: y\n");
+        document.replace("  name: shop\n", "  name: shop\n  annotations:\n    example.com/x: z\n");
     let mut stdin = apply.stdin.take().expect("it is piped");
     stdin.write_all(document.as_bytes()).expect("it reads");
     drop(stdin);
     let output = apply.wait_with_output().expect("it ends");
     let shown = text(&output.stdout);
     assert!(output.status.success() && shown.contains("ingress/shop created"), "{shown}");
-    assert!(shown.contains("ignored: -:5: metadata.annotations"), "named, not dropped: {shown}");
+    assert!(shown.contains("ignored: -:6: metadata.annotations"), "named, not dropped: {shown}");
     let got = text(&agent.cli(&["get", "ingress"]).stdout);
     assert!(got.contains("shop") && !got.contains("cart  "), "{got}");
     let json = agent.cli(&["get", "service", "cart", "-o", "json"]).stdout;

@@ -69,7 +69,7 @@ impl Door {
     pub(super) async fn apply_documents(&self, body: &Bytes) -> Response<Bytes> {
         let files = match parse(body) {
             Ok(files) => files,
-            Err(refusal) => return refusal,
+            Err(error) => return report(StatusCode::BAD_REQUEST, Vec::new(), vec![error]),
         };
         let Reading { documents, errors } =
             read_all(files.iter().map(|file| (file.source.as_str(), file.text.as_str())));
@@ -90,7 +90,7 @@ impl Door {
     pub(super) async fn delete_documents(&self, body: &Bytes) -> Response<Bytes> {
         let files = match parse(body) {
             Ok(files) => files,
-            Err(refusal) => return refusal,
+            Err(error) => return report(StatusCode::BAD_REQUEST, Vec::new(), vec![error]),
         };
         let (keys, errors) =
             read_keys(files.iter().map(|file| (file.source.as_str(), file.text.as_str())));
@@ -138,18 +138,15 @@ fn result_of(catalog: &Catalog, document: &Document) -> &'static str {
     }
 }
 
-fn parse(body: &Bytes) -> Result<Vec<File>, Response<Bytes>> {
-    serde_json::from_slice(body).map(|files: Files| files.files).map_err(|error| {
-        let error = Diagnostic {
-            severity: Severity::Error,
-            place: model::Place::default(),
-            field: String::new(),
-            message: format!(
-                "the request body is not {{\"files\":[{{\"source\",\"text\"}}]}}: {error}"
-            ),
-            remedy: "use `leno apply -f`".into(),
-        };
-        report(StatusCode::BAD_REQUEST, Vec::new(), vec![error])
+fn parse(body: &Bytes) -> Result<Vec<File>, Diagnostic> {
+    serde_json::from_slice(body).map(|files: Files| files.files).map_err(|error| Diagnostic {
+        severity: Severity::Error,
+        place: model::Place::default(),
+        field: String::new(),
+        message: format!(
+            "the request body is not {{\"files\":[{{\"source\",\"text\"}}]}}: {error}"
+        ),
+        remedy: "use `leno apply -f`".into(),
     })
 }
 

@@ -8,9 +8,12 @@ use model::WatchKey;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+/// Who waits, by what he waits for and then by his number.
+type Table = HashMap<WatchKey, HashMap<u64, Arc<Notify>>>;
+
 #[derive(Default)]
 pub(super) struct Waiters {
-    table: Arc<Mutex<HashMap<WatchKey, HashMap<u64, Arc<Notify>>>>>,
+    table: Arc<Mutex<Table>>,
     next_id: AtomicU64,
 }
 
@@ -43,7 +46,7 @@ impl Waiters {
 
 /// A wait for changes.
 pub struct Watcher {
-    table: Arc<Mutex<HashMap<WatchKey, HashMap<u64, Arc<Notify>>>>>,
+    table: Arc<Mutex<Table>>,
     keys: Box<[WatchKey]>,
     id: u64,
     woken: Arc<Notify>,

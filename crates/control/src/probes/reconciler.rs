@@ -1,14 +1,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{Catalog, Check, CheckId, CheckType, NodeName, Origin, WatchKey};
-use runtime::Tasks;
+use runtime::{Pace, Tasks};
 use tokio::sync::Semaphore;
 
 use super::probe::Prober;
 use super::runner::Run;
 use super::runners::Runners;
 use super::truth::{Truth, Watch};
+
+/// Least rest between two looks at the node's checks; a look passes over all of them.
+const REST_MIN: Duration = Duration::from_millis(5);
 
 /// Keeps exactly one task for each check of the node.
 pub(super) struct Reconciler<T, P> {
@@ -37,9 +41,12 @@ impl<T: Truth, P: Prober> Reconciler<T, P> {
     /// Follows the catalog until the drain begins, which also ends the checks' tasks.
     pub(super) async fn run(self) {
         let drain = self.tasks.drain();
-        let mut watch = self.truth.watch(&[WatchKey::Checks]);
+        let mut watch = self.truth.watch(&[WatchKey::NodeChecks(self.node.folded())]);
+        let mut pace = Pace::new(REST_MIN);
         loop {
+            pace.begin();
             self.reconcile(&self.truth.catalog());
+            pace.rest().await;
             tokio::select! {
                 () = drain.begun() => return,
                 () = watch.changed() => {}

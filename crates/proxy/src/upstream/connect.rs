@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 use traffic::EndpointState;
 
 use super::NoConnection;
+use crate::socket::keepalive;
 
 /// Opens a TCP connection, resolving the host first when it is a name.
 pub(crate) async fn connect(
@@ -18,6 +19,7 @@ pub(crate) async fn connect(
             None => TcpStream::connect((endpoint.host(), endpoint.port())).await?,
         };
         stream.set_nodelay(true)?;
+        socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive())?;
         io::Result::Ok(stream)
     };
     match tokio::time::timeout(limit, connected).await {

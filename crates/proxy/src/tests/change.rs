@@ -1,0 +1,225 @@
+use std::sync::Arc;
+
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use proxy_config::{EndpointHealth, RouteAction};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::support::{Backend, Client, HANG, Setup, channel, empty, full, raw, soon, text};
+use crate::{Proxy, ProxyError, ProxyOptions};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n";
+
+/// A backend whose answer ends when it is told to.
+async fn slow() -> (Backend, Arc<Notify>) {
+    let go_on = Arc::new(Notify::new());
+    let wait = go_on.clone();
+    let backend = Backend::http1(move |_| {
+        let wait = wait.clone();
+        async move {
+            let (sender, body) = channel();
+            tokio::spawn(async move {
+                sender.send(Frame::data("begin".into())).await.unwrap();
+                wait.notified().await;
+                let _ = sender.send(Frame::data(" end".into())).await;
+            });
+            Response::new(body)
+        }
+    })
+    .await;
+    (backend, go_on)
+}
+
+#[tokio::test]
+async fn an_update_adds_and_removes_listeners_and_drops_nothing_under_way() {
+    let (slow, go_on) = slow().await;
+    let setup = Setup::new().listener("old").route("web", "/", &[slow.address]);
+    let proxy = setup.start();
+    let old = proxy.local_addr("old").unwrap();
+    let mut client = Client::http1(old).await;
+    let request = Request::get("/").header("host", "web").body(empty()).unwrap();
+    let mut response = client.send(request).await.into_body();
+    assert_eq!(soon(response.frame()).await.unwrap().unwrap().into_data().unwrap(), "begin");
+
+    let quick = Backend::text("quick").await;
+    let setup = setup.listener("new").without_listener("old").endpoints("web/", &[quick.address]);
+    assert!(soon(proxy.update(setup.config())).await.unwrap().is_empty());
+    assert_eq!(proxy.local_addr("old"), None);
+    assert!(TcpStream::connect(old).await.is_err());
+    let answer = raw(proxy.local_addr("new").unwrap(), GET).await;
+    assert!(answer.ends_with("quick"), "{answer}");
+
+    go_on.notify_one();
+    assert_eq!(text(response).await, " end");
+}
+
+#[tokio::test]
+async fn an_unchanged_listener_keeps_its_connections_and_takes_new_routes() {
+    let one = Backend::text("one").await;
+    let two = Backend::text("two").await;
+    let setup = Setup::new().listener("in").route("web", "/", &[one.address]);
+    let proxy = setup.start();
+    let address = proxy.local_addr("in").unwrap();
+    let mut client = Client::http1(address).await;
+    assert_eq!(client.get("web", "/").await.1, "one");
+    let setup = setup.endpoints("web/", &[two.address]);
+    soon(proxy.update(setup.config())).await.unwrap();
+    assert_eq!(proxy.local_addr("in"), Some(address));
+    assert_eq!(client.get("web", "/").await.1, "two");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_drains_gets_no_new_requests_and_ends_its_own() {
+    let (slow, go_on) = slow().await;
+    let quick = Backend::text("quick").await;
+    let mut setup = Setup::new().listener("in").route("web", "/", &[slow.address]);
+    let proxy = setup.start();
+    let address = proxy.local_addr("in").unwrap();
+    let mut client = Client::http1(address).await;
+    let request = Request::get("/").header("host", "web").body(empty()).unwrap();
+    let mut response = client.send(request).await.into_body();
+    assert_eq!(soon(response.frame()).await.unwrap().unwrap().into_data().unwrap(), "begin");
+    setup = setup.endpoints("web/", &[slow.address, quick.address]);
+    let endpoints = setup.0.endpoints.get_mut("web/").unwrap();
+    Arc::make_mut(endpoints).endpoints[0].health = EndpointHealth::Draining;
+    soon(proxy.update(setup.config())).await.unwrap();
+    for _ in 0..4 {
+        assert!(raw(address, GET).await.ends_with("quick"));
+    }
+    assert_eq!(slow.connections(), 1);
+    go_on.notify_one();
+    assert_eq!(text(response).await, " end");
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_an_error_that_names_it_and_the_rest_goes_on() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let respond = RouteAction::Respond { status: 200, body: "here".to_owned() };
+    let setup = Setup::new().listener("in").action("web", "/", respond);
+    let with_taken = |setup: Setup| setup.listener_with("late", |it| it.address = address);
+
+    let proxy = setup.start();
+    let setup = with_taken(setup).listener("more");
+    let errors = soon(proxy.update(setup.config())).await.unwrap();
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, [format!("listener late cannot listen on {address}")]);
+    assert!(raw(proxy.local_addr("more").unwrap(), GET).await.ends_with("here"));
+    assert_eq!(proxy.local_addr("late"), None);
+
+    let options = ProxyOptions { workers: 2, ..ProxyOptions::default() };
+    let failed = Proxy::start(options, setup.config()).unwrap_err();
+    assert!(matches!(failed, ProxyError::Listen { listener, .. } if listener == "late"));
+
+    drop(taken);
+    assert!(soon(proxy.update(setup.config())).await.unwrap().is_empty());
+    assert!(raw(address, GET).await.ends_with("here"));
+}
+
+#[tokio::test]
+async fn a_second_proxy_does_not_silently_share_a_port() {
+    let setup = Setup::new().listener("in");
+    let first = setup.start();
+    let address = first.local_addr("in").unwrap();
+    let setup = setup.listener_with("in", |it| it.address = address);
+    let failed = Proxy::start(ProxyOptions::default(), setup.config()).unwrap_err();
+    assert_eq!(failed.to_string(), format!("listener in cannot listen on {address}"));
+}
+
+#[tokio::test]
+async fn a_renamed_listener_keeps_its_socket() {
+    let respond = RouteAction::Respond { status: 200, body: "here".to_owned() };
+    let setup = Setup::new().listener("in").action("web", "/", respond);
+    let first = setup.start();
+    let address = first.local_addr("in").unwrap();
+    // Fix the port, then rename.
+    drop(first);
+    let setup = setup.listener_with("in", |it| it.address = address);
+    let proxy = soon(async {
+        loop {
+            match Proxy::start(ProxyOptions::default(), setup.config()) {
+                Ok(proxy) => return proxy,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    let mut client = Client::http1(address).await;
+    assert_eq!(client.get("web", "/").await.0, 200);
+    let setup = setup.without_listener("in").listener_with("out", |it| it.address = address);
+    assert!(soon(proxy.update(setup.config())).await.unwrap().is_empty());
+    assert_eq!(client.get("web", "/").await.0, 200);
+    assert_eq!(proxy.local_addr("out"), Some(address));
+}
+
+#[tokio::test]
+async fn a_drain_ends_what_is_under_way_and_then_the_connections() {
+    let (slow, end) = slow().await;
+    let asked = Arc::new(Notify::new());
+    let answer = Arc::new(Notify::new());
+    let (on_asked, on_answer) = (asked.clone(), answer.clone());
+    let held = Backend::http1(move |_| {
+        let (asked, answer) = (on_asked.clone(), on_answer.clone());
+        async move {
+            asked.notify_one();
+            answer.notified().await;
+            Response::new(full("held"))
+        }
+    })
+    .await;
+    let quick = Backend::text("quick").await;
+    let proxy = Setup::new()
+        .listener("in")
+        .route("slow", "/", &[slow.address])
+        .route("held", "/", &[held.address])
+        .route("web", "/", &[quick.address])
+        .start();
+    let address = proxy.local_addr("in").unwrap();
+    let mut idle = Client::http1(address).await;
+    let mut multiplexed = Client::http2(address).await;
+    assert_eq!(idle.get("web", "/").await.0, 200);
+    assert_eq!(multiplexed.get("web", "/").await.0, 200);
+    let mut busy = Client::http1(address).await;
+    let request = Request::get("/").header("host", "slow").body(empty()).unwrap();
+    let mut response = busy.send(request).await.into_body();
+    assert_eq!(soon(response.frame()).await.unwrap().unwrap().into_data().unwrap(), "begin");
+    let waiting = tokio::spawn(async move {
+        let request = Request::get("/").header("host", "held").body(empty()).unwrap();
+        Client::http1(address).await.send(request).await
+    });
+    soon(asked.notified()).await;
+
+    let handle = proxy.clone();
+    let drained = tokio::spawn(async move { handle.drain(HANG).await });
+    soon(async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // What had no answer yet gets it, and is told that it was the last.
+    answer.notify_one();
+    let last = soon(waiting).await.unwrap();
+    assert_eq!(last.headers()["connection"], "close");
+    assert_eq!(text(last.into_body()).await, "held");
+    assert!(!drained.is_finished());
+    end.notify_one();
+    assert_eq!(text(response).await, " end");
+    assert_eq!(soon(drained).await.unwrap(), 0);
+    let late = soon(proxy.update(Setup::new().config())).await;
+    assert!(matches!(late, Err(ProxyError::WorkerGone)));
+}
+
+#[tokio::test]
+async fn a_drain_cuts_what_outlasts_its_deadline() {
+    let (slow, _go_on) = slow().await;
+    let proxy = Setup::new().listener("in").route("slow", "/", &[slow.address]).start();
+    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
+    let request = Request::get("/").header("host", "slow").body(empty()).unwrap();
+    let mut response = client.send(request).await.into_body();
+    assert_eq!(soon(response.frame()).await.unwrap().unwrap().into_data().unwrap(), "begin");
+    assert_eq!(soon(proxy.drain(std::time::Duration::from_millis(50))).await, 1);
+    assert!(soon(response.collect()).await.is_err());
+}

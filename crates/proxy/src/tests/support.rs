@@ -1,0 +1,401 @@
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use proxy_config::{
+    Balancing, Cluster, Endpoint, EndpointHealth, Endpoints, Forward, HttpListener, Listener,
+    ListenerProtocol, PathMatch, ProxyConfig, RetryPolicy, Route, RouteAction, RouteTable, Source,
+    UpstreamProtocol, VirtualHost,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::{Proxy, ProxyHandle, ProxyOptions};
+
+/// Nothing here takes this long; it ends a test that hangs.
+pub(super) const HANG: Duration = Duration::from_secs(20);
+
+pub(super) type TestBody = BoxBody<Bytes, Infallible>;
+
+pub(super) fn full(text: impl Into<Bytes>) -> TestBody {
+    Full::new(text.into()).boxed()
+}
+
+pub(super) fn empty() -> TestBody {
+    full(Bytes::new())
+}
+
+/// A body of frames that are sent when they arrive on the channel.
+pub(super) fn channel() -> (tokio::sync::mpsc::Sender<Frame<Bytes>>, TestBody) {
+    let (sender, mut frames) = tokio::sync::mpsc::channel(16);
+    let stream = futures_util::stream::poll_fn(move |cx| {
+        frames.poll_recv(cx).map(|it| it.map(Ok::<_, Infallible>))
+    });
+    (sender, StreamBody::new(stream).boxed())
+}
+
+/// A body with trailers.
+pub(super) fn with_trailers(text: &'static str, trailers: HeaderMap) -> TestBody {
+    let frames = [Frame::data(Bytes::from(text)), Frame::trailers(trailers)];
+    let stream = futures_util::stream::iter(frames.map(Ok::<_, Infallible>));
+    StreamBody::new(stream).boxed()
+}
+
+/// Awaits, but not for ever.
+pub(super) async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(HANG, future).await.expect("must not hang")
+}
+
+/// A configuration in the making.
+pub(super) struct Setup(pub(super) ProxyConfig);
+
+impl Setup {
+    pub(super) fn new() -> Self {
+        Self(ProxyConfig::default())
+    }
+
+    /// An HTTP listener on a port that the system chooses, with the route table `table`.
+    pub(super) fn listener(self, name: &str) -> Self {
+        self.listener_with(name, |_| {})
+    }
+
+    pub(super) fn listener_with(mut self, name: &str, change: impl FnOnce(&mut Listener)) -> Self {
+        let mut listener = Listener {
+            name: name.to_owned(),
+            address: "127.0.0.1:0".parse().unwrap(),
+            protocol: ListenerProtocol::Http(HttpListener {
+                route_table: "table".to_owned(),
+                tls: None,
+                forward_proxy: false,
+                head_bytes_max: 16 * 1024,
+                headers_max: 100,
+                head_timeout: Duration::from_secs(10),
+                idle_timeout: Duration::from_secs(60),
+            }),
+            connections_max: 1000,
+            source: Source::default(),
+        };
+        change(&mut listener);
+        self.0.listeners.insert(name.to_owned(), Arc::new(listener));
+        self
+    }
+
+    pub(super) fn http_listener(self, name: &str, change: impl FnOnce(&mut HttpListener)) -> Self {
+        self.listener_with(name, |listener| match &mut listener.protocol {
+            ListenerProtocol::Http(http) => change(http),
+            ListenerProtocol::Tcp { .. } => unreachable!(),
+        })
+    }
+
+    pub(super) fn without_listener(mut self, name: &str) -> Self {
+        self.0.listeners.remove(name).unwrap();
+        self
+    }
+
+    /// Routes `domain` and the paths under `path` to a cluster of its own with these endpoints.
+    pub(super) fn route(self, domain: &str, path: &str, endpoints: &[SocketAddr]) -> Self {
+        self.route_with(domain, path, endpoints, |_, _| {})
+    }
+
+    pub(super) fn route_with(
+        mut self,
+        domain: &str,
+        path: &str,
+        endpoints: &[SocketAddr],
+        change: impl FnOnce(&mut Forward, &mut Cluster),
+    ) -> Self {
+        let name = format!("{domain}{path}");
+        let mut cluster = Cluster {
+            name: name.clone(),
+            balancing: Balancing::RoundRobin,
+            protocol: UpstreamProtocol::Http1,
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(60),
+            connections_max: 1000,
+            source: Source::default(),
+        };
+        let mut forward = Forward {
+            cluster: name.clone(),
+            timeout: Duration::ZERO,
+            retry: RetryPolicy::default(),
+            timing_headers: false,
+            timing_trailer: false,
+        };
+        change(&mut forward, &mut cluster);
+        self.0.clusters.insert(name.clone(), Arc::new(cluster));
+        self = self.endpoints(&name, endpoints);
+        self.action(domain, path, RouteAction::Forward(forward))
+    }
+
+    pub(super) fn endpoints(mut self, cluster: &str, endpoints: &[SocketAddr]) -> Self {
+        let endpoint = |address: &SocketAddr| Endpoint {
+            id: format!("node/{address}"),
+            host: address.ip().to_string(),
+            port: address.port(),
+            weight: 1,
+            health: EndpointHealth::Healthy,
+        };
+        let endpoints = Endpoints {
+            cluster: cluster.to_owned(),
+            endpoints: endpoints.iter().map(endpoint).collect(),
+        };
+        self.0.endpoints.insert(cluster.to_owned(), Arc::new(endpoints));
+        self
+    }
+
+    pub(super) fn action(mut self, domain: &str, path: &str, action: RouteAction) -> Self {
+        let mut tables = BTreeMap::new();
+        std::mem::swap(&mut tables, &mut self.0.route_tables);
+        let mut table = tables.remove("table").map_or_else(RouteTable::default, |it| (*it).clone());
+        table.name = "table".to_owned();
+        let route = Route {
+            name: path.to_owned(),
+            path: PathMatch::PathPrefix(path.to_owned()),
+            action,
+            source: Source::default(),
+        };
+        match table.virtual_hosts.iter_mut().find(|it| it.name == domain) {
+            Some(host) => host.routes.push(route),
+            None => table.virtual_hosts.push(VirtualHost {
+                name: domain.to_owned(),
+                domains: vec![domain.to_owned()],
+                routes: vec![route],
+            }),
+        }
+        self.0.route_tables.insert("table".to_owned(), Arc::new(table));
+        self
+    }
+
+    pub(super) fn config(&self) -> Arc<ProxyConfig> {
+        Arc::new(self.0.clone())
+    }
+
+    pub(super) fn start(&self) -> ProxyHandle {
+        self.start_with(|_| {})
+    }
+
+    pub(super) fn start_with(&self, change: impl FnOnce(&mut ProxyOptions)) -> ProxyHandle {
+        let mut options = ProxyOptions { workers: 2, seed: Some(7), ..ProxyOptions::default() };
+        change(&mut options);
+        Proxy::start(options, self.config()).unwrap()
+    }
+}
+
+/// An endpoint.
+pub(super) struct Backend {
+    pub(super) address: SocketAddr,
+    pub(super) connections: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Backend {
+    /// Serves each connection with `serve`.
+    pub(super) async fn tcp<F, R>(serve: F) -> Self
+    where
+        F: Fn(TcpStream) -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = connections.clone();
+        let task = tokio::spawn(async move {
+            // Dropping the set ends the connections as well: what a SIGKILL does.
+            let mut open = tokio::task::JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                open.spawn(serve(stream));
+            }
+        });
+        Self { address, connections, task }
+    }
+
+    /// Answers each request with `answer`, over HTTP/1.1.
+    pub(super) async fn http1<F, R>(answer: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Response<TestBody>> + Send + 'static,
+    {
+        Self::tcp(move |stream| {
+            let answer = answer.clone();
+            async move {
+                let service = service_fn(move |request| {
+                    let answer = answer(request);
+                    async move { Ok::<_, Infallible>(answer.await) }
+                });
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .with_upgrades()
+                    .await;
+            }
+        })
+        .await
+    }
+
+    /// Answers each request with `answer`, over HTTP/2.
+    pub(super) async fn http2<F, R>(answer: F) -> Self
+    where
+        F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Response<TestBody>> + Send + 'static,
+    {
+        Self::tcp(move |stream| {
+            let answer = answer.clone();
+            async move {
+                let service = service_fn(move |request| {
+                    let answer = answer(request);
+                    async move { Ok::<_, Infallible>(answer.await) }
+                });
+                let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            }
+        })
+        .await
+    }
+
+    /// Answers every request with a text.
+    pub(super) async fn text(text: &'static str) -> Self {
+        Self::http1(move |_| async move { Response::new(full(text)) }).await
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Ends it and all its connections at once.
+    pub(super) async fn kill(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+}
+
+/// An address that refuses connections as long as this lives: it is held, and nobody listens.
+pub(super) struct Refusing {
+    pub(super) address: SocketAddr,
+    _held: socket2::Socket,
+}
+
+impl Refusing {
+    pub(super) fn new() -> Self {
+        let held =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        held.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        let address = held.local_addr().unwrap().as_socket().unwrap();
+        Self { address, _held: held }
+    }
+}
+
+/// A client connection over HTTP/1.1 or HTTP/2.
+pub(super) enum Client {
+    Http1(hyper::client::conn::http1::SendRequest<TestBody>),
+    Http2(hyper::client::conn::http2::SendRequest<TestBody>),
+}
+
+impl Client {
+    pub(super) async fn http1(address: SocketAddr) -> Self {
+        Self::http1_over(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    pub(super) async fn http1_over<S>(stream: S) -> Self
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection.with_upgrades());
+        Self::Http1(sender)
+    }
+
+    pub(super) async fn http2(address: SocketAddr) -> Self {
+        Self::http2_over(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    pub(super) async fn http2_over<S>(stream: S) -> Self
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+            .handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        Self::Http2(sender)
+    }
+
+    pub(super) async fn try_send(
+        &mut self,
+        request: Request<TestBody>,
+    ) -> hyper::Result<Response<Incoming>> {
+        soon(async {
+            match self {
+                Client::Http1(sender) => {
+                    sender.ready().await?;
+                    sender.send_request(request).await
+                }
+                Client::Http2(sender) => {
+                    sender.ready().await?;
+                    sender.send_request(request).await
+                }
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn send(&mut self, request: Request<TestBody>) -> Response<Incoming> {
+        self.try_send(request).await.unwrap()
+    }
+
+    /// Status and body of the answer to a `GET`.
+    pub(super) async fn get(&mut self, host: &str, path: &str) -> (u16, String) {
+        let uri = match self {
+            Client::Http1(_) => path.to_owned(),
+            Client::Http2(_) => format!("http://{host}{path}"),
+        };
+        let request = Request::get(uri).header("host", host).body(empty()).unwrap();
+        let response = self.send(request).await;
+        let status = response.status().as_u16();
+        (status, text(response.into_body()).await)
+    }
+}
+
+/// A whole body as text.
+pub(super) async fn text<B>(body: B) -> String
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    let collected = soon(body.collect()).await.unwrap();
+    String::from_utf8(collected.to_bytes().to_vec()).unwrap()
+}
+
+/// Sends bytes and reads until the proxy closes the connection. A reset counts as a close.
+pub(super) async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let _ = stream.write_all(bytes).await;
+    read_to_close(&mut stream).await
+}
+
+pub(super) async fn read_to_close(stream: &mut TcpStream) -> String {
+    let mut read = Vec::new();
+    let _ = soon(stream.read_to_end(&mut read)).await;
+    String::from_utf8_lossy(&read).into_owned()
+}

@@ -1,0 +1,107 @@
+use std::sync::Arc;
+
+use proxy_config::{PrivateKey, RouteAction, Secret, TlsServer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::support::{Client, Setup, raw, soon};
+use crate::ProxyHandle;
+
+struct Authority(RootCertStore);
+
+fn secret(name: &str, host: &str, trust: &mut Authority) -> Secret {
+    let made = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
+    let pem = made.cert.pem();
+    trust.0.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+    Secret {
+        name: name.to_owned(),
+        certificate_chain_pem: pem,
+        private_key: PrivateKey(made.signing_key.serialize_pem()),
+    }
+}
+
+async fn connect(
+    proxy: &ProxyHandle,
+    host: &str,
+    trust: &Authority,
+    alpn: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(trust.0.clone())
+        .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    let stream = TcpStream::connect(proxy.local_addr("in").unwrap()).await.unwrap();
+    let name = ServerName::try_from(host.to_owned()).unwrap();
+    soon(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
+}
+
+fn setup(secrets: Vec<Secret>) -> Setup {
+    let respond = RouteAction::Respond { status: 200, body: "safe".to_owned() };
+    let mut setup = Setup::new()
+        .http_listener("in", |http| {
+            http.tls = Some(TlsServer {
+                by_server_name: [
+                    ("a.example.com".to_owned(), "a".to_owned()),
+                    ("*.wild.example.com".to_owned(), "wild".to_owned()),
+                ]
+                .into(),
+                default: None,
+            });
+        })
+        .action("*", "/", respond);
+    for secret in secrets {
+        setup.0.secrets.insert(secret.name.clone(), Arc::new(secret));
+    }
+    setup
+}
+
+#[tokio::test]
+async fn the_certificate_is_chosen_by_server_name_and_the_protocol_by_alpn() {
+    let mut trust = Authority(RootCertStore::empty());
+    let secrets = vec![
+        secret("a", "a.example.com", &mut trust),
+        secret("wild", "*.wild.example.com", &mut trust),
+    ];
+    let proxy = setup(secrets).start();
+    let stream = connect(&proxy, "a.example.com", &trust, b"http/1.1").await.unwrap();
+    let mut client = Client::http1_over(stream).await;
+    assert_eq!(client.get("a.example.com", "/").await, (200, "safe".to_owned()));
+    let stream = connect(&proxy, "b.wild.example.com", &trust, b"h2").await.unwrap();
+    let mut client = Client::http2_over(stream).await;
+    assert_eq!(client.get("b.wild.example.com", "/").await, (200, "safe".to_owned()));
+    assert!(connect(&proxy, "other.example.com", &trust, b"h2").await.is_err());
+    // Plain text on a TLS port closes the connection.
+    let answer = raw(proxy.local_addr("in").unwrap(), b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(!answer.contains("HTTP/1.1"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_certificate_is_replaced_under_an_open_connection() {
+    let mut old = Authority(RootCertStore::empty());
+    let mut new = Authority(RootCertStore::empty());
+    let first = vec![
+        secret("a", "a.example.com", &mut old),
+        secret("wild", "*.wild.example.com", &mut old),
+    ];
+    let proxy = setup(first).start();
+    let stream = connect(&proxy, "a.example.com", &old, b"http/1.1").await.unwrap();
+    let mut client = Client::http1_over(stream).await;
+    assert_eq!(client.get("a.example.com", "/").await.0, 200);
+    let second = vec![secret("a", "a.example.com", &mut new)];
+    let mut changed = setup(second);
+    // Keep the port.
+    changed.0.listeners = proxy.config().listeners.clone();
+    let errors = soon(proxy.update(changed.config())).await.unwrap();
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["listener in cannot show a certificate"]);
+    assert!(connect(&proxy, "a.example.com", &new, b"http/1.1").await.is_ok());
+    assert!(connect(&proxy, "a.example.com", &old, b"http/1.1").await.is_err());
+    assert_eq!(client.get("a.example.com", "/").await.0, 200);
+}
