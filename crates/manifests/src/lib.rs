@@ -201,4 +201,5 @@ impl Kind {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // Golden files are files.
 mod tests;
