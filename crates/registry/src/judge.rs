@@ -10,6 +10,7 @@ mod alias;
 mod cadence;
 mod reaper;
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // Some instant is needed to count from.
 mod tests;
 
 /// Most bytes of output that are kept of a run (Consul's `check_output_max_size`). A check may only
