@@ -1,24 +1,84 @@
-//! Our own API under `/leno/v1`.
+//! Our own API under `/leno/v1`, field by field in docs/api.md.
+
+mod services;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
 
 use crate::json::JsonWriter;
-use crate::{Context, Step};
+use crate::{Context, Step, consul};
+
+/// What there is, those that the shell serves itself included: method, path, and a few words.
+const ENDPOINTS: &[(&str, &str, &str)] = &[
+    ("GET", "/leno/v1/status", "who answers, and how much it knows"),
+    ("GET", "/leno/v1/services", "every service with the states of its instances"),
+    ("GET", "/leno/v1/services/:name", "the instances of a service, and why each is in its state"),
+    ("GET", "/leno/v1/documents", "declared documents, and what became of them"),
+    ("POST", "/leno/v1/apply", "declare documents"),
+    ("POST", "/leno/v1/delete", "delete documents"),
+];
 
 /// Answers a request to a path under `/leno/v1` that the shell does not serve itself.
-pub(crate) fn handle(request: &Request<Bytes>, context: &Context<'_>) -> Step {
-    Step::Reply(match (request.uri().path(), request.method()) {
-        ("/leno/v1/status", &Method::GET) => json(status(context)),
-        ("/leno/v1/status", method) => {
-            let mut response =
-                text(StatusCode::METHOD_NOT_ALLOWED, format!("method {method} not allowed\n"));
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
-            response
+pub(crate) fn handle(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> Step {
+    let path = request.uri().path();
+    let rest = path.strip_prefix("/leno/v1").unwrap_or_default();
+    let method = request.method();
+    let response = match rest.strip_prefix("/services/").map(decoded) {
+        Some(Some(name)) if !name.is_empty() && method == Method::GET => {
+            return consul::handle_read(request, context, timed_out, &name, services::one);
         }
-        (path, _) => text(StatusCode::NOT_FOUND, format!("there is nothing at {path}\n")),
-    })
+        Some(Some(name)) if !name.is_empty() => not_allowed(method),
+        Some(Some(_)) => not_found(path),
+        Some(None) => text(StatusCode::BAD_REQUEST, "the path cannot be read\n".to_owned()),
+        None => match (rest, method) {
+            ("/services", &Method::GET) => {
+                return consul::handle_read(request, context, timed_out, "", services::list);
+            }
+            ("" | "/", &Method::GET) => json(index()),
+            ("/status", &Method::GET) => json(status(context)),
+            ("" | "/" | "/status" | "/services", method) => not_allowed(method),
+            _ => not_found(path),
+        },
+    };
+    Step::Reply(response)
+}
+
+fn decoded(escaped: &str) -> Option<String> {
+    percent_decode_str(escaped).decode_utf8().ok().map(Into::into)
+}
+
+fn not_allowed(method: &Method) -> Response<Bytes> {
+    let mut response =
+        text(StatusCode::METHOD_NOT_ALLOWED, format!("method {method} not allowed\n"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+    response
+}
+
+fn not_found(path: &str) -> Response<Bytes> {
+    let text_of = format!("there is nothing at {path}; /leno/v1 lists what there is\n");
+    text(StatusCode::NOT_FOUND, text_of)
+}
+
+/// `GET /leno/v1`: the endpoints.
+fn index() -> Vec<u8> {
+    let mut writer = JsonWriter::new(true);
+    writer.object(|w| {
+        w.key("Endpoints");
+        w.array(|w| {
+            for (method, path, about) in ENDPOINTS {
+                w.object(|w| {
+                    w.string_field("Method", method);
+                    w.string_field("Path", path);
+                    w.string_field("About", about);
+                });
+            }
+        });
+    });
+    let mut body = writer.into_bytes();
+    body.push(b'\n');
+    body
 }
 
 /// `GET /leno/v1/status`: who answers, and how much it knows, at which revision.

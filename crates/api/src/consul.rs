@@ -33,7 +33,9 @@ use registry::Command;
 use self::filter::{Filter, Schema};
 use self::params::{Query, Wait};
 use self::path::Place;
-use self::response::{Encoding, Reply};
+pub(crate) use self::read::Read;
+use self::response::Encoding;
+pub(crate) use self::response::Reply;
 use self::route::{Endpoint, Target};
 use self::write::Door;
 use crate::json::JsonWriter;
@@ -43,7 +45,7 @@ use crate::{AgentInfo, Context, Step};
 const FILTER_BYTES_MAX: usize = 8192;
 
 /// A request to an endpoint, taken apart.
-struct Call<'a> {
+pub(crate) struct Call<'a> {
     request: &'a Request<Bytes>,
     context: &'a Context<'a>,
     query: &'a Query,
@@ -53,7 +55,7 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn catalog(&self) -> &'a Catalog {
+    pub(crate) fn catalog(&self) -> &'a Catalog {
         self.context.catalog
     }
 
@@ -132,19 +134,38 @@ impl<'a> Call<'a> {
     clippy::large_enum_variant,
     reason = "there is one a request, and it is taken apart at once"
 )]
-enum Answer {
+pub(crate) enum Answer {
     Reply(Reply),
     Wait(Vec<WatchKey>, Wait),
     Write(Command, Door),
 }
 
 /// An endpoint's errors are replies too.
-type Outcome = Result<Answer, Reply>;
+pub(crate) type Outcome = Result<Answer, Reply>;
 
 /// Answers a request to any path that is not ours under `/leno`.
 pub(crate) fn handle(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> Step {
-    let encoding = Encoding::of(request);
-    match answer(request, context, timed_out) {
+    to_step(answer(request, context, timed_out), Encoding::of(request))
+}
+
+/// Answers a read of our own by the rules of Consul's: its parameters, blocking, headers and compression. `name` is what
+/// the path names.
+pub(crate) fn handle_read(
+    request: &Request<Bytes>,
+    context: &Context<'_>,
+    timed_out: bool,
+    name: &str,
+    endpoint: fn(&Call<'_>) -> Outcome,
+) -> Step {
+    let outcome = match Query::parse(request.uri().query().unwrap_or_default()) {
+        Some(query) => endpoint(&Call { request, context, query: &query, name, timed_out }),
+        None => Err(Reply::text(StatusCode::BAD_REQUEST, "the query string cannot be read")),
+    };
+    to_step(outcome, Encoding::of(request))
+}
+
+fn to_step(outcome: Outcome, encoding: Encoding) -> Step {
+    match outcome {
         Ok(Answer::Reply(reply)) | Err(reply) => Step::Reply(reply.finish(encoding)),
         Ok(Answer::Wait(keys, Wait { timeout, jitter_max })) => {
             Step::Wait { keys, timeout, jitter_max }

@@ -26,8 +26,9 @@ pub use step::{AgentInfo, Context, LiveCheck, Respond, Step, WriteOutcome};
 /// The body is whole, and the caller has bounded its size. Bad requests are answered; nothing panics.
 #[must_use]
 pub fn handle(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> Step {
-    if request.uri().path().starts_with("/leno/v1/") {
-        admin::handle(request, context)
+    let path = request.uri().path();
+    if path == "/leno/v1" || path.starts_with("/leno/v1/") {
+        admin::handle(request, context, timed_out)
     } else {
         consul::handle(request, context, timed_out)
     }

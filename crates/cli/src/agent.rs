@@ -2,23 +2,60 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use control::agent::{AgentOptions, Balancing, CompilerSettings};
-use control::dns_server::DnsOptions;
+use control::agent::{AgentOptions, Balancing, CompilerSettings, Ending};
+use control::dns_server::{DnsOptions, parse_recursor};
 use proxy::ProxyOptions;
+use runtime::Termination;
 
 use crate::args::{AddressOrOff, AgentArguments, BalancingWord};
 use crate::node::Node;
 
 pub(crate) async fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
-    let terminated = tokio::spawn(runtime::terminated());
-    let node = Node::start(agent_options(&arguments)?, proxy_options(&arguments)?).await?;
+    let mut termination = Termination::listen().context("cannot listen to signals")?;
+    let starting = Node::start(agent_options(&arguments)?, proxy_options(&arguments)?);
+    let node = tokio::select! {
+        node = starting => node?,
+        signal = termination.next() => {
+            tracing::info!(signal = signal.name(), "ended before the agent was ready");
+            return Ok(ExitCode::from(signal.exit_code()));
+        }
+    };
+    say_where(&node, &arguments);
+    let code = tokio::select! {
+        signal = termination.next() => {
+            tracing::info!(signal = signal.name(), "draining; once more ends it at once");
+            ExitCode::SUCCESS
+        }
+        ending = node.agent.ending() => match ending {
+            Ending::Left => {
+                tracing::info!("draining, as a client asked the agent to leave");
+                ExitCode::SUCCESS
+            }
+            Ending::StoreLost => {
+                tracing::error!("the store is lost, and with it the agent; see above, then start it again");
+                ExitCode::FAILURE
+            }
+        },
+    };
+    tokio::select! {
+        () = node.shut_down() => Ok(code),
+        signal = termination.next() => {
+            tracing::warn!(signal = signal.name(), "ended at once");
+            Ok(ExitCode::from(signal.exit_code()))
+        }
+    }
+}
+
+/// Logs where the node listens.
+fn say_where(node: &Node, arguments: &AgentArguments) {
     let agent = &node.agent;
     tracing::info!(
         node = %agent.info.node_name,
-        data = %if arguments.dev { "in memory".to_owned() } else { arguments.data_dir.display().to_string() },
+        data = %if arguments.dev { "in memory".to_owned() } else { data_dir(arguments).display().to_string() },
         "agent started"
     );
     tracing::info!("HTTP API       http://{}", agent.http);
@@ -38,10 +75,6 @@ pub(crate) async fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
         tracing::info!("proxy admin    http://{admin}");
     }
     tracing::info!("ready");
-    let signal = terminated.await.context("the signal handler ended")??;
-    tracing::info!(signal, "draining");
-    node.shut_down().await;
-    Ok(ExitCode::SUCCESS)
 }
 
 fn agent_options(arguments: &AgentArguments) -> anyhow::Result<AgentOptions> {
@@ -71,7 +104,7 @@ fn agent_options(arguments: &AgentArguments) -> anyhow::Result<AgentOptions> {
     );
     Ok(AgentOptions {
         dev: arguments.dev,
-        data_dir: arguments.data_dir.clone(),
+        data_dir: data_dir(arguments),
         http: arguments.http,
         dns: arguments.dns.address(),
         dns_options,
@@ -119,19 +152,22 @@ fn proxy_options(arguments: &AgentArguments) -> anyhow::Result<ProxyOptions> {
     })
 }
 
+fn data_dir(arguments: &AgentArguments) -> PathBuf {
+    let variable = || std::env::var_os("LENO_DATA_DIR").filter(|it| !it.is_empty());
+    let given = arguments.data_dir.clone().or_else(|| variable().map(PathBuf::from));
+    given.unwrap_or_else(|| "./leno-data".into())
+}
+
 fn host_name() -> anyhow::Result<String> {
     let name = fs::read_to_string("/proc/sys/kernel/hostname")
         .context("cannot read the host name; name the node with --node")?;
-    Ok(name.trim().to_owned())
+    match name.trim() {
+        "" | "(none)" => bail!("this machine has no host name; name the node with --node"),
+        name => Ok(name.to_owned()),
+    }
 }
 
-/// `IP` or `IP:PORT`; the port defaults to 53.
 fn recursor(text: &str) -> anyhow::Result<SocketAddr> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Ok(address);
-    }
-    let ip = text
-        .parse()
-        .with_context(|| format!("--recursor {text:?} is neither an IP address nor IP:PORT"))?;
-    Ok(SocketAddr::new(ip, 53))
+    parse_recursor(text)
+        .with_context(|| format!("--recursor {text:?} is neither an IP address nor IP:PORT"))
 }

@@ -53,9 +53,10 @@ pub(crate) struct AgentArguments {
     /// Keep everything in memory and listen on 127.0.0.1 only.
     #[arg(long)]
     pub(crate) dev: bool,
-    /// Folder for the data.
-    #[arg(long, env = "LENO_DATA_DIR", default_value = "./leno-data", conflicts_with = "dev")]
-    pub(crate) data_dir: PathBuf,
+    /// Folder for the data [env: LENO_DATA_DIR] [default: ./leno-data].
+    // The variable is not clap's: with `--dev` it is no conflict, as the flag is.
+    #[arg(long, conflicts_with = "dev")]
+    pub(crate) data_dir: Option<PathBuf>,
     /// Address of the HTTP API.
     #[arg(long, default_value = "127.0.0.1:8500")]
     pub(crate) http: SocketAddr,
@@ -249,7 +250,7 @@ pub(crate) struct ExplainArguments {
     /// URL, for example `http://web/cart` (mesh) or `http://shop.example.com/` with --listener ingress.
     pub(crate) url: String,
     /// Listener that the request would come in on.
-    #[arg(long, default_value = "outbound")]
+    #[arg(long, default_value = "outbound", value_parser = ["outbound", "ingress"])]
     pub(crate) listener: String,
     /// Address of the proxy's admin pages.
     #[arg(long, default_value = "127.0.0.1:15000")]

@@ -11,6 +11,7 @@ mod stage;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use runtime::Termination;
 
 use crate::args::DemoArguments;
 use crate::output::print_line;
@@ -18,11 +19,11 @@ use report::Report;
 use stage::Stage;
 
 pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<ExitCode> {
-    let terminated = tokio::spawn(runtime::terminated());
+    let mut termination = Termination::listen().context("cannot listen to signals")?;
     let mut report = Report::new();
     let stage = tokio::select! {
         stage = Stage::set(&arguments, &mut report) => stage?,
-        _ = runtime::terminated() => return Ok(ExitCode::from(130)),
+        signal = termination.next() => return Ok(ExitCode::from(signal.exit_code())),
     };
     let show = async {
         discovery::show(&stage, &mut report).await?;
@@ -32,13 +33,13 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<ExitCode> {
     };
     let shown = tokio::select! {
         shown = show => shown,
-        _ = runtime::terminated() => {
-            stage.clear().await;
-            return Ok(ExitCode::from(130));
+        signal = termination.next() => {
+            clear(&stage, &mut termination).await;
+            return Ok(ExitCode::from(signal.exit_code()));
         }
     };
     if let Err(error) = shown {
-        stage.clear().await;
+        clear(&stage, &mut termination).await;
         return Err(error);
     }
     let code = report.close();
@@ -47,8 +48,16 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<ExitCode> {
         for line in stage.what_to_try() {
             print_line(&line);
         }
-        terminated.await.context("the signal handler ended")??;
+        termination.next().await;
     }
-    stage.clear().await;
+    clear(&stage, &mut termination).await;
     Ok(code)
+}
+
+/// Ends everything that the demo started; at once when there is another signal.
+async fn clear(stage: &Stage, termination: &mut Termination) {
+    tokio::select! {
+        () = stage.clear() => {}
+        _ = termination.next() => {}
+    }
 }

@@ -80,6 +80,9 @@ pub(crate) async fn get(arguments: GetArguments) -> anyhow::Result<ExitCode> {
             && arguments.name.as_ref().is_none_or(|name| row.key.name == *name)
     });
     if report.documents.is_empty() {
+        if arguments.list.output != Format::Table {
+            print_rows(arguments.list.output, &[], Vec::new(), &serde_json::json!([]))?;
+        }
         note("no such documents");
         return Ok(if wanted.is_some() || arguments.name.is_some() {
             ExitCode::FAILURE

@@ -39,7 +39,7 @@ struct Echo {
 }
 
 pub(crate) async fn run(arguments: EchoArguments) -> anyhow::Result<ExitCode> {
-    let terminated = runtime::terminated();
+    let mut termination = runtime::Termination::listen().context("cannot listen to signals")?;
     let listener = listen(&arguments)?;
     let address = listener.local_addr().context("the listener has no address")?;
     print_line(&format!("echo {} {} on http://{address}", arguments.name, arguments.app_version));
@@ -53,7 +53,6 @@ pub(crate) async fn run(arguments: EchoArguments) -> anyhow::Result<ExitCode> {
     });
     let tasks = runtime::Tasks::new();
     let drain = tasks.drain();
-    tokio::pin!(terminated);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -62,8 +61,7 @@ pub(crate) async fn run(arguments: EchoArguments) -> anyhow::Result<ExitCode> {
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
-            signal = &mut terminated => {
-                signal.context("cannot wait for signals")?;
+            _ = termination.next() => {
                 tasks.shut_down(DRAIN_TIMEOUT).await;
                 return Ok(ExitCode::SUCCESS);
             }

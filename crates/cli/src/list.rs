@@ -1,16 +1,16 @@
 //! `leno services`, `leno catalog`, `leno members` and `leno explain`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
-use http::{Method, StatusCode, Uri};
+use http::{StatusCode, Uri};
 use serde_json::Value;
 
 use crate::args::{
-    CatalogArguments, CatalogWhat, ExplainArguments, ListArguments, ServicesArguments,
+    CatalogArguments, CatalogWhat, ExplainArguments, Format, ListArguments, ServicesArguments,
 };
-use crate::client::{agent_address, get_json, send};
+use crate::client::{agent_address, get_admin, get_json};
 use crate::output::{note, print, print_rows};
 
 pub(crate) async fn services(arguments: ServicesArguments) -> anyhow::Result<ExitCode> {
@@ -22,6 +22,9 @@ pub(crate) async fn services(arguments: ServicesArguments) -> anyhow::Result<Exi
     let value = get_json(&address, &path).await?;
     let entries = value.as_array().map(Vec::as_slice).unwrap_or_default();
     if entries.is_empty() {
+        if arguments.list.output != Format::Table {
+            print_rows(arguments.list.output, &[], Vec::new(), &value)?;
+        }
         note(&format!("no instance of {service} is registered"));
         return Ok(ExitCode::FAILURE);
     }
@@ -79,19 +82,18 @@ async fn list_services(address: &str, arguments: &ListArguments) -> anyhow::Resu
     let services = get_json(address, "/v1/catalog/services").await?;
     let checks = get_json(address, "/v1/health/state/any").await?;
     let names = services.as_object().context("/v1/catalog/services is not an object")?;
-    let critical = |name: &str| {
-        let checks = checks.as_array().map(Vec::as_slice).unwrap_or_default();
-        checks
-            .iter()
-            .filter(|check| {
-                text(&check["ServiceName"]) == name && text(&check["Status"]) != "passing"
-            })
-            .count()
-    };
+    let mut failing: BTreeMap<&str, usize> = BTreeMap::new();
+    for check in checks.as_array().map(Vec::as_slice).unwrap_or_default() {
+        if let Some(service) = check["ServiceName"].as_str()
+            && check["Status"] != "passing"
+        {
+            *failing.entry(service).or_default() += 1;
+        }
+    }
     let rows = names.iter().map(|(name, tags)| {
-        let failing = match critical(name) {
-            0 => "passing".to_owned(),
-            count => format!("{count} not passing"),
+        let failing = match failing.get(name.as_str()) {
+            None => "passing".to_owned(),
+            Some(count) => format!("{count} not passing"),
         };
         vec![name.clone(), failing, joined(tags)]
     });
@@ -161,14 +163,25 @@ pub(crate) async fn explain(arguments: ExplainArguments) -> anyhow::Result<ExitC
         bail!("{:?} names no host; write it as http://web/cart", arguments.url);
     };
     let path = format!(
-        "/explain?listener={}&host={}&path={}",
+        "/explain?table={}&host={}&path={}",
         encoded(&arguments.listener),
         encoded(host),
         encoded(url.path())
     );
-    let (status, body) = send(&arguments.proxy_admin, Method::GET, &path, Bytes::new()).await?;
-    print(&String::from_utf8_lossy(&body));
-    Ok(if status == StatusCode::OK { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let (status, body) = get_admin(&arguments.proxy_admin, &path).await?;
+    let text = String::from_utf8_lossy(&body);
+    match status {
+        StatusCode::OK => {
+            print(&text);
+            Ok(ExitCode::SUCCESS)
+        }
+        // Why nobody would answer the request is an answer too.
+        StatusCode::NOT_FOUND => {
+            print(&text);
+            Ok(ExitCode::FAILURE)
+        }
+        _ => bail!("{}{path}: {status}: {}", arguments.proxy_admin, text.trim()),
+    }
 }
 
 fn text(value: &Value) -> String {

@@ -15,21 +15,32 @@ mod node;
 mod output;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
 use crate::args::{Arguments, Command};
 
+/// How long work that cannot be interrupted may still take in the end.
+const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     output::set_up_logging(&arguments);
+    runtime::raise_open_files_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return output::fail(&anyhow::Error::new(error)),
     };
-    match runtime.block_on(run(arguments)) {
-        Ok(code) => code,
-        Err(error) => output::fail(&error),
+    let result = runtime.block_on(run(arguments));
+    // Whatever still blocks must not keep the process.
+    runtime.shutdown_timeout(LEFTOVERS_TIMEOUT);
+    match (result, output::finish()) {
+        (Ok(code), Ok(())) => code,
+        (Err(error), _) => output::fail(&error),
+        (Ok(_), Err(error)) => {
+            output::fail(&anyhow::Error::new(error).context("cannot write to standard output"))
+        }
     }
 }
 
@@ -46,12 +57,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Members(options) => list::members(options).await,
         Command::Explain(options) => list::explain(options).await,
         Command::Completion { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "leno",
-                &mut std::io::stdout(),
-            );
+            // Into memory first: the generator panics when a pipe is closed.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "leno", &mut script);
+            output::print(&String::from_utf8_lossy(&script));
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -30,7 +30,7 @@ impl Node {
         let proxy = match started {
             Ok(proxy) => proxy,
             Err(error) => {
-                stop(agent).await;
+                stop(&agent).await;
                 return Err(error).context("the proxy does not start");
             }
         };
@@ -47,19 +47,17 @@ impl Node {
     }
 
     /// Finishes what is under way, then stops everything.
-    pub(crate) async fn shut_down(self) {
+    pub(crate) async fn shut_down(&self) {
         self.proxy.drain(DRAIN_TIMEOUT).await;
         self.tasks.shut_down(SHUT_DOWN_TIMEOUT).await;
-        stop(self.agent).await;
+        stop(&self.agent).await;
     }
 }
 
-async fn stop(agent: Arc<Agent>) {
-    if let Ok(agent) = Arc::try_unwrap(agent) {
-        let left = agent.shut_down().await;
-        if !left.is_empty() {
-            tracing::warn!(tasks = ?left, "some tasks did not end in time");
-        }
+async fn stop(agent: &Agent) {
+    let left = agent.shut_down().await;
+    if !left.is_empty() {
+        tracing::warn!(tasks = ?left, "some tasks did not end in time");
     }
 }
 

@@ -2,15 +2,41 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Arguments, Command, Format};
 
-/// Prints to standard output. A closed pipe (`leno … | head`) is no error.
+/// The first error of standard output.
+static FAILED: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints to standard output. A closed pipe (`leno … | head`) is no error; of others, [`finish`] tells.
 pub(crate) fn print(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    keep_error(io::stdout().lock().write_all(text.as_bytes()));
+}
+
+fn keep_error(result: io::Result<()>) {
+    if let Err(error) = result
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        let _ = FAILED.set(error);
+    }
+}
+
+/// Flushes standard output.
+///
+/// # Errors
+/// When something of what was printed was lost, on a full disk for example.
+pub(crate) fn finish() -> io::Result<()> {
+    keep_error(io::stdout().lock().flush());
+    FAILED.get().map_or(Ok(()), |error| Err(io::Error::new(error.kind(), error.to_string())))
+}
+
+/// Are colors wanted on this stream? Only on a terminal, and not with `NO_COLOR` (<https://no-color.org>).
+pub(crate) fn has_colors(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
 }
 
 /// Prints a line to standard output.
@@ -106,7 +132,7 @@ pub(crate) fn set_up_logging(arguments: &Arguments) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+        .with_ansi(has_colors(&io::stderr()));
     if arguments.log_json {
         builder.json().init();
     } else {

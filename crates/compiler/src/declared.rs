@@ -6,6 +6,9 @@
 //!   all, on the ports that they registered: those are known to be listened on, and copies of a service on one machine
 //!   cannot share a port.
 //! * a name: the port in the instance's metadata `port-<name>`, or else the one that it registered.
+//!
+//! A selector that matches nothing is a finding. It names services that are registered, and those come and go without
+//! touching the document; so it is written when everything is gathered, and here is only noted that it is due.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,7 +31,12 @@ pub(crate) struct Declared {
     /// In the order of the document's ports.
     pub(crate) ports: Vec<DeclaredPort>,
     pub(crate) findings: Vec<Finding>,
+    /// It has a selector, and no registered instance has its labels.
+    is_unmatched: bool,
 }
+
+/// Most services that a finding lists.
+const NAMES_MAX: usize = 5;
 
 /// One port of a Service document.
 #[derive(Clone, Debug)]
@@ -105,7 +113,11 @@ impl Declared {
     /// Compiles a document; a port that comes out as it was keeps its `Arc`s.
     fn new(document: &Arc<Stored<Document>>, before: Option<&Declared>, view: &View<'_>) -> Self {
         let service = service_spec(document).expect("only Service documents are declared");
-        let instances = select(service, view);
+        let selected = select(service, view);
+        let instances: Vec<_> = selected
+            .iter()
+            .filter_map(|it| Some((registered::endpoint(view.catalog, it)?, *it)))
+            .collect();
         let mut findings = Vec::new();
         let mut ports = Vec::with_capacity(service.ports.len());
         for (idx, port) in service.ports.iter().enumerate() {
@@ -130,7 +142,35 @@ impl Declared {
                 endpoints: keep(old.map(|it| &it.endpoints), endpoints),
             });
         }
-        Self { document: document.clone(), ports, findings }
+        let is_unmatched =
+            selected.is_empty() && !service.selector.is_empty() && service.external_name.is_none();
+        Self { document: document.clone(), ports, findings, is_unmatched }
+    }
+
+    /// The finding that is due when the selector matches nothing; `registered` are the services that there are, sorted.
+    /// Costs no more than the few that are listed.
+    pub(crate) fn unmatched<'a>(
+        &self,
+        registered: impl IntoIterator<Item = &'a str>,
+    ) -> Option<Finding> {
+        if !self.is_unmatched {
+            return None;
+        }
+        let mut names: Vec<&str> = registered.into_iter().take(NAMES_MAX + 1).collect();
+        if names.len() > NAMES_MAX {
+            names[NAMES_MAX] = "…";
+        }
+        let labels: Vec<String> =
+            self.spec().selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let known = match names.as_slice() {
+            [] => "no service is registered".to_owned(),
+            names => format!("registered services are: {}", names.join(", ")),
+        };
+        let message =
+            format!("selector {} matches no registered instance; {known}", labels.join(","));
+        let remedy = "correct it, or register an instance with these labels";
+        let severity = Severity::Approximated;
+        Some(finding(&self.document, severity, "spec.selector", message, remedy))
     }
 
     /// What the document asks for.
@@ -163,7 +203,7 @@ pub(crate) fn source(document: &Stored<Document>) -> Source {
     Source { object: document.key.to_string(), revision: document.modified }
 }
 
-/// A finding about a document; its lines are not known any more.
+/// A finding about a document. Of its lines only the first is known.
 pub(crate) fn finding(
     document: &Document,
     severity: Severity,
@@ -173,7 +213,7 @@ pub(crate) fn finding(
 ) -> Finding {
     let diagnostic = Diagnostic {
         severity,
-        place: Place { file: document.source.clone(), line: 0 },
+        place: Place { file: document.source.clone(), line: document.line },
         field: field.into(),
         message: message.into(),
         remedy: remedy.into(),
@@ -212,21 +252,20 @@ fn cluster(
     }
 }
 
-/// The instances that have all labels of the selector and can be reached, by endpoint id; ports as registered.
-fn select<'a>(service: &ServiceSpec, view: &View<'a>) -> Vec<(Endpoint, &'a Instance)> {
+/// The instances that have all labels of the selector, reachable or not, by node and id.
+fn select<'a>(service: &ServiceSpec, view: &View<'a>) -> Vec<&'a Instance> {
     let Some(label) = anchor(service) else { return Vec::new() };
     let matches = |it: &Instance| {
         service.selector.iter().all(|(key, value)| it.label(key) == Some(value.as_str()))
     };
-    let catalog = view.catalog;
-    let mut selected: Vec<_> = view
+    let mut selected: Vec<&Instance> = view
         .labels
         .services(&label)
-        .flat_map(|name: &Folded| catalog.instances_of_service(name))
+        .flat_map(|name: &Folded| view.catalog.instances_of_service(name))
+        .map(|it| &it.value)
         .filter(|it| matches(it))
-        .filter_map(|it| Some((registered::endpoint(catalog, it)?, &it.value)))
         .collect();
-    selected.sort_by(|a, b| a.0.id.cmp(&b.0.id));
+    selected.sort_by(|a, b| (&a.node, &a.id).cmp(&(&b.node, &b.id)));
     selected
 }
 
@@ -263,7 +302,17 @@ fn resolve_target(
                 let named = named_port(instance, name).unwrap_or(endpoint.port);
                 on(endpoint, if named == 0 { port.port } else { named })
             });
-            (endpoints.collect(), None)
+            let is_unknown = !name.is_empty()
+                && !instances.is_empty()
+                && instances.iter().all(|it| named_port(it.1, name).is_none());
+            let doubt = is_unknown.then(|| {
+                let message = format!(
+                    "no instance names a port `{name}`, which would be `port-{name}` in its Meta: \
+                     each is called on its own port"
+                );
+                (Severity::Approximated, message)
+            });
+            (endpoints.collect(), doubt)
         }
     }
 }

@@ -181,6 +181,8 @@ impl State {
         let of_documents = self.documents.values().flat_map(|it| &it.findings);
         let mut diagnostics: Vec<Finding> =
             of_documents.chain(&self.tables.findings).cloned().collect();
+        let names = || self.services.keys().map(Folded::as_str);
+        diagnostics.extend(self.documents.values().filter_map(|it| it.unmatched(names())));
         diagnostics.sort_by(|a, b| {
             (&a.0, &a.1.field, &a.1.message).cmp(&(&b.0, &b.1.field, &b.1.message))
         });

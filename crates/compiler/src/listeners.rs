@@ -50,6 +50,7 @@ fn http(
         headers_max: settings.headers_max,
         head_timeout: settings.head_timeout,
         idle_timeout: settings.idle_timeout,
+        stream_idle_timeout: proxy_config::STREAM_IDLE_TIMEOUT,
     });
     Listener {
         name: name.to_owned(),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod findings;
 mod incremental;
 mod scale;
 
@@ -108,8 +109,8 @@ pub(crate) fn document(kind: &str, namespace: &str, name: &str, spec: Spec) -> O
         name: name.into(),
     };
     let (api_version, source) = (String::new(), "t.yaml".to_owned());
-    let document =
-        Document { key, api_version, body: Value::Null, spec, diagnostics: Vec::new(), source };
+    let (body, diagnostics, line) = (Value::Null, Vec::new(), 7);
+    let document = Document { key, api_version, body, spec, diagnostics, source, line };
     Object::Document(document)
 }
 
@@ -332,6 +333,7 @@ fn a_target_port_picks_the_port_of_the_instance() {
 fn routes_are_ordered_exact_first_and_longest_first() {
     let mut world = World::with([node("n1")]);
     for name in ["a", "b", "c", "d"] {
+        world.put(Object::Instance(instance(name, name, 80)));
         world.put(service(name, &[("app", name)], vec![port(80, PortRef::default())]));
     }
     let paths = [
@@ -355,6 +357,7 @@ fn routes_are_ordered_exact_first_and_longest_first() {
 fn of_two_documents_with_one_path_the_older_wins() {
     let mut world = World::with([node("n1")]);
     for name in ["a", "b"] {
+        world.put(Object::Instance(instance(name, name, 80)));
         world.put(service(name, &[("app", name)], vec![port(80, PortRef::default())]));
     }
     let spec = |service| IngressSpec {
@@ -374,6 +377,7 @@ fn of_two_documents_with_one_path_the_older_wins() {
 #[test]
 fn a_backend_that_is_missing_answers_503_and_says_which() {
     let mut world = World::with([node("n1"), Object::Instance(instance("1", "reg", 80))]);
+    world.put(Object::Instance(instance("doc", "doc", 80)));
     world.put(service("doc", &[("app", "doc")], vec![port(8080, PortRef::default())]));
     let paths = ["gone", "reg", "doc"].map(|it| (it, PathKind::Prefix, it));
     let paths = paths.map(|(name, kind, service)| (format!("/{name}"), kind, service));

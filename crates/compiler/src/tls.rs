@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{Catalog, Document, DocumentKey, IngressSpec, Severity, Spec, Stored};
+use model::{Catalog, Document, DocumentKey, IngressSpec, SecretSpec, Severity, Spec, Stored};
 use proxy_config::{PrivateKey, Secret, TlsServer};
 
 use crate::declared::finding;
 use crate::{Finding, Settings};
+
+/// Type of a secret that is meant for TLS.
+const TLS: &str = "kubernetes.io/tls";
 
 /// What the HTTPS ingress shows.
 #[derive(Default)]
@@ -25,6 +28,7 @@ pub(crate) fn certificates(
 ) -> (Certificates, Vec<Finding>) {
     let mut certificates = Certificates::default();
     let mut findings = Vec::new();
+    let mut untyped: BTreeMap<String, (&Document, &str)> = BTreeMap::new();
     for (document, ingress) in documents {
         if !ingress.tls.is_empty() && settings.ingress_https.is_none() {
             let message = "there is no HTTPS ingress listener: served on plain HTTP only";
@@ -35,8 +39,11 @@ pub(crate) fn certificates(
         for (idx, tls) in ingress.tls.iter().enumerate() {
             let field = format!("spec.tls[{idx}]");
             match secret(catalog, &document.key.namespace, &tls.secret) {
-                Ok(secret) => {
+                Ok((secret, declared, kind)) => {
                     let hosts = hosts_of(ingress, &tls.hosts);
+                    if kind != TLS {
+                        untyped.insert(secret.name.clone(), (declared, kind));
+                    }
                     let name = secret.name.clone();
                     certificates.secrets.insert(name.clone(), secret);
                     for host in certificates.assign(&hosts, &name) {
@@ -56,6 +63,13 @@ pub(crate) fn certificates(
         }
     }
     certificates.drop_unused();
+    for (document, kind) in
+        untyped.iter().filter(|it| certificates.secrets.contains_key(it.0)).map(|it| it.1)
+    {
+        let message = format!("type {kind}, used as TLS all the same");
+        let remedy = format!("write `type: {TLS}`");
+        findings.push(finding(document, Severity::Approximated, "type", message, remedy));
+    }
     (certificates, findings)
 }
 
@@ -100,7 +114,12 @@ fn hosts_of(ingress: &IngressSpec, named: &[String]) -> Vec<String> {
     ingress.rules.iter().map(|rule| any(&rule.host)).collect()
 }
 
-fn secret(catalog: &Catalog, namespace: &str, name: &str) -> Result<Secret, String> {
+/// A certificate with its key, the document that it is from, and the type that this one gives.
+fn secret<'a>(
+    catalog: &'a Catalog,
+    namespace: &str,
+    name: &str,
+) -> Result<(Secret, &'a Document, &'a str), String> {
     let key = DocumentKey {
         group: String::new(),
         kind: "Secret".to_owned(),
@@ -108,16 +127,17 @@ fn secret(catalog: &Catalog, namespace: &str, name: &str) -> Result<Secret, Stri
         name: name.to_owned(),
     };
     let document = catalog.document(&key).ok_or_else(|| format!("{key} does not exist"))?;
-    let data = match &document.spec {
-        Spec::Secret(secret) => &secret.data,
+    let SecretSpec { kind, data } = match &document.spec {
+        Spec::Secret(secret) => secret,
         Spec::Service(_) | Spec::Ingress(_) => return Err(format!("{key} is no secret")),
     };
     let (Some(certificate), Some(private)) = (data.get("tls.crt"), data.get("tls.key")) else {
         return Err(format!("{key} holds no certificate with its key"));
     };
-    Ok(Secret {
+    let secret = Secret {
         name: format!("{namespace}/{name}"),
         certificate_chain_pem: certificate.clone(),
         private_key: PrivateKey(private.clone()),
-    })
+    };
+    Ok((secret, document, kind))
 }

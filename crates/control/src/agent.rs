@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use api::{AgentInfo, WriteOutcome};
 use compiler::Compiler;
-use model::{Check, CheckStatus, Diagnostic, FlatMap, Instance, Node, NodeName};
-use registry::{CatalogRegistration, Command};
-use runtime::Tasks;
+use model::{Catalog, Check, CheckStatus, Diagnostic, FlatMap, Instance, Node, NodeName};
+use registry::{CatalogRegistration, Command, Rejection};
+use runtime::{Drain, Tasks};
 use store::{Store, StoreError};
 
 use crate::compilation::Compilation;
 use crate::dns_server::{DnsServer, DnsServerError};
-use crate::door::Door;
+use crate::door::{Door, Memo};
 use crate::http_server::HttpServer;
 use crate::listen::ListenError;
 use crate::manifest_folder::ManifestFolder;
@@ -25,13 +25,22 @@ use crate::metrics::Metrics;
 use crate::probes::{ProbeOptions, Probes, ProbesHandle};
 use crate::supervisor::Supervisor;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use compiler::Settings as CompilerSettings;
 pub use proxy_config::Balancing;
 
 /// Version of Consul's API that is spoken; clients decide by it what they may ask.
 const CONSUL_VERSION: &str = "1.21.4";
-/// How long tasks may take to end.
-const SHUT_DOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long supervised processes may take to end: the grace after SIGTERM, and a little more.
+const PROCESSES_TIMEOUT: Duration = Duration::from_secs(7);
+/// How long requests under way and connections may take to end; the servers give them 5 s.
+const DOORS_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long the rest may take: none of it waits for anybody outside.
+const CORE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Registrations under way at once when a renamed node takes over what it had: the store commits them together.
+const TAKE_OVERS_AT_ONCE: usize = 64;
 
 /// How an agent is to be.
 #[derive(Clone, Debug)]
@@ -76,7 +85,31 @@ pub struct Agent {
     pub dns: Option<SocketAddr>,
     /// This agent, as clients see it.
     pub info: AgentInfo,
-    tasks: Tasks,
+    /// Begins when a client asks the agent to leave.
+    leave: Drain,
+    phases: Phases,
+    #[cfg(test)]
+    pub(crate) door: Arc<Door>,
+}
+
+/// The tasks of an agent, in the order in which they end: what the later ones do is needed by the earlier ones.
+#[derive(Clone, Debug, Default)]
+struct Phases {
+    /// Supervised processes. While they end, clients can still learn that they do.
+    processes: Tasks,
+    /// HTTP, DNS, the folder of documents, and the commands that came through them.
+    doors: Tasks,
+    /// The writer of the catalog, the compiler, the probes.
+    core: Tasks,
+}
+
+/// Why an agent has come to its end without being told so by its owner.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// A client asked for it, with `agent/leave`.
+    Left,
+    /// The store is lost: what is read is old, and nothing can be written.
+    StoreLost,
 }
 
 /// An agent cannot be started.
@@ -110,6 +143,14 @@ pub enum AgentError {
         /// Why.
         source: io::Error,
     },
+    /// The folder of documents cannot be applied.
+    #[error("cannot apply the manifests in {path}: {reason}")]
+    Apply {
+        /// The folder.
+        path: PathBuf,
+        /// What the registry or the store said.
+        reason: String,
+    },
     /// A document of the folder is wrong.
     #[error("the manifests are not applied:\n{}", lines(.0))]
     Documents(Vec<Diagnostic>),
@@ -126,17 +167,17 @@ impl Agent {
     /// # Errors
     /// When an address, the data folder or the manifests cannot be used; nothing keeps running then.
     pub async fn start(options: AgentOptions) -> Result<Self, AgentError> {
-        let tasks = Tasks::new();
-        match Self::start_with(options, tasks.clone()).await {
+        let phases = Phases::default();
+        match Self::start_with(options, phases.clone()).await {
             Ok(agent) => Ok(agent),
             Err(error) => {
-                tasks.shut_down(SHUT_DOWN_TIMEOUT).await;
+                phases.end().await;
                 Err(error)
             }
         }
     }
 
-    async fn start_with(options: AgentOptions, tasks: Tasks) -> Result<Self, AgentError> {
+    async fn start_with(options: AgentOptions, phases: Phases) -> Result<Self, AgentError> {
         let http_server = HttpServer::bind(options.http)?;
         let dns_server = match options.dns {
             Some(address) => Some(DnsServer::bind(address, options.dns_options.clone())?),
@@ -144,11 +185,11 @@ impl Agent {
         };
         let (http, dns) =
             (http_server.local_addr(), dns_server.as_ref().map(DnsServer::local_addr));
-        let store = open_store(&options)?;
-        let mesh = Mesh::start(store, &tasks).await?;
+        let Phases { processes, doors, core } = &phases;
+        let mesh = Mesh::start(open_store(&options).await?, core).await?;
         let info = AgentInfo {
             node_name: options.node_name.as_str().into(),
-            node_id: node_id(&options)?,
+            node_id: node_id(&options, &mesh.catalog())?,
             datacenter: options.datacenter.clone(),
             address: options.advertise.clone(),
             http_port: http.port(),
@@ -158,61 +199,109 @@ impl Agent {
             dev: options.dev,
             script_checks: options.script_checks,
         };
+        take_over(&mesh, &info).await?;
         register_self(&mesh, &info).await?;
         let probes = Probes::start(
             mesh.clone(),
             info.node_name.clone(),
             ProbeOptions { script_checks: options.script_checks, ..ProbeOptions::default() },
-            &tasks,
+            core,
         );
         let folder = match &options.manifests {
             Some(path) => Some(ManifestFolder::open(path, &mesh).await?),
             None => None,
         };
-        let compilation = Compilation::start(&mesh, Compiler::new(options.compiler), &tasks);
+        let compilation = Compilation::start(&mesh, Compiler::new(options.compiler), core);
         if let Some(folder) = folder {
-            folder.follow(mesh.clone(), &tasks);
+            folder.follow(mesh.clone(), doors);
         }
+        let leave = Drain::new();
         let door = Arc::new(Door {
             mesh: mesh.clone(),
             agent: info.clone(),
             probes: probes.clone(),
             compilation: compilation.clone(),
             metrics: Arc::new(Metrics::default()),
-            drain: tasks.drain(),
+            tasks: doors.clone(),
+            leave: leave.clone(),
+            memo: Memo::default(),
         });
-        tasks.spawn("HTTP server", http_server.run(door, tasks.clone()));
+        doors.spawn("HTTP server", http_server.run(Arc::clone(&door), doors.clone()));
         if let Some(dns_server) = dns_server {
             let source = mesh.clone();
-            tasks.spawn("DNS server", dns_server.run(move || source.catalog(), tasks.clone()));
+            doors.spawn("DNS server", dns_server.run(move || source.catalog(), doors.clone()));
         }
-        let supervisor = Supervisor::new(mesh.clone(), probes.clone(), tasks.clone());
-        Ok(Self { mesh, probes, compilation, supervisor, http, dns, info, tasks })
+        let supervisor = Supervisor::new(mesh.clone(), probes.clone(), processes.clone());
+        Ok(Self {
+            mesh,
+            probes,
+            compilation,
+            supervisor,
+            http,
+            dns,
+            info,
+            leave,
+            phases,
+            #[cfg(test)]
+            door,
+        })
     }
 
     /// A proxy saw an endpoint (`node/instance id`) fail: its checks are run at once.
     pub fn suspect(&self, endpoint: &str) {
-        if let Some((node, id)) = endpoint.split_once('/') {
+        // A node's name may hold slashes too, and only our own node's instances are probed here.
+        let own = &self.info.node_name;
+        if let Some((node, rest)) = endpoint.split_at_checked(own.as_str().len())
+            && let Some(id) = rest.strip_prefix('/')
+        {
             self.probes.probe_now(&NodeName::from(node), &id.into());
         }
     }
 
-    /// Ends all tasks; what is under way gets 10 s. Returns the names of tasks that did not end.
-    pub async fn shut_down(self) -> Vec<&'static str> {
-        self.tasks.shut_down(SHUT_DOWN_TIMEOUT).await
+    /// Resolves when the agent has to end for a reason of its own. Cancel-safe.
+    pub async fn ending(&self) -> Ending {
+        let mut revisions = self.mesh.revisions();
+        let lost = async { while revisions.changed().await.is_ok() {} };
+        tokio::select! {
+            () = self.leave.begun() => Ending::Left,
+            () = lost => Ending::StoreLost,
+        }
+    }
+
+    /// Ends all tasks in their order: supervised processes, then the servers, then the rest; each phase has its
+    /// deadline, 18 s in all. Returns the names of tasks that did not end.
+    pub async fn shut_down(&self) -> Vec<&'static str> {
+        self.phases.end().await
     }
 }
 
-fn open_store(options: &AgentOptions) -> Result<Arc<dyn Store>, StoreError> {
-    if options.dev { Ok(store::open_memory()) } else { store::open_redb(&options.data_dir) }
+impl Phases {
+    async fn end(&self) -> Vec<&'static str> {
+        let mut left = self.processes.shut_down(PROCESSES_TIMEOUT).await;
+        left.extend(self.doors.shut_down(DOORS_TIMEOUT).await);
+        left.extend(self.core.shut_down(CORE_TIMEOUT).await);
+        left
+    }
 }
 
-/// The node's UUID: made once, kept beside the data.
-fn node_id(options: &AgentOptions) -> Result<String, AgentError> {
-    let fresh = || uuid::Uuid::new_v4().to_string();
+async fn open_store(options: &AgentOptions) -> Result<Arc<dyn Store>, AgentError> {
     if options.dev {
-        return Ok(fresh());
+        return Ok(store::open_memory());
     }
+    let folder = options.data_dir.clone();
+    // Opening may repair what a crash left behind, which takes its time.
+    let opened = tokio::task::spawn_blocking(move || store::open_redb(&folder)).await;
+    Ok(opened.expect("opening a store does not panic, and nobody aborts it")?)
+}
+
+/// The node's UUID: made once, kept beside the data. If the file was lost, the store still knows.
+fn node_id(options: &AgentOptions, catalog: &Catalog) -> Result<String, AgentError> {
+    if options.dev {
+        return Ok(uuid::Uuid::new_v4().to_string());
+    }
+    let stored = catalog.node(&NodeName::from(options.node_name.as_str()).folded());
+    let stored = stored.map(|node| node.id.clone()).filter(|id| uuid::Uuid::parse_str(id).is_ok());
+    let fresh = || stored.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let path = options.data_dir.join("node-id");
     let failed = |source| AgentError::NodeId { path: path.clone(), source };
     match fs::read_to_string(&path) {
@@ -237,22 +326,46 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     fs::rename(unfinished, path)
 }
 
+/// A node that comes back under another name keeps what was registered on it: everything is registered under the new
+/// name first, and then [`register_self`] gives the new node the id, which removes the old one. A crash in between
+/// leaves both, and the next start does the rest.
+async fn take_over(mesh: &Mesh, info: &AgentInfo) -> Result<(), AgentError> {
+    let (catalog, name) = (mesh.catalog(), info.node_name.folded());
+    let Some(old) = catalog.node_by_id(&info.node_id) else { return Ok(()) };
+    let is_taken = catalog.node(&name).is_some_and(|node| !node.id.is_empty());
+    if old.name.folded() == name || is_taken {
+        // With a name that is taken, the registration of the node says so.
+        return Ok(());
+    }
+    tracing::info!(from = %old.name, to = %info.node_name, "the node was renamed");
+    let (from, node) = (old.name.folded(), own_node(info, String::new()));
+    let moved = |check: &Check| Check { node: info.node_name.clone(), ..check.clone() };
+    let of_node = catalog.checks_of_node(&from).filter(|it| it.service_id.is_empty());
+    let registration = |instance, checks| CatalogRegistration {
+        node: node.clone(),
+        skip_node_update: true,
+        instance,
+        checks,
+    };
+    register(mesh, registration(None, of_node.map(|it| moved(it)).collect())).await?;
+    let registrations: Vec<CatalogRegistration> = catalog
+        .instances_of_node(&from)
+        .map(|instance| {
+            let checks = catalog.checks_of_instance(&from, &instance.id).map(|it| moved(it));
+            let instance = Instance { node: info.node_name.clone(), ..instance.value.clone() };
+            registration(Some(instance), checks.collect())
+        })
+        .collect();
+    for some in registrations.chunks(TAKE_OVERS_AT_ONCE) {
+        let registered = some.iter().map(|it| register(mesh, it.clone()));
+        futures_util::future::try_join_all(registered).await?;
+    }
+    Ok(())
+}
+
 /// Registers the agent's own node, the service `consul` and the check `serfHealth`, as Consul's clients expect.
 async fn register_self(mesh: &Mesh, info: &AgentInfo) -> Result<(), AgentError> {
-    let tagged = ["lan", "lan_ipv4", "wan", "wan_ipv4"];
-    let meta = [
-        ("consul-network-segment", String::new()),
-        ("consul-version", info.consul_version.clone()),
-    ];
     let service_meta = [("version", info.consul_version.clone())];
-    let node = Node {
-        id: info.node_id.clone(),
-        name: info.node_name.clone(),
-        address: info.address.clone(),
-        tagged_addresses: Some(tagged.into_iter().map(|it| (it, info.address.clone())).collect()),
-        meta: Some(meta.into_iter().collect()),
-        locality: None,
-    };
     let instance = Instance {
         node: info.node_name.clone(),
         id: "consul".into(),
@@ -271,13 +384,36 @@ async fn register_self(mesh: &Mesh, info: &AgentInfo) -> Result<(), AgentError> 
         ..Check::default()
     };
     let registration = CatalogRegistration {
-        node,
+        node: own_node(info, info.node_id.clone()),
         skip_node_update: false,
         instance: Some(instance),
         checks: vec![check],
     };
+    register(mesh, registration).await
+}
+
+fn own_node(info: &AgentInfo, id: String) -> Node {
+    let tagged = ["lan", "lan_ipv4", "wan", "wan_ipv4"];
+    let meta = [
+        ("consul-network-segment", String::new()),
+        ("consul-version", info.consul_version.clone()),
+    ];
+    Node {
+        id,
+        name: info.node_name.clone(),
+        address: info.address.clone(),
+        tagged_addresses: Some(tagged.into_iter().map(|it| (it, info.address.clone())).collect()),
+        meta: Some(meta.into_iter().collect()),
+        locality: None,
+    }
+}
+
+async fn register(mesh: &Mesh, registration: CatalogRegistration) -> Result<(), AgentError> {
     match mesh.run(Command::RegisterInCatalog(registration)).await {
         WriteOutcome::Done(_) => Ok(()),
+        WriteOutcome::Rejected(Rejection::NodeConflict(reason)) => Err(AgentError::Register(
+            format!("{reason}; name this agent otherwise with --node, or deregister that node"),
+        )),
         WriteOutcome::Rejected(rejection) => Err(AgentError::Register(rejection.to_string())),
         WriteOutcome::Failed(error) => Err(AgentError::Register(error)),
     }

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use api::{AgentInfo, Context, Respond, Step, WriteOutcome};
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use model::WatchKey;
+use http::{Request, Response, StatusCode};
+use model::{Catalog, Check, CheckId, CheckStatus, CheckType, NodeName, WatchKey};
 use registry::Command;
-use runtime::Drain;
+use runtime::{Drain, Tasks};
+use tokio::sync::oneshot;
 
 use crate::compilation::Compilation;
 use crate::mesh::{Mesh, Watcher};
@@ -17,6 +18,24 @@ use crate::metrics::Metrics;
 use crate::probes::ProbesHandle;
 
 pub mod documents;
+mod memo;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use memo::Memo;
+use memo::Question;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+/// What a browser finds at `/`.
+const WELCOME: &str = "Leno agent. There is no UI in this version.
+
+  leno services                  services and their health, in a terminal
+  /v1/catalog/services           the same over Consul's HTTP API
+  /v1/agent/self                 this agent
+  /leno/v1/status                what it holds, at which revision
+  /leno/v1/documents             declared documents
+  /metrics                       for Prometheus
+";
 
 /// Everything that a request may need. Shared by all connections.
 pub struct Door {
@@ -30,34 +49,51 @@ pub struct Door {
     pub compilation: Compilation,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Ends waiting queries early when the agent shuts down.
-    pub drain: Drain,
+    /// Where commands are run to their end, whatever becomes of the client. Their drain ends waiting queries.
+    pub tasks: Tasks,
+    /// Begins when a client asks the agent to leave.
+    pub leave: Drain,
+    /// Answers of the current revision.
+    pub(crate) memo: Memo,
 }
 
 impl Door {
     /// Answers a request; a blocking query resolves when there is news or its time is over.
     pub async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let response = match (request.method(), request.uri().path()) {
-            (&Method::GET, "/metrics") => self.prometheus(),
-            (&Method::GET, "/v1/agent/metrics") if wants_prometheus(&request) => self.prometheus(),
-            (method, "/leno/v1/documents") if method == Method::GET => self.list_documents(),
-            (method, "/leno/v1/apply") if method == Method::POST => {
-                self.apply_documents(request.body()).await
-            }
-            (method, "/leno/v1/delete") if method == Method::POST => {
-                self.delete_documents(request.body()).await
-            }
+        let response = match (request.method().as_str(), request.uri().path()) {
+            // The server sends no body to HEAD.
+            ("GET" | "HEAD", "/" | "/ui" | "/ui/") => reply(StatusCode::OK, TEXT, WELCOME.into()),
+            ("GET" | "HEAD", "/metrics") => self.prometheus(),
+            ("GET", "/v1/agent/metrics") if wants_prometheus(&request) => self.prometheus(),
+            ("GET", "/v1/agent/metrics") => self.metrics_as_json(),
+            ("PUT", "/v1/agent/leave") => self.leave(),
+            ("GET", "/leno/v1/documents") => self.list_documents(),
+            ("POST", "/leno/v1/apply") => self.apply_documents(request.body()).await,
+            ("POST", "/leno/v1/delete") => self.delete_documents(request.body()).await,
             _ => self.ask_api(&request).await,
         };
         self.metrics.count_response(response.status());
         response
     }
 
-    /// Runs a command and counts it.
+    /// Runs a command and counts it. It is run to its end, and the probes hear of it, also when the caller is dropped
+    /// because its client went away.
     pub async fn run(&self, command: Command) -> WriteOutcome {
-        let outcome = self.mesh.run(command).await;
-        self.metrics.count_command(&outcome);
-        outcome
+        let (sender, outcome) = oneshot::channel();
+        let (mesh, probes) = (self.mesh.clone(), self.probes.clone());
+        let metrics = Arc::clone(&self.metrics);
+        self.tasks.spawn("command", async move {
+            let beats = Heartbeats::of(&command);
+            let outcome = mesh.run(command).await;
+            metrics.count_command(&outcome);
+            if let WriteOutcome::Done(_) = &outcome {
+                beats.tell(&mesh.catalog(), &probes);
+            }
+            // Nobody waits when the client has gone.
+            let _ = sender.send(outcome);
+        });
+        let lost = |_| WriteOutcome::Failed("the command was not run to its end".into());
+        outcome.await.unwrap_or_else(lost)
     }
 
     async fn ask_api(&self, request: &Request<Bytes>) -> Response<Bytes> {
@@ -69,8 +105,19 @@ impl Door {
             let live_checks = self.probes.live_checks();
             let context =
                 Context { catalog: &catalog, agent: &self.agent, live_checks: &live_checks };
+            let question = Question::of(request, timed_out);
+            let recalled =
+                question.as_ref().and_then(|it| self.memo.recall(it, catalog.revision()));
+            if let Some(response) = recalled {
+                return response;
+            }
             match api::handle(request, &context, timed_out) {
-                Step::Reply(response) => return response,
+                Step::Reply(response) => {
+                    if let Some(question) = question {
+                        self.memo.keep(question, catalog.revision(), &response);
+                    }
+                    return response;
+                }
                 Step::Write(command, then) => return self.write(command, then).await,
                 Step::Wait { keys, timeout, jitter_max } => {
                     let waiting = wait.take().filter(|waiting| waiting.keys == keys);
@@ -99,24 +146,16 @@ impl Door {
     /// Waits for a change; true when there was none in time.
     async fn wait(&self, waiting: &mut Waiting) -> bool {
         let _blocked = self.metrics.blocked();
+        let drain = self.tasks.drain();
         let deadline = tokio::time::Instant::from_std(waiting.deadline);
         tokio::select! {
             changed = tokio::time::timeout_at(deadline, waiting.watcher.changed()) => changed.is_err(),
-            () = self.drain.begun() => true,
+            () = drain.begun() => true,
         }
     }
 
     async fn write(&self, command: Command, then: Respond) -> Response<Bytes> {
-        let heartbeat = match &command {
-            Command::SetCheckStatus { id, status, output, .. } => {
-                Some((id.clone(), *status, output.clone()))
-            }
-            _ => None,
-        };
         let outcome = self.run(command).await;
-        if let (Some((id, status, output)), WriteOutcome::Done(_)) = (heartbeat, &outcome) {
-            self.probes.heartbeat(&id, status, output);
-        }
         let catalog = self.mesh.catalog();
         let live_checks = self.probes.live_checks();
         let context = Context { catalog: &catalog, agent: &self.agent, live_checks: &live_checks };
@@ -126,6 +165,63 @@ impl Door {
     fn prometheus(&self) -> Response<Bytes> {
         let text = self.metrics.prometheus(&self.mesh.catalog(), &self.agent);
         reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+    }
+
+    fn metrics_as_json(&self) -> Response<Bytes> {
+        let now = runtime::unix_ms();
+        consul_reply(self.metrics.json(&self.mesh.catalog(), &self.agent, now))
+    }
+
+    /// The agent drains after this answer.
+    fn leave(&self) -> Response<Bytes> {
+        tracing::info!("a client asked the agent to leave");
+        self.leave.begin();
+        consul_reply(String::new())
+    }
+}
+
+/// What a command says about TTL checks: each of them gets its whole time again.
+pub(crate) struct Heartbeats {
+    /// A heartbeat itself.
+    beat: Option<(CheckId, CheckStatus, String)>,
+    /// TTL checks that are registered, perhaps again. If the definition is another now, their tasks start anew.
+    registered: Vec<(NodeName, CheckId)>,
+}
+
+impl Heartbeats {
+    pub(crate) fn of(command: &Command) -> Self {
+        let beat = match command {
+            Command::SetCheckStatus { id, status, output, .. } => {
+                Some((id.clone(), *status, output.clone()))
+            }
+            _ => None,
+        };
+        let checks = match command {
+            Command::RegisterService(registration) => registration.checks.as_slice(),
+            Command::RegisterCheck(check) => std::slice::from_ref(check),
+            _ => &[],
+        };
+        let is_ttl = |check: &&Check| {
+            let definition = check.definition.as_ref();
+            definition.and_then(|it| it.check_type()) == Some(CheckType::Ttl)
+        };
+        let registered =
+            checks.iter().filter(is_ttl).map(|it| (it.node.clone(), it.id.clone())).collect();
+        Self { beat, registered }
+    }
+
+    pub(crate) fn tell(self, catalog: &Catalog, probes: &ProbesHandle) {
+        if let Some((id, status, output)) = self.beat {
+            probes.heartbeat(&id, status, output);
+        }
+        for (node, id) in self.registered {
+            // One that has lapsed stays so until a real heartbeat comes.
+            if let Some(check) = catalog.check(&node.folded(), &id)
+                && check.status != CheckStatus::Critical
+            {
+                probes.heartbeat(&id, check.status, check.output.clone());
+            }
+        }
     }
 }
 
@@ -137,7 +233,22 @@ struct Waiting {
 }
 
 fn wants_prometheus(request: &Request<Bytes>) -> bool {
-    request.uri().query().is_some_and(|query| query.split('&').any(|it| it == "format=prometheus"))
+    let asks = |it: &str| it == "format=prometheus";
+    let accept = request.headers().get(http::header::ACCEPT).and_then(|it| it.to_str().ok());
+    request.uri().query().is_some_and(|query| query.split('&').any(asks))
+        || accept.is_some_and(|it| {
+            it.contains("application/openmetrics-text") || it.contains("text/plain; version=")
+        })
+}
+
+/// 200 with JSON, and with the headers that everything of Consul's has.
+fn consul_reply(body: String) -> Response<Bytes> {
+    let mut response = reply(StatusCode::OK, "application/json", body);
+    let headers = response.headers_mut();
+    headers.insert(http::header::VARY, http::HeaderValue::from_static("Accept-Encoding"));
+    let allow = http::HeaderValue::from_static("allow");
+    headers.insert("x-consul-default-acl-policy", allow);
+    response
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response<Bytes> {

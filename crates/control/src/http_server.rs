@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,18 +13,23 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use runtime::{Drain, Tasks};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::door::Door;
 use crate::listen::{ListenError, listen};
 
+#[cfg(test)]
+mod tests;
+
 /// Largest request body. Manifests are the largest thing that anybody sends; a registration has about 1 KiB.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How long a request body may take: 4 MiB at 140 KiB/s.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a request head may take, and how long a connection may idle between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Most bytes of a body that is too large that are read and thrown away: a client that is still writing would not see
+/// the answer, but a reset.
+const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long that may take.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Largest request head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most connections at once; each blocked query holds one. 20,000 of them take about 200 MB.
@@ -31,11 +37,35 @@ const CONNECTIONS_MAX: usize = 20_000;
 /// How long requests under way may take after a drain has begun.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a connection that has had no request yet may take to bring one after a drain has begun: what the kernel has
+/// received already.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// A bound socket that does not serve yet.
 #[derive(Debug)]
 pub struct HttpServer {
     listener: TcpListener,
     address: SocketAddr,
+    deadlines: Deadlines,
+}
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+struct Deadlines {
+    /// For a request head, and between two requests on a connection.
+    head: Duration,
+    /// For a request body.
+    body: Duration,
+    /// Without taking in a byte of an answer, or a sign of life while it waits.
+    silence: Duration,
+}
+
+impl Default for Deadlines {
+    /// 60 s; 30 s, which is 4 MiB at 140 KiB/s; 60 s.
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { head: seconds(60), body: seconds(30), silence: seconds(60) }
+    }
 }
 
 impl HttpServer {
@@ -50,7 +80,7 @@ impl HttpServer {
             address,
             source,
         })?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, deadlines: Deadlines::default() })
     }
 
     /// The address that it listens on.
@@ -72,7 +102,7 @@ impl HttpServer {
             let door = Arc::clone(&door);
             let drain = drain.clone();
             tasks.spawn("HTTP connection", async move {
-                serve(stream, door, drain).await;
+                serve(stream, door, drain, self.deadlines).await;
                 drop(place);
             });
         }
@@ -96,15 +126,18 @@ async fn accept(
     }
 }
 
-async fn serve(stream: TcpStream, door: Arc<Door>, drain: Drain) {
+async fn serve(stream: TcpStream, door: Arc<Door>, drain: Drain, deadlines: Deadlines) {
     let _ = stream.set_nodelay(true);
+    notice_silence(&stream, deadlines.silence);
+    let has_begun = AtomicBool::new(false);
     let service = service_fn(|request: Request<Incoming>| {
+        has_begun.store(true, Ordering::Relaxed);
         let door = Arc::clone(&door);
-        async move { Ok::<_, Infallible>(respond(request, &door).await.map(Full::new)) }
+        async move { Ok::<_, Infallible>(respond(request, &door, deadlines.body).await.map(Full::new)) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(deadlines.head)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -117,34 +150,73 @@ async fn serve(stream: TcpStream, door: Arc<Door>, drain: Drain) {
         }
         () = drain.begun() => connection.as_mut().graceful_shutdown(),
     }
-    let _ = tokio::time::timeout(DRAIN_TIMEOUT, connection).await;
-}
-
-async fn respond(request: Request<Incoming>, door: &Door) -> Response<Bytes> {
-    match read(request).await {
-        Ok(request) => door.answer(request).await,
-        Err(refusal) => refusal,
+    // hyper ends a connection between two requests at once, and waits for the first of one that has had none.
+    let first = tokio::time::timeout(FIRST_REQUEST_TIMEOUT, connection.as_mut()).await;
+    if first.is_err() && has_begun.load(Ordering::Relaxed) {
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, connection).await;
     }
 }
 
-async fn read(request: Request<Incoming>) -> Result<Request<Bytes>, Response<Bytes>> {
-    let (parts, body) = request.into_parts();
+/// Has the kernel end the connection when the client has vanished, or does not take in what it asked for: hyper waits
+/// for both without an end.
+fn notice_silence(stream: &TcpStream, silence: Duration) {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(silence).with_interval(silence / 4);
+    // Without these options the connection is held longer, no more.
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_user_timeout(Some(silence));
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    door: &Door,
+    body_timeout: Duration,
+) -> Response<Bytes> {
+    match read(request, body_timeout).await {
+        Ok(request) => door.answer(request).await,
+        Err(refusal) => {
+            door.metrics.count_response(refusal.status());
+            refusal
+        }
+    }
+}
+
+async fn read(
+    request: Request<Incoming>,
+    body_timeout: Duration,
+) -> Result<Request<Bytes>, Response<Bytes>> {
+    let (parts, mut body) = request.into_parts();
     if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        // One that waits for `100 Continue` has sent nothing yet.
+        if !parts.headers.contains_key(http::header::EXPECT) {
+            discard(body).await;
+        }
         return Err(too_large());
     }
-    let collected =
-        tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect());
-    match collected.await {
+    let collected = Limited::new(&mut body, BODY_BYTES_MAX).collect();
+    match tokio::time::timeout(body_timeout, collected).await {
         Ok(Ok(body)) => Ok(Request::from_parts(parts, body.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            discard(body).await;
+            Err(too_large())
+        }
         Ok(Err(error)) => {
             Err(refusal(StatusCode::BAD_REQUEST, format!("Cannot read the request body: {error}")))
         }
         Err(_) => Err(refusal(
             StatusCode::REQUEST_TIMEOUT,
-            format!("The request body did not arrive within {} s", BODY_TIMEOUT.as_secs()),
+            format!("The request body did not arrive within {} s", body_timeout.as_secs_f32()),
         )),
     }
+}
+
+async fn discard(body: Incoming) {
+    let rest = Limited::new(body, DISCARDED_BYTES_MAX);
+    let reading = async {
+        tokio::pin!(rest);
+        while let Some(Ok(_)) = rest.frame().await {}
+    };
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
 }
 
 fn too_large() -> Response<Bytes> {

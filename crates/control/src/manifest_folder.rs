@@ -2,23 +2,34 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::WriteOutcome;
 use model::{Diagnostic, DocumentKey};
-use notify::{RecursiveMode, Watcher as _};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use registry::Command;
 use runtime::Tasks;
 use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
 use crate::agent::AgentError;
 use crate::documents::{Reading, read_all};
 use crate::mesh::Mesh;
 
+#[cfg(test)]
+mod tests;
+
 /// Editors and `git checkout` write several files in a row: wait until it has been quiet for so long.
 const QUIET: Duration = Duration::from_millis(200);
+/// A folder in which something changes all the time is read so often all the same.
+const UNREST_MAX: Duration = Duration::from_secs(2);
+/// Pause before a folder that could not be read, written or watched is looked at again.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+/// Most bytes of all its files: a thousand services with a thousand lines each.
+const FOLDER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Where documents of the folder say that they come from, before the path.
 const SOURCE_PREFIX: &str = "manifests:";
 
@@ -33,14 +44,13 @@ impl ManifestFolder {
     /// # Errors
     /// When it cannot be read, or a document in it is wrong; nothing is applied then.
     pub async fn open(path: &Path, mesh: &Mesh) -> Result<Self, AgentError> {
-        let folder = Self { path: path.to_owned() };
+        let failed = |source| AgentError::Manifests { path: path.to_owned(), source };
+        let folder = Self { path: std::path::absolute(path).map_err(failed)? };
         match folder.apply(mesh).await {
             Ok(()) => Ok(folder),
-            Err(Failure::Read(source)) => {
-                Err(AgentError::Manifests { path: path.to_owned(), source })
-            }
+            Err(Failure::Read(source)) => Err(failed(source)),
             Err(Failure::Documents(errors)) => Err(AgentError::Documents(errors)),
-            Err(Failure::Write(error)) => Err(AgentError::Register(error)),
+            Err(Failure::Write(reason)) => Err(AgentError::Apply { path: path.to_owned(), reason }),
         }
     }
 
@@ -57,44 +67,67 @@ impl ManifestFolder {
 
     async fn follow_changes(self, mesh: Mesh) {
         let (sender, mut events) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |_| {
-            // One waiting event is enough: the folder is read whole.
-            let _ = sender.try_send(());
-        });
-        let watching = watcher.and_then(|mut watcher| {
-            watcher.watch(&self.path, RecursiveMode::Recursive).map(|()| watcher)
-        });
-        let _watcher = match watching {
-            Ok(watcher) => watcher,
-            Err(error) => {
-                tracing::error!(%error, path = %self.path.display(), "cannot watch the manifests");
+        loop {
+            // Watches hold on to folders and not to their names: after a change they are set up anew, and then the
+            // folder is read, so that nothing is missed when a name leads somewhere else now.
+            let watcher = self.watch(sender.clone());
+            if let Err(error) = &watcher {
+                let path = self.path.display();
+                tracing::error!(%error, %path, "cannot watch the manifests; looking now and then");
+            }
+            settle(&mut events).await;
+            let applied = self.apply_and_tell(&mesh).await;
+            let is_done = applied && watcher.is_ok();
+            tokio::select! {
+                _ = events.recv() => {}
+                () = sleep(RETRY_PAUSE), if !is_done => {}
+            }
+        }
+    }
+
+    fn watch(&self, sender: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+        let folder = self.path.clone();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if event.is_ok_and(|event| !concerns(&event, &folder)) {
                 return;
             }
-        };
-        // What changed between the first reading and now.
-        let mut changed = Some(());
-        while changed.is_some() {
-            while tokio::time::timeout(QUIET, events.recv()).await.is_ok_and(|it| it.is_some()) {}
-            match self.apply(&mesh).await {
-                Ok(()) => {}
-                Err(Failure::Read(error)) => {
-                    tracing::error!(%error, path = %self.path.display(), "cannot read the manifests");
-                }
-                Err(Failure::Documents(errors)) => {
-                    for error in errors {
-                        tracing::error!("the manifests are not applied: {error}");
-                    }
-                }
-                Err(Failure::Write(error)) => {
-                    tracing::error!(error, "the manifests are not applied")
-                }
+            // One waiting event is enough: the folder is read whole.
+            let _ = sender.try_send(());
+        })?;
+        if let Some(parent) = self.path.parent() {
+            // The folder itself may be replaced, as a symlink to the current release is.
+            watcher.watch(parent, RecursiveMode::NonRecursive)?;
+        }
+        watcher.watch(&self.path, RecursiveMode::Recursive)?;
+        Ok(watcher)
+    }
+
+    /// False when it may go better later, though no file changes.
+    async fn apply_and_tell(&self, mesh: &Mesh) -> bool {
+        let path = self.path.display();
+        match self.apply(mesh).await {
+            Ok(()) => true,
+            Err(Failure::Read(error)) => {
+                tracing::error!(%error, %path, "cannot read the manifests");
+                false
             }
-            changed = events.recv().await;
+            Err(Failure::Documents(errors)) => {
+                for error in errors {
+                    tracing::error!("the manifests are not applied: {error}");
+                }
+                true
+            }
+            Err(Failure::Write(error)) => {
+                tracing::error!(error, %path, "the manifests are not applied");
+                false
+            }
         }
     }
 
     async fn apply(&self, mesh: &Mesh) -> Result<(), Failure> {
-        let files = read_folder(&self.path).map_err(Failure::Read)?;
+        let path = self.path.clone();
+        let files = tokio::task::spawn_blocking(move || read_folder(&path)).await;
+        let files = files.map_err(io::Error::other).flatten().map_err(Failure::Read)?;
         let Reading { mut documents, errors } =
             read_all(files.iter().map(|(path, text)| (path.as_str(), text.as_str())));
         if !errors.is_empty() {
@@ -134,31 +167,91 @@ async fn write(mesh: &Mesh, command: Command) -> Result<(), Failure> {
     }
 }
 
+/// Waits until nothing has changed for a while, or has kept changing for long.
+async fn settle(events: &mut mpsc::Receiver<()>) {
+    let quiet = async { while timeout(QUIET, events.recv()).await.is_ok() {} };
+    let _ = timeout(UNREST_MAX, quiet).await;
+}
+
+/// Is it a change of the folder? Files that are only read, by us for one, are none.
+fn concerns(event: &Event, folder: &Path) -> bool {
+    let is_change = match event.kind {
+        EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => true,
+    };
+    // Beside the folder, in its parent, anything may happen. An event without a path means "look for yourself".
+    is_change && (event.paths.is_empty() || event.paths.iter().any(|it| it.starts_with(folder)))
+}
+
 /// All `.yaml`, `.yml` and `.json` files below a folder, sorted by path; hidden files and folders (such as the
 /// `..data` of a mounted ConfigMap) are left out.
 ///
 /// # Errors
-/// When the folder or a file cannot be read, or is not UTF-8.
+/// When the folder or a file cannot be read, is not UTF-8 or too large, or when a symlink leads back up.
 pub fn read_folder(folder: &Path) -> io::Result<Vec<(String, String)>> {
-    let mut files = Vec::new();
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(folder)?.map(|entry| entry.map(|it| it.path())).collect::<Result<_, _>>()?;
-    entries.sort();
-    for path in entries {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with('.') {
-            continue;
+    let mut reading = FolderReading::default();
+    reading.folder(folder).map(|()| reading.files)
+}
+
+#[derive(Default)]
+struct FolderReading {
+    files: Vec<(String, String)>,
+    bytes: u64,
+    /// The folders that are being read, outermost first.
+    within: Vec<PathBuf>,
+}
+
+impl FolderReading {
+    fn folder(&mut self, folder: &Path) -> io::Result<()> {
+        let real = fs::canonicalize(folder).map_err(|error| at(folder, &error))?;
+        if self.within.contains(&real) {
+            return Err(at(folder, &io::Error::other("this symlink leads back up")));
         }
-        let is_manifest =
-            path.extension().is_some_and(|it| it == "yaml" || it == "yml" || it == "json");
-        if path.is_dir() {
-            files.extend(read_folder(&path)?);
-        } else if is_manifest {
-            let text = fs::read_to_string(&path).map_err(|error| {
-                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-            })?;
-            files.push((path.display().to_string(), text));
+        self.within.push(real);
+        let entries = fs::read_dir(folder).map_err(|error| at(folder, &error))?;
+        let mut paths: Vec<PathBuf> =
+            entries.map(|entry| entry.map(|it| it.path())).collect::<Result<_, _>>()?;
+        paths.sort();
+        for path in paths {
+            let is_hidden = path.file_name().is_some_and(|it| it.as_encoded_bytes()[0] == b'.');
+            let is_manifest =
+                path.extension().is_some_and(|it| it == "yaml" || it == "yml" || it == "json");
+            if is_hidden {
+                continue;
+            }
+            if path.is_dir() {
+                self.folder(&path)?;
+            } else if is_manifest {
+                self.file(&path).map_err(|error| at(&path, &error))?;
+            }
         }
+        self.within.pop();
+        Ok(())
     }
-    Ok(files)
+
+    fn file(&mut self, path: &Path) -> io::Result<()> {
+        // A pipe would be waited for.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        let mut text = String::new();
+        let left = FOLDER_BYTES_MAX - self.bytes;
+        fs::File::open(path)?.take(left + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > left {
+            let error = format!("with it, the folder holds more than {FOLDER_BYTES_MAX} bytes");
+            return Err(io::Error::other(error));
+        }
+        self.bytes += text.len() as u64;
+        self.files.push((path.display().to_string(), text));
+        Ok(())
+    }
+}
+
+/// An error that says which file it is about.
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

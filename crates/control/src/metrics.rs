@@ -1,11 +1,13 @@
 //! What the agent counts, and its text for Prometheus.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use api::{AgentInfo, WriteOutcome};
 use model::{Catalog, CheckStatus};
+
+const STATUSES: [CheckStatus; 3] =
+    [CheckStatus::Passing, CheckStatus::Warning, CheckStatus::Critical];
 
 /// Counters of one agent. Adding is a relaxed atomic operation.
 #[derive(Debug, Default)]
@@ -40,67 +42,152 @@ impl Metrics {
         Blocked(self)
     }
 
-    /// The text for Prometheus. Reads the catalog and atomics only; O(checks).
+    /// The text for Prometheus. Reads counts and atomics only.
     #[must_use]
     pub fn prometheus(&self, catalog: &Catalog, agent: &AgentInfo) -> String {
         let mut text = String::with_capacity(4096);
-        let datacenter = escaped(&agent.datacenter);
-        let one = |text: &mut String, name: &str, kind: &str, help: &str, value: u64| {
-            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-            let _ = writeln!(text, "{name}{{datacenter=\"{datacenter}\"}} {value}");
-        };
-        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        one(&mut text, "consul_state_nodes", "gauge", "Nodes.", count(catalog.node_count()));
-        let services = count(catalog.services().count());
-        one(&mut text, "consul_state_services", "gauge", "Services.", services);
-        let instances = count(catalog.instance_count());
-        one(&mut text, "consul_state_service_instances", "gauge", "Instances.", instances);
-        let revision = catalog.revision().0;
-        one(&mut text, "leno_catalog_revision", "gauge", "Revision of the catalog.", revision);
-        let blocked = self.blocked.load(Ordering::Relaxed).max(0).unsigned_abs();
-        one(&mut text, "leno_blocked_queries", "gauge", "Blocking queries that wait.", blocked);
-        let documents = count(catalog.documents().count());
-        one(&mut text, "leno_documents", "gauge", "Declared documents.", documents);
-        text.push_str("# HELP leno_checks Checks by status.\n# TYPE leno_checks gauge\n");
-        for (status, number) in checks_by_status(catalog) {
-            let _ = writeln!(text, "leno_checks{{status=\"{status}\"}} {number}");
-        }
-        text.push_str("# HELP leno_http_responses_total Answers of the HTTP API.\n");
-        text.push_str("# TYPE leno_http_responses_total counter\n");
-        for (idx, responses) in self.responses.iter().enumerate() {
-            let (class, number) = (idx + 1, responses.load(Ordering::Relaxed));
-            let _ = writeln!(text, "leno_http_responses_total{{code=\"{class}xx\"}} {number}");
-        }
-        text.push_str("# HELP leno_commands_total Commands by what came of them.\n");
-        text.push_str("# TYPE leno_commands_total counter\n");
-        let commands = [
-            ("done", &self.commands_done),
-            ("rejected", &self.commands_rejected),
-            ("failed", &self.commands_failed),
-        ];
-        for (result, counter) in commands {
-            let number = counter.load(Ordering::Relaxed);
-            let _ = writeln!(text, "leno_commands_total{{result=\"{result}\"}} {number}");
+        for family in self.families(catalog, agent) {
+            let (kind, suffix) = match family.kind {
+                Kind::Gauge => ("gauge", ""),
+                Kind::Counter => ("counter", "_total"),
+            };
+            let name = format!("{}{suffix}", family.name.replace('.', "_"));
+            let _ = write!(text, "# HELP {name} {}\n# TYPE {name} {kind}\n", family.help);
+            for Sample { value, label } in family.samples {
+                let _ =
+                    writeln!(text, "{name}{{{}=\"{}\"}} {value}", family.label, escaped(&label));
+            }
         }
         text
     }
+
+    /// The same as `agent/metrics` of Consul gives it. Counters count from the start of the agent, not over the last
+    /// ten seconds, so their `Rate` is left at 0. `now` is in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn json(&self, catalog: &Catalog, agent: &AgentInfo, now: u64) -> String {
+        let (mut gauges, mut counters) = (Vec::new(), Vec::new());
+        for family in self.families(catalog, agent) {
+            for Sample { value, label } in family.samples {
+                let labels = serde_json::json!({ family.label: label });
+                match family.kind {
+                    Kind::Gauge => gauges.push(serde_json::json!({
+                        "Name": family.name, "Value": value, "Labels": labels,
+                    })),
+                    Kind::Counter => {
+                        let one = u64::from(value > 0);
+                        counters.push(serde_json::json!({
+                            "Name": family.name, "Count": value, "Rate": 0, "Sum": value,
+                            "Min": one, "Max": one, "Mean": one, "Stddev": 0, "Labels": labels,
+                        }));
+                    }
+                }
+            }
+        }
+        let all = serde_json::json!({
+            "Timestamp": go_time(now),
+            "Gauges": gauges, "Points": [], "Counters": counters, "Samples": [],
+        });
+        all.to_string()
+    }
+
+    fn families(&self, catalog: &Catalog, agent: &AgentInfo) -> Vec<Family> {
+        let count = |number: usize| number as u64;
+        let one = |name, help, value| {
+            let samples = vec![Sample { value, label: agent.datacenter.clone() }];
+            Family { name, help, kind: Kind::Gauge, label: "datacenter", samples }
+        };
+        let blocked = self.blocked.load(Ordering::Relaxed).max(0).unsigned_abs();
+        let checks = STATUSES.into_iter().map(|status| Sample {
+            value: count(catalog.check_count_by(status)),
+            label: status.to_string(),
+        });
+        let sample = |label: String, counter: &AtomicU64| Sample {
+            value: counter.load(Ordering::Relaxed),
+            label,
+        };
+        let responses = self.responses.iter().zip(1..);
+        let responses = responses.map(|(counter, class)| sample(format!("{class}xx"), counter));
+        let commands = vec![
+            sample("done".into(), &self.commands_done),
+            sample("rejected".into(), &self.commands_rejected),
+            sample("failed".into(), &self.commands_failed),
+        ];
+        let services = count(catalog.service_count());
+        let documents = count(catalog.document_count());
+        vec![
+            one("consul.state.nodes", "Nodes.", count(catalog.node_count())),
+            one("consul.state.services", "Services.", services),
+            one("consul.state.service_instances", "Instances.", count(catalog.instance_count())),
+            one("leno.catalog_revision", "Revision of the catalog.", catalog.revision().0),
+            one("leno.blocked_queries", "Blocking queries that wait.", blocked),
+            one("leno.documents", "Declared documents.", documents),
+            Family {
+                name: "leno.checks",
+                help: "Checks by status.",
+                kind: Kind::Gauge,
+                label: "status",
+                samples: checks.collect(),
+            },
+            Family {
+                name: "leno.http_responses",
+                help: "Answers of the HTTP API.",
+                kind: Kind::Counter,
+                label: "code",
+                samples: responses.collect(),
+            },
+            Family {
+                name: "leno.commands",
+                help: "Commands by what came of them.",
+                kind: Kind::Counter,
+                label: "result",
+                samples: commands,
+            },
+        ]
+    }
 }
 
-fn checks_by_status(catalog: &Catalog) -> BTreeMap<CheckStatus, u64> {
-    let mut counts = BTreeMap::from([
-        (CheckStatus::Passing, 0),
-        (CheckStatus::Warning, 0),
-        (CheckStatus::Critical, 0),
-    ]);
-    for check in catalog.checks() {
-        *counts.entry(check.status).or_default() += 1;
-    }
-    counts
+/// What is counted under one name.
+struct Family {
+    /// As Consul writes it; Prometheus has `_` for each dot, and counters end in `_total`.
+    name: &'static str,
+    help: &'static str,
+    kind: Kind,
+    /// The one label that its samples have.
+    label: &'static str,
+    samples: Vec<Sample>,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Gauge,
+    Counter,
+}
+
+struct Sample {
+    value: u64,
+    label: String,
 }
 
 /// A label value as Prometheus wants it.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// A time as Go prints it, in UTC: `2026-01-31 23:59:59 +0000 UTC`.
+fn go_time(unix_ms: u64) -> String {
+    let seconds = unix_ms / 1000;
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Days to a date by Howard Hinnant's `civil_from_days`: years begin in March, so that leap days come last.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} +0000 UTC")
 }
 
 /// A blocking query that waits.
@@ -110,5 +197,18 @@ pub struct Blocked<'a>(&'a Metrics);
 impl Drop for Blocked<'_> {
     fn drop(&mut self) {
         self.0.blocked.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_in_go() {
+        assert_eq!(go_time(0), "1970-01-01 00:00:00 +0000 UTC");
+        assert_eq!(go_time(951_782_399_000), "2000-02-28 23:59:59 +0000 UTC");
+        assert_eq!(go_time(951_782_400_000), "2000-02-29 00:00:00 +0000 UTC");
+        assert_eq!(go_time(1_798_761_599_999), "2026-12-31 23:59:59 +0000 UTC");
     }
 }

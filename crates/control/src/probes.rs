@@ -89,6 +89,17 @@ impl ProbesHandle {
             self.runners.hurry(service);
         }
     }
+
+    /// The process of an instance ended: until [`ProbesHandle::release`] its probed checks are critical for this
+    /// reason, whoever answers at its address. What a probe under way saw of it does not count any more.
+    pub fn hold(&self, service: &ServiceId, reason: &str) {
+        self.runners.hold(service, reason);
+    }
+
+    /// The instance has a process again: its checks are probed anew. No effect if it was not held.
+    pub fn release(&self, service: &ServiceId) {
+        self.runners.release(service);
+    }
 }
 
 fn start<T: truth::Truth, P: Prober>(

@@ -8,11 +8,14 @@ use api::WriteOutcome;
 use model::{Check, CheckStatus, Instance};
 use recovery::{Ended, Next, Policy, Restart, RestartLimits};
 use registry::{Command, ServiceRegistration, VerdictState, verdict};
-use runtime::{Child, ChildEvent, ChildSpec, Drain, Exit, Tasks};
+use runtime::{Child, ChildError, ChildEvent, ChildSpec, Drain, Exit, Tasks};
 use tokio::sync::broadcast;
 
 use crate::mesh::Mesh;
 use crate::probes::ProbesHandle;
+
+#[cfg(test)]
+mod tests;
 
 /// Events kept for a reader that is slow; a restart makes three.
 const EVENTS_MAX: usize = 1024;
@@ -20,6 +23,8 @@ const EVENTS_MAX: usize = 1024;
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// First pause before a started process is probed; it doubles up to a second, until the check passes.
 const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(20);
+/// Pause before a registration that failed is tried again.
+const REGISTER_PAUSE: Duration = Duration::from_secs(1);
 /// Most extra probes after a start; from then on the check's own interval does.
 const START_PROBES_MAX: u32 = 10;
 
@@ -151,33 +156,72 @@ impl Supervisor {
     /// From start to end of one run; `None` when the agent shuts down.
     async fn run(&self, process: &Supervised, mut child: Child, drain: &Drain) -> Option<Exit> {
         let pid = child.pid();
+        let instance = &process.registration.instance.id;
         self.tell(process, What::Started { pid });
-        if let WriteOutcome::Rejected(rejection) = self.register(process).await {
-            tracing::error!(%rejection, "a supervised process cannot be registered");
-        }
-        let readiness = self.probe_until_ready(process);
+        self.probes.release(instance);
+        let readiness = self.become_ready(process);
         tokio::pin!(readiness);
         let mut is_ready = false;
+        let mut kill_at = None;
         loop {
             tokio::select! {
                 () = readiness.as_mut(), if !is_ready => is_ready = true,
                 event = child.next_event() => match event {
-                    ChildEvent::Line(line) => {
-                        tracing::info!(instance = %process.registration.instance.id, pid, "{}", line.text);
-                    }
-                    ChildEvent::Ended(exit) => {
-                        let exit = exit.unwrap_or(Exit::Code(-1));
-                        self.tell(process, What::Ended { exit });
-                        self.mark_critical(process, &format!("process {pid} ended: {exit}")).await;
-                        return Some(exit);
-                    }
+                    ChildEvent::Line(line) => tracing::info!(%instance, pid, "{}", line.text),
+                    ChildEvent::Ended(_) if kill_at.is_some() => return None,
+                    ChildEvent::Ended(exit) => return Some(self.ended(process, pid, exit).await),
                 },
-                () = drain.begun() => {
-                    let _ = child.stop(STOP_GRACE).await;
+                () = drain.begun(), if kill_at.is_none() => {
+                    is_ready = true;
+                    // Those who look for it learn first that it goes.
+                    self.take_out(process, "the agent is shutting down").await;
+                    child.terminate();
+                    kill_at = Some(tokio::time::Instant::now() + STOP_GRACE);
+                }
+                () = tokio::time::sleep_until(kill_at.unwrap_or_else(tokio::time::Instant::now)),
+                    if kill_at.is_some() => {
+                    tracing::warn!(%instance, pid, "killed: it did not end in time");
+                    // `Child` kills its whole group and has it reaped.
                     return None;
                 }
             }
         }
+    }
+
+    async fn ended(&self, process: &Supervised, pid: u32, exit: Result<Exit, ChildError>) -> Exit {
+        let exit = exit.unwrap_or_else(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "how it ended is not known");
+            Exit::Code(-1)
+        });
+        self.tell(process, What::Ended { exit });
+        self.take_out(process, &format!("process {pid} ended: {exit}")).await;
+        exit
+    }
+
+    /// Makes all checks of the instance critical. Its probes rest until it has a process again: one that is under way
+    /// still saw the old one, and somebody else may answer at its address.
+    async fn take_out(&self, process: &Supervised, reason: &str) {
+        self.probes.hold(&process.registration.instance.id, reason);
+        self.mark_critical(process, reason).await;
+    }
+
+    /// Registers the instance and has it probed until it is ready.
+    async fn become_ready(&self, process: &Supervised) {
+        let instance = &process.registration.instance.id;
+        loop {
+            match self.register(process).await {
+                WriteOutcome::Done(_) => break,
+                WriteOutcome::Rejected(reason) => {
+                    tracing::error!(%instance, %reason, "a supervised process is not registered");
+                    return;
+                }
+                WriteOutcome::Failed(error) => {
+                    tracing::error!(%instance, error, "a supervised process is not registered yet");
+                    tokio::time::sleep(REGISTER_PAUSE).await;
+                }
+            }
+        }
+        self.probe_until_ready(process).await;
     }
 
     async fn register(&self, process: &Supervised) -> WriteOutcome {

@@ -64,7 +64,8 @@ fn read_rule(item: &Field<'_>, report: &mut Report<'_>) -> Option<IngressRule> {
     if let Some(field) = fields.take("host")
         && field.node.text() != Some("")
     {
-        rule.host = host(&field, report)?;
+        // A bad host is an error, so nothing comes of the rule; its paths are read for their own errors.
+        rule.host = host(&field, report).unwrap_or_default();
         note_wildcard(&rule.host, &field.at, report);
     }
     if let Some(mut http) = fields.take("http").and_then(|it| it.fields(report)) {
@@ -84,15 +85,15 @@ fn read_path(item: &Field<'_>, report: &mut Report<'_>) -> Option<IngressPath> {
     let kind = read_path_kind(&mut fields, report);
     let backend = fields.require("backend", report).and_then(|it| read_backend(&it, report));
     fields.finish(report);
-    let (path, kind) = match (path, kind?) {
-        (None, PathKind::Exact | PathKind::Prefix) => {
+    let path = match (path, kind) {
+        (None, Some(PathKind::Exact | PathKind::Prefix)) => {
             report.error(&item.at.missing("path"), "missing", "add `path`, for example /");
-            return None;
+            None
         }
-        (None, PathKind::Implementation) => ("/".to_owned(), PathKind::Implementation),
-        (Some(field), kind) => (check_path(&field, kind, report)?, kind),
+        (None, Some(PathKind::Implementation) | None) => Some("/".to_owned()),
+        (Some(field), kind) => check_path(&field, kind.unwrap_or(PathKind::Implementation), report),
     };
-    Some(IngressPath { path, kind, backend: backend? })
+    Some(IngressPath { path: path?, kind: kind?, backend: backend? })
 }
 
 fn read_path_kind(fields: &mut Fields<'_>, report: &mut Report<'_>) -> Option<PathKind> {
@@ -158,15 +159,9 @@ fn read_backend(field: &Field<'_>, report: &mut Report<'_>) -> Option<Backend> {
     let (name, port) = if let Some(service) = fields.take("service") {
         let mut service = service.fields(report)?;
         let name = service.require("name", report);
-        let port = service.require("port", report).and_then(|it| it.fields(report));
+        let port = service.require("port", report).and_then(|it| read_port(&it, report));
         service.finish(report);
-        let mut port = port?;
-        let (by_name, by_number) = (port.take("name"), port.take("number"));
-        if by_name.is_some() == by_number.is_some() {
-            report.error(&port.at, "needs either a name or a number", "add one: `number: 80`");
-        }
-        port.finish(report);
-        (name, by_number.or(by_name))
+        (name, port)
     } else {
         let named = fields.take("serviceName");
         let port = fields.take("servicePort");
@@ -179,16 +174,32 @@ fn read_backend(field: &Field<'_>, report: &mut Report<'_>) -> Option<Backend> {
         (named, port)
     };
     fields.finish(report);
-    let (name, port) = (name?, port?);
-    let service = name.text(report)?;
+    let service = name.and_then(|it| read_service_name(&it, report));
+    let port = port.and_then(|it| port_ref(&it, report));
+    Some(Backend { service: service?.to_owned(), port: port? })
+}
+
+/// The name or the number in `port: {name | number}`.
+fn read_port<'a>(field: &Field<'a>, report: &mut Report<'_>) -> Option<Field<'a>> {
+    let mut port = field.fields(report)?;
+    let (by_name, by_number) = (port.take("name"), port.take("number"));
+    if by_name.is_some() == by_number.is_some() {
+        report.error(&port.at, "needs either a name or a number", "add one: `number: 80`");
+    }
+    port.finish(report);
+    by_number.or(by_name)
+}
+
+fn read_service_name<'a>(field: &Field<'a>, report: &mut Report<'_>) -> Option<&'a str> {
+    let service = field.text(report)?;
     // It may also be the name of a registered service, which is not as narrow as that of a document.
     let blank = |it: char| it.is_whitespace() || it.is_control() || it == '/';
     if service.is_empty() || service.contains(blank) {
         let remedy = "name a Service of the same namespace, or a registered service";
-        report.error(&name.at, format!("`{service}` is not a name of a service"), remedy);
+        report.error(&field.at, format!("`{service}` is not a name of a service"), remedy);
         return None;
     }
-    Some(Backend { service: service.to_owned(), port: port_ref(&port, report)? })
+    Some(service)
 }
 
 fn read_tls(item: &Field<'_>, report: &mut Report<'_>) -> Option<IngressTls> {

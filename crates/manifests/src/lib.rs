@@ -47,7 +47,8 @@ pub struct Keys {
     pub errors: Vec<Diagnostic>,
 }
 
-/// Reads all documents of `text`. `source` is the name of the text for people, for example its file.
+/// Reads all documents of `text`. `source` is the name of the text for people, for example its file; `-` is standard
+/// input, and called so.
 #[must_use]
 pub fn read(text: &str, source: &str) -> Reading {
     let mut reading = Reading::default();
@@ -90,6 +91,7 @@ fn each_document(
     errors: &mut Vec<Diagnostic>,
     mut visit: impl FnMut(&Field<'_>, &mut Report<'_>) -> Option<usize>,
 ) -> Vec<(usize, Vec<Diagnostic>)> {
+    let source = if source == "-" { "stdin" } else { source };
     let nodes = match node::parse(text, source) {
         Ok(nodes) => nodes,
         Err(error) => {
@@ -146,7 +148,8 @@ fn read_document(root: &Field<'_>, report: &mut Report<'_>) -> Option<Document> 
     metadata.annotations.finish(report);
     fields.finish(report);
     let source = report.source().to_owned();
-    Some(Document { key: metadata.key, api_version, body, spec, diagnostics: Vec::new(), source })
+    let (key, line, diagnostics) = (metadata.key, root.at.line, Vec::new());
+    Some(Document { key, api_version, body, spec, diagnostics, source, line })
 }
 
 /// The kinds of documents that are known.

@@ -107,9 +107,13 @@ pub(crate) fn parse(text: &str, source: &str) -> Result<Vec<Node>, Diagnostic> {
         let message = format!("{} bytes are more than the {INPUT_BYTES_MAX} allowed", text.len());
         return Err(error(0, message, "split the file"));
     }
+    let remedy = match text.trim_start().starts_with('{') {
+        true => "correct the JSON",
+        false => "correct the YAML",
+    };
     serde_saphyr::from_multiple_with_options(text, options()).map_err(|cause| {
         let line = cause.location().map_or(0, |it| line_number(it.line()));
-        error(line, message_of(&cause), "correct the YAML")
+        error(line, message_of(&cause), remedy)
     })
 }
 
@@ -272,6 +276,15 @@ mod tests {
         for text in ["a: &x [*x]\n", "a: *nope\n", "a: 1\n---\nb: {\n", "a:\n  b: 1\n c: 2\n"] {
             assert!(error(text).starts_with("t.yaml:"), "{}", error(text));
         }
+    }
+
+    #[test]
+    fn an_error_in_json_is_to_be_corrected_there() {
+        let found = error("\n {\"a\": 1,\n \"b\": }}\n");
+        assert!(
+            found.starts_with("t.yaml:3: ") && found.ends_with("(correct the JSON)"),
+            "{found}"
+        );
     }
 
     #[test]

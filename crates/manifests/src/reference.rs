@@ -21,14 +21,13 @@ pub(crate) fn is_subdomain(text: &str) -> bool {
 pub(crate) fn host(field: &Field<'_>, report: &mut Report<'_>) -> Option<String> {
     let host = field.text(report)?.to_ascii_lowercase();
     let name = host.strip_prefix("*.").unwrap_or(&host);
-    let remedy = if name.contains(':') {
-        "leave the port out: a host holds for every port"
+    let surplus = surplus(&host);
+    let remedy = if let Some(remedy) = &surplus {
+        remedy
     } else if host == "*" {
         "leave the host out: that means any"
     } else if name.contains('*') {
         "a `*` can only stand for the whole first label, as in `*.example.com`"
-    } else if name.contains('/') {
-        "leave scheme and path out"
     } else if !is_subdomain(name) {
         "use labels of a-z, 0-9 and `-` with dots between them"
     } else if name.split('.').all(|label| label.bytes().all(|it| it.is_ascii_digit())) {
@@ -38,6 +37,29 @@ pub(crate) fn host(field: &Field<'_>, report: &mut Report<'_>) -> Option<String>
     };
     report.error(&field.at, format!("`{host}` is not a host"), remedy);
     None
+}
+
+/// What of a URL is too much for a host, all of it at once.
+fn surplus(text: &str) -> Option<String> {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((_, rest)) => (Some("scheme"), rest),
+        None => (None, text),
+    };
+    let (authority, path) = match rest.find(['/', '?', '#']) {
+        Some(at) => (&rest[..at], Some("path")),
+        None => (rest, None),
+    };
+    let (name, port) = match authority.split_once(':') {
+        Some((name, _)) => (name, Some("port")),
+        None => (authority, None),
+    };
+    let parts: Vec<&str> = [scheme, port, path].into_iter().flatten().collect();
+    match parts.as_slice() {
+        [] => None,
+        ["port"] => Some("leave the port out: a host holds for every port".to_owned()),
+        [one] => Some(format!("leave the {one} out: {name}")),
+        [most @ .., last] => Some(format!("leave {} and {last} out: {name}", most.join(", "))),
+    }
 }
 
 /// Says that a wildcard host matches more here than it does in Kubernetes.
@@ -102,6 +124,20 @@ mod tests {
         }
         assert!(is_subdomain("a.b-c.example"));
         assert!(!is_subdomain("a..b"));
+    }
+
+    #[test]
+    fn all_that_is_too_much_for_a_host_is_named_at_once() {
+        for (text, remedy) in [
+            ("https://shop.example.com:443", "leave scheme and port out: shop.example.com"),
+            ("https://shop.example.com", "leave the scheme out: shop.example.com"),
+            ("http://*.example.com:80/a?b", "leave scheme, port and path out: *.example.com"),
+            ("shop.example.com/a", "leave the path out: shop.example.com"),
+            ("shop.example.com:443", "leave the port out: a host holds for every port"),
+        ] {
+            assert_eq!(surplus(text).as_deref(), Some(remedy), "{text}");
+        }
+        assert_eq!(surplus("*.example.com"), None);
     }
 
     #[test]

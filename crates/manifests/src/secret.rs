@@ -3,6 +3,9 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use model::SecretSpec;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
@@ -37,6 +40,9 @@ pub(crate) fn read(document: &mut Fields<'_>, report: &mut Report<'_>) -> Secret
         if let Some(text) = bytes.as_ref().and_then(|it| check_pem(name, it, at, report)) {
             data.insert(name.to_owned(), text);
         }
+    }
+    if let (Some(certificate), Some(key)) = (data.get(CERTIFICATE), data.get(KEY)) {
+        check_pair(certificate, key, &values, report);
     }
     for (name, (_, at)) in values.iter().filter(|it| ![CERTIFICATE, KEY].contains(it.0)) {
         let message = if *name == "ca.crt" {
@@ -106,4 +112,38 @@ fn check_pem(name: &str, bytes: &[u8], at: &At, report: &mut Report<'_>) -> Opti
         report.error(at, message, format!("give {wanted} as `-----BEGIN …`, in base64"));
     }
     text.map(str::to_owned)
+}
+
+/// Reports a key that no proxy could serve the certificate with. Whether the certificate is of today is not known here:
+/// there is no clock.
+fn check_pair(
+    certificate: &str,
+    key: &str,
+    values: &BTreeMap<&str, Decoded>,
+    report: &mut Report<'_>,
+) {
+    let mut error = |name: &str, message: &str, remedy: &str| {
+        if let Some((_, at)) = values.get(name) {
+            report.error(at, message, remedy);
+        }
+    };
+    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).filter_map(Result::ok);
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).ok();
+    // The library's reasons may tell of the key, so they are not passed on.
+    let Some(key) = key.and_then(|it| any_supported_type(&it).ok()) else {
+        let remedy = "use a key for RSA of 2048 bits or more, ECDSA P-256 to P-521, or Ed25519";
+        error(KEY, "is not a key that can be used", remedy);
+        return;
+    };
+    match CertifiedKey::new(chain.collect(), key).keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(Error::InconsistentKeys(_)) => {
+            let message = "is not the key of the certificate in `tls.crt`";
+            error(KEY, message, "give the key that the certificate was made for");
+        }
+        Err(_) => {
+            let remedy = "give an X.509 certificate of version 3, the server's own first";
+            error(CERTIFICATE, "is not a certificate that can be used", remedy);
+        }
+    }
 }

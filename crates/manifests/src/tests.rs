@@ -85,6 +85,43 @@ fn the_values_of_a_secret_are_nowhere_but_in_its_spec() {
     }
 }
 
+/// The documents of `bad.yaml` from this one on, with the errors that they have alone.
+fn errors_of(name: &str) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let text = std::fs::read_to_string(folder.join("bad.yaml")).unwrap();
+    let mut documents = text.split("\n---\n");
+    let text = documents.find(|it| it.contains(&format!("{{name: {name}}}"))).unwrap();
+    read(text, "-").errors.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_key_must_be_that_of_its_certificate() {
+    let expected = "stdin:18: stringData[\"tls.key\"]: is not the key of the certificate in `tls.crt` \
+                    (give the key that the certificate was made for)";
+    assert_eq!(errors_of("pair"), [expected]);
+}
+
+#[test]
+fn all_errors_of_an_ingress_are_told_at_once() {
+    let errors = errors_of("many");
+    for field in ["host", "http.paths[0].path", "http.paths[0].pathType"] {
+        let field = format!("spec.rules[0].{field}: ");
+        assert!(errors.iter().any(|it| it.contains(&field)), "{field} in {errors:?}");
+    }
+    assert!(errors[0].contains("(leave scheme and port out: shop.example.com)"), "{errors:?}");
+    assert_eq!(errors.len(), 5, "{errors:?}");
+}
+
+#[test]
+fn a_document_knows_its_line() {
+    let text = "# head\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {}\n---\n\
+                apiVersion: v1\nkind: Secret\nmetadata: {name: b}\n";
+    let documents = read(text, "-").documents;
+    let found: Vec<_> = documents.iter().map(|it| (it.line, it.source.as_str())).collect();
+    assert_eq!(found, [(3, "stdin"), (8, "stdin")]);
+    assert_eq!(parse_keys("kind: [", "-").errors[0].place.file, "stdin");
+}
+
 #[test]
 fn every_error_names_its_line_and_a_remedy() {
     let reading = check("bad");

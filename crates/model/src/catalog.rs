@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::{
-    Change, Check, CheckId, DecodeError, Document, DocumentKey, Entry, Folded, Instance, KeyChange,
-    Node, Object, ObjectKey, Revision, ServiceId, ServiceName,
+    Change, Check, CheckId, CheckStatus, DecodeError, Document, DocumentKey, Entry, Folded,
+    Instance, KeyChange, Node, NodeName, Object, ObjectKey, Revision, ServiceId, ServiceName,
 };
 
 type InstanceKey = (Folded, ServiceId);
@@ -102,6 +102,7 @@ pub struct Catalog {
     services: RedBlackTreeMapSync<Folded, Arc<ServiceEntry>>,
     node_indexes: RedBlackTreeMapSync<Folded, Revision>,
     node_ids: RedBlackTreeMapSync<Folded, Folded>,
+    status_counts: [usize; 3],
     indexes: TableIndexes,
 }
 
@@ -137,7 +138,7 @@ impl Catalog {
         for name in catalog.nodes.keys().cloned().collect::<Vec<_>>() {
             catalog.node_indexes.insert_mut(name, revision);
         }
-        debug_assert_eq!(catalog.check_invariants(), Ok(()));
+        debug_assert_eq!(catalog.check_indexes(), Ok(()));
         (catalog, errors)
     }
 
@@ -247,6 +248,12 @@ impl Catalog {
         self.services.iter()
     }
 
+    /// Number of services.
+    #[must_use]
+    pub fn service_count(&self) -> usize {
+        self.services.size()
+    }
+
     /// The instances of one service, by node and then by id.
     pub fn instances_of_service<'a>(
         &'a self,
@@ -275,6 +282,12 @@ impl Catalog {
     #[must_use]
     pub fn check_count(&self) -> usize {
         self.checks.size()
+    }
+
+    /// Number of checks with this status.
+    #[must_use]
+    pub fn check_count_by(&self, status: CheckStatus) -> usize {
+        self.status_counts[status as usize]
     }
 
     /// All checks of a node and of its instances, in the order of [`Catalog::checks`].
@@ -308,6 +321,12 @@ impl Catalog {
     #[must_use]
     pub fn document(&self, key: &DocumentKey) -> Option<&Arc<Stored<Document>>> {
         self.documents.get(key)
+    }
+
+    /// Number of documents.
+    #[must_use]
+    pub fn document_count(&self) -> usize {
+        self.documents.size()
     }
 
     /// All documents by key.
@@ -368,10 +387,29 @@ impl Catalog {
     /// # Errors
     /// A sentence about the first relation that does not hold.
     pub fn check_invariants(&self) -> Result<(), String> {
-        for ((node, id), it) in &self.instances {
+        self.check_indexes()?;
+        self.check_references()
+    }
+
+    /// Nothing is without its node or instance. The registry sees to it; a store that another program wrote to may hold
+    /// anything, and then such orphans are kept and shown as they are.
+    fn check_references(&self) -> Result<(), String> {
+        for (node, id) in self.instances.keys() {
             ensure(self.nodes.contains_key(node), || {
                 format!("{node}/{id}: its node does not exist")
             })?;
+        }
+        for (node, owner, id) in self.checks.keys() {
+            ensure(self.nodes.contains_key(node), || format!("check {node}/{id} has no node"))?;
+            let owned = owner.is_empty() || self.instance(node, owner).is_some();
+            ensure(owned, || format!("check {node}/{id}: its instance {owner} does not exist"))?;
+        }
+        Ok(())
+    }
+
+    /// What the indexes say is what the tables hold.
+    fn check_indexes(&self) -> Result<(), String> {
+        for ((node, id), it) in &self.instances {
             let entry = self.services.get(&it.service.folded());
             let listed = entry.is_some_and(|e| e.instances.contains(&(node.clone(), id.clone())));
             ensure(listed, || format!("{node}/{id}: its service does not list it"))?;
@@ -389,10 +427,7 @@ impl Catalog {
             }
         }
         for ((node, owner, id), check) in &self.checks {
-            ensure(self.nodes.contains_key(node), || format!("check {node}/{id} has no node"))?;
             ensure(check.service_id == *owner, || format!("check {node}/{id} is filed wrongly"))?;
-            let owned = owner.is_empty() || self.instance(node, owner).is_some();
-            ensure(owned, || format!("check {node}/{id}: its instance {owner} does not exist"))?;
             let found = self.check_owners.get(&(node.clone(), id.clone())) == Some(owner);
             ensure(found, || format!("check {node}/{id} is not found by its id"))?;
         }
@@ -443,8 +478,9 @@ impl Catalog {
     }
 
     fn put_instance(&mut self, mut instance: Stored<Instance>, touched: &mut BTreeSet<WatchKey>) {
-        let node = instance.node.folded();
+        let node = self.node_key(&instance.node);
         let service = instance.service.folded();
+        let service = self.services.get_key_value(&service).map_or(service, |(key, _)| key.clone());
         let revision = instance.modified;
         self.share_names(&mut instance.value, &node, &service);
         let key = (node.clone(), instance.id.clone());
@@ -481,8 +517,17 @@ impl Catalog {
         }
     }
 
+    /// The node's key as the catalog has it: one allocation for all that is filed under it.
+    fn node_key(&self, name: &NodeName) -> Folded {
+        let folded = name.folded();
+        self.nodes.get_key_value(&folded).map_or(folded, |(key, _)| key.clone())
+    }
+
     fn put_check(&mut self, mut check: Stored<Check>, touched: &mut BTreeSet<WatchKey>) {
-        let node = check.node.folded();
+        let node = self.node_key(&check.node);
+        if let Some(owner) = self.instance(&node, &check.service_id) {
+            check.value.service_id = owner.id.clone();
+        }
         let owner_key = (node.clone(), check.id.clone());
         let revision = check.modified;
         if let Some(known) = self.nodes.get(&node).filter(|known| known.name == check.node) {
@@ -491,13 +536,23 @@ impl Catalog {
         let before =
             self.check_owners.get(&owner_key).filter(|it| **it != check.service_id).cloned();
         if let Some(before) = before {
-            self.checks.remove_mut(&(node.clone(), before.clone(), check.id.clone()));
+            self.remove_check(&(node.clone(), before.clone(), check.id.clone()));
             self.touch_check_owner(&node, &before, revision, touched);
         }
         self.check_owners.insert_mut(owner_key, check.service_id.clone());
         let owner = check.service_id.clone();
-        self.checks.insert_mut((node.clone(), owner.clone(), check.id.clone()), Arc::new(check));
+        let key = (node.clone(), owner.clone(), check.id.clone());
+        self.remove_check(&key);
+        self.status_counts[check.status as usize] += 1;
+        self.checks.insert_mut(key, Arc::new(check));
         self.touch_check_owner(&node, &owner, revision, touched);
+    }
+
+    fn remove_check(&mut self, key: &CheckKey) {
+        if let Some(check) = self.checks.get(key) {
+            self.status_counts[check.status as usize] -= 1;
+            self.checks.remove_mut(key);
+        }
     }
 
     fn delete(&mut self, key: &ObjectKey, revision: Revision, touched: &mut BTreeSet<WatchKey>) {
@@ -525,7 +580,7 @@ impl Catalog {
                 let owner_key = (node.clone(), id.clone());
                 if let Some(owner) = self.check_owners.get(&owner_key).cloned() {
                     self.check_owners.remove_mut(&owner_key);
-                    self.checks.remove_mut(&(node.clone(), owner.clone(), id.clone()));
+                    self.remove_check(&(node.clone(), owner.clone(), id.clone()));
                     self.touch_check_owner(node, &owner, revision, touched);
                     if owner.is_empty() {
                         self.touch_services(revision, touched);
@@ -629,3 +684,6 @@ impl Catalog {
 fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,13 +42,35 @@ impl Txn {
     }
 }
 
-/// The key's last modification must be exactly this revision (0: the key must not exist).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Compare {
-    /// Key of the store.
-    pub key: String,
-    /// Revision of its last modification.
-    pub modified: Revision,
+/// What a transaction was decided on, and must still be true when it is committed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Compare {
+    /// The key's last modification must be exactly this revision (0: the key must not exist).
+    Key {
+        /// Key of the store.
+        key: String,
+        /// Revision of its last modification.
+        modified: Revision,
+    },
+    /// No key with this prefix may have come to be after this revision: what a decision knows of that there is under the
+    /// prefix is still all. Changes and deletions of keys that were there do not break it, and neither does a key that
+    /// came and went. In etcd: a compare of a range, `create_revision < since + 1`, which holds for an empty range.
+    NothingAdded {
+        /// Start of the keys.
+        prefix: String,
+        /// Revision at which the decision looked.
+        since: Revision,
+    },
+}
+
+impl Compare {
+    /// The key, or the prefix of the keys, that it looks at.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Compare::Key { key, .. } | Compare::NothingAdded { prefix: key, .. } => key,
+        }
+    }
 }
 
 /// One write of a [`Txn`].
@@ -147,6 +169,18 @@ impl ObjectKey {
                 format!("document\0{}\0{}\0{}\0{}", key.group, key.kind, key.namespace, key.name)
             }
         }
+    }
+
+    /// Start of the keys of all instances on a node.
+    #[must_use]
+    pub fn instances_prefix(node: &Folded) -> String {
+        format!("instance\0{node}\0")
+    }
+
+    /// Start of the keys of all checks on a node, those of its instances included.
+    #[must_use]
+    pub fn checks_prefix(node: &Folded) -> String {
+        format!("check\0{node}\0")
     }
 
     /// Reads a key of the store; `None` for a kind that this version does not know.

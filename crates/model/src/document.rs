@@ -38,8 +38,11 @@ pub struct Document {
     pub spec: Spec,
     /// What was not honored, field by field; empty when all was.
     pub diagnostics: Vec<Diagnostic>,
-    /// Where it came from: a file, `-`, or empty.
+    /// Where it came from: a file, `stdin`, or empty.
     pub source: String,
+    /// Line of its source that it starts on, from 1; 0 when it is not known.
+    #[serde(default)]
+    pub line: u32,
 }
 
 /// One finding about a document, request or file.

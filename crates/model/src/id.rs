@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(Arc<str>);
 
@@ -23,10 +24,26 @@ macro_rules! id {
                 self.0.is_empty()
             }
 
-            /// The form under which it is looked up: lower case.
+            /// The form under which it is looked up: lower case. Costs nothing when it is in lower case already.
             #[must_use]
             pub fn folded(&self) -> Folded {
-                Folded::new(&self.0)
+                if is_folded(&self.0) {
+                    Folded(Arc::clone(&self.0))
+                } else {
+                    Folded::new(&self.0)
+                }
+            }
+        }
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                compare(&self.0, &other.0)
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
             }
         }
 
@@ -74,18 +91,14 @@ id!(
 );
 
 /// A name in lower case: the key of every index that ignores letter case.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Folded(Arc<str>);
 
 impl Folded {
     /// Folds `text` to lower case (Unicode simple lowercase).
     #[must_use]
     pub fn new(text: &str) -> Self {
-        if text.bytes().any(|b| b.is_ascii_uppercase() || !b.is_ascii()) {
-            Self(text.to_lowercase().into())
-        } else {
-            Self(text.into())
-        }
+        if is_folded(text) { Self(text.into()) } else { Self(text.to_lowercase().into()) }
     }
 
     /// The folded text.
@@ -93,6 +106,29 @@ impl Folded {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+impl Ord for Folded {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Folded {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// True if folding would change nothing. Texts beyond ASCII count as not folded: they are folded the long way.
+fn is_folded(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase())
+}
+
+/// Compares texts by their bytes. Names are shared, so most equal ones are the same allocation and need no look at
+/// their bytes: in the catalog's trees all instances of a node have the same first part of the key.
+fn compare(a: &Arc<str>, b: &Arc<str>) -> Ordering {
+    if Arc::ptr_eq(a, b) { Ordering::Equal } else { a.as_bytes().cmp(b.as_bytes()) }
 }
 
 impl fmt::Display for Folded {

@@ -92,6 +92,18 @@ pub struct HttpListener {
     /// How long a connection may stay open without a request.
     #[serde(with = "duration_ns")]
     pub idle_timeout: Duration,
+    /// How long a request under way may see no byte move in either direction, be it that the client sends nothing,
+    /// takes nothing, or that the endpoint has begun its response and sends nothing. 0 means no limit. The wait for
+    /// the head of a response is bounded by [`Forward::timeout`] alone.
+    #[serde(with = "duration_ns", default = "stream_idle_timeout")]
+    pub stream_idle_timeout: Duration,
+}
+
+/// Default of [`HttpListener::stream_idle_timeout`]; Envoy's `stream_idle_timeout`.
+pub const STREAM_IDLE_TIMEOUT: Duration = Duration::from_mins(5);
+
+fn stream_idle_timeout() -> Duration {
+    STREAM_IDLE_TIMEOUT
 }
 
 /// Certificates that a listener shows.
@@ -174,7 +186,9 @@ pub enum RouteAction {
 pub struct Forward {
     /// Cluster.
     pub cluster: String,
-    /// From the end of the request to the end of the response; 0 means no limit.
+    /// From the end of the request to the head of the response, over all tries; 0 means no limit. A response that
+    /// comes before the request has ended is in time. Once the head is there it may take as long as it will; then
+    /// [`HttpListener::stream_idle_timeout`] holds.
     #[serde(with = "duration_ns")]
     pub timeout: Duration,
     /// Retries.

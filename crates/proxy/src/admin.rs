@@ -1,16 +1,17 @@
 //! The admin surface of a proxy: Envoy's paths, and `/explain`.
 //!
 //! [`respond`] is a function of the request and a view of the proxy: it opens no sockets, reads no
-//! clock and changes nothing. Operations that change something are known by name, so that a `GET`
-//! on one is refused as Envoy does.
+//! clock and changes nothing but what an [`Operation`] is about.
 
 mod clusters;
+mod explain;
 mod pages;
 mod query;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub struct AdminView<'a> {
     pub stats: &'a Stats,
     /// State of the proxy.
     pub state: ServerState,
+    /// Set by `/healthcheck/fail`: `/ready` says no, whatever the state.
+    pub is_failed: &'a AtomicBool,
     /// Since the proxy was started.
     pub uptime: Duration,
     /// Now, in nanoseconds since the epoch of the cluster states; also the seed of the dry pick of
@@ -60,14 +63,19 @@ impl AdminView<'_> {
 }
 
 /// Paths that read, each with what it shows.
-const READS: [(&str, &str); 12] = [
+const READS: [(&str, &str); 13] = [
     ("/", "this list, with links"),
     ("/clusters", "endpoints with their counters and health (?format=json)"),
     ("/config_dump", "the configuration as JSON, private keys redacted (?resource=clusters)"),
-    ("/explain", "why a request goes where it goes (?host=&path=, ?table=, ?format=json)"),
+    (
+        "/explain",
+        "why a request goes where it goes (?host=&path=, ?listener= or ?table=, ?format=json); \
+         404 when no route matches",
+    ),
     ("/help", "this list"),
     ("/hot_restart_version", "`disabled`: a proxy is not restarted in place"),
     ("/listeners", "listening addresses (?format=json)"),
+    ("/memory", "memory of the process in bytes, as JSON"),
     ("/metrics", "counters for Prometheus"),
     ("/ready", "200 LIVE, or 503 and the state"),
     ("/server_info", "version, state and uptime as JSON"),
@@ -75,19 +83,18 @@ const READS: [(&str, &str); 12] = [
     ("/stats/prometheus", "counters for Prometheus (?filter=regex, ?usedonly)"),
 ];
 
-/// Envoy's paths that change something. None is offered here: the control plane drains and stops a
+/// What changes something, and is asked for with `POST`. Envoy has more: here the control plane drains and stops a
 /// proxy.
-const MUTATIONS: [&str; 10] = [
-    "/cpuprofiler",
-    "/drain_listeners",
-    "/healthcheck/fail",
-    "/healthcheck/ok",
-    "/heapprofiler",
-    "/logging",
-    "/quitquitquit",
-    "/reopen_logs",
-    "/reset_counters",
-    "/runtime_modify",
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Operation {
+    FailHealthcheck,
+    PassHealthcheck,
+}
+
+/// Paths of the operations, each with what it does.
+const OPERATIONS: [(&str, Operation, &str); 2] = [
+    ("/healthcheck/fail", Operation::FailHealthcheck, "makes /ready say 503 (POST)"),
+    ("/healthcheck/ok", Operation::PassHealthcheck, "undoes /healthcheck/fail (POST)"),
 ];
 
 /// Answers an admin request. `query` is what follows the `?`, if there is one.
@@ -98,8 +105,8 @@ pub fn respond(
     query: Option<&str>,
     view: &AdminView<'_>,
 ) -> Response<Bytes> {
-    if MUTATIONS.contains(&path) {
-        return refuse_mutation(method);
+    if let Some((_, operation, _)) = OPERATIONS.iter().find(|it| it.0 == path) {
+        return operate(*operation, method, view);
     }
     if !matches!(*method, Method::GET | Method::HEAD | Method::POST) {
         return not_allowed(method, "GET", "GET, HEAD");
@@ -115,8 +122,9 @@ pub fn respond(
         "/listeners" => pages::listeners(view, &query),
         "/config_dump" => pages::config_dump(view, &query),
         "/server_info" => pages::server_info(view),
+        "/memory" => pages::memory(),
         "/hot_restart_version" => plain(StatusCode::OK, "disabled\n".to_owned()),
-        "/explain" => pages::explain(view, &query),
+        "/explain" => explain::respond(view, &query),
         _ => {
             let text = format!("invalid path. admin commands are:\n{}", help());
             plain(StatusCode::NOT_FOUND, text)
@@ -124,16 +132,27 @@ pub fn respond(
     }
 }
 
-fn help() -> String {
-    READS.iter().map(|(path, shows)| format!("  {path}: {shows}\n")).collect()
+/// Everything that there is: path and what it is for.
+fn entries() -> impl Iterator<Item = (&'static str, &'static str)> {
+    READS.into_iter().chain(OPERATIONS.map(|(path, _, does)| (path, does)))
 }
 
-fn refuse_mutation(method: &Method) -> Response<Bytes> {
-    if method == Method::POST {
-        let text = "this proxy is drained and stopped by its control plane\n";
-        return plain(StatusCode::NOT_IMPLEMENTED, text.to_owned());
+fn help() -> String {
+    entries().map(|(path, is)| format!("  {path}: {is}\n")).collect()
+}
+
+fn operate(operation: Operation, method: &Method, view: &AdminView<'_>) -> Response<Bytes> {
+    if method != Method::POST {
+        return not_allowed(method, "POST", "POST");
     }
-    not_allowed(method, "POST", "POST")
+    let is_failed = match operation {
+        Operation::FailHealthcheck => true,
+        Operation::PassHealthcheck => false,
+    };
+    if view.is_failed.swap(is_failed, Ordering::Relaxed) != is_failed {
+        tracing::info!(is_failed, "readiness was set by the admin surface");
+    }
+    plain(StatusCode::OK, "OK\n".to_owned())
 }
 
 /// Envoy's words and status (source/server/admin/admin.cc).
@@ -150,7 +169,11 @@ fn plain(status: StatusCode, body: String) -> Response<Bytes> {
 
 /// Indented, for people read it.
 fn json(value: &Json) -> Response<Bytes> {
-    answer(StatusCode::OK, "application/json", format!("{value:#}\n"))
+    json_with(StatusCode::OK, value)
+}
+
+fn json_with(status: StatusCode, value: &Json) -> Response<Bytes> {
+    answer(status, "application/json", format!("{value:#}\n"))
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Bytes> {

@@ -21,15 +21,17 @@ pub(crate) enum BodyError {
     /// The side that sends it broke off.
     #[error("the sender of the body broke off")]
     Broken(#[source] hyper::Error),
-    /// The time limit of the route was reached.
-    #[error("the time limit of the route was reached")]
-    TimedOut,
+    /// No byte moved for as long as a stream may stand still.
+    #[error("no byte moved for too long")]
+    Idle,
 }
 
 /// How far a request body has come.
 #[derive(Default)]
 pub(crate) struct RequestProgress {
     pub(crate) bytes: Cell<u64>,
+    /// When the last frame came.
+    pub(crate) moved_at: Cell<Option<Instant>>,
     pub(crate) ended_at: Cell<Option<Instant>>,
 }
 
@@ -63,8 +65,10 @@ impl Body for RequestBody {
         {
             progress.bytes.set(progress.bytes.get() + data.len() as u64);
         }
+        let now = Some(runtime::monotonic());
+        progress.moved_at.set(now);
         if frame.is_none() || incoming.is_end_stream() {
-            progress.ended_at.set(Some(runtime::monotonic()));
+            progress.ended_at.set(now);
             *awaited = None;
         }
         Poll::Ready(frame.map(|it| it.map_err(BodyError::Broken)))
@@ -146,11 +150,17 @@ impl ResponseBody {
         let exchange = self.exchange.as_mut().expect("an unfinished body has its exchange");
         let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(frame) => frame,
-            Poll::Pending if exchange.poll_time_limit(cx).is_ready() => {
-                return self.fail(BodyError::TimedOut);
+            Poll::Pending => {
+                let limit = exchange.time_limit.as_mut();
+                return match limit.map_or(Poll::Pending, |it| it.poll_idle(cx)) {
+                    Poll::Ready(()) => self.fail(BodyError::Idle),
+                    Poll::Pending => Poll::Pending,
+                };
             }
-            Poll::Pending => return Poll::Pending,
         };
+        if let Some(limit) = &mut exchange.time_limit {
+            limit.note_moved();
+        }
         let mut frame = match frame {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => return self.fail(BodyError::Broken(error)),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -20,6 +21,7 @@ use traffic::Evidence;
 use crate::access_log::AccessLog;
 use crate::admin_server;
 use crate::error::ProxyError;
+use crate::exchange::millis;
 use crate::handle::{ProxyHandle, ProxyOptions, Published, Shared};
 use crate::snapshot::{Snapshot, SocketId};
 use crate::socket;
@@ -121,6 +123,7 @@ impl Controller {
             }),
             stats: Arc::new(Stats::new(workers)),
             is_draining: false.into(),
+            is_failed: false.into(),
             epoch: runtime::monotonic(),
             version: options.version,
         });
@@ -174,7 +177,7 @@ impl Controller {
                     let _ = reply.send(self.update(config).await);
                 }
                 ControlCommand::Drain { deadline, reply } => {
-                    let _ = reply.send(self.drain(deadline).await);
+                    self.drain(deadline, reply, &mut commands).await;
                 }
             }
         }
@@ -290,24 +293,69 @@ impl Controller {
         Ok(errors)
     }
 
-    async fn drain(&mut self, deadline: Duration) -> usize {
+    /// Ends at once when it is asked for a second time, or when nobody is left who could ask.
+    async fn drain(
+        &mut self,
+        limit: Duration,
+        reply: oneshot::Sender<usize>,
+        commands: &mut mpsc::Receiver<ControlCommand>,
+    ) {
+        let begun_at = runtime::monotonic();
+        let ends = self.begin_drain(begun_at + limit).await;
+        let mut replies = vec![reply];
+        let mut ends = pin!(sum(ends));
+        let cut = loop {
+            tokio::select! {
+                cut = &mut ends => break cut,
+                command = commands.recv(), if !self.workers.is_empty() => match command {
+                    Some(ControlCommand::Update { reply, .. }) => {
+                        let _ = reply.send(Err(ProxyError::WorkerGone));
+                    }
+                    Some(ControlCommand::Drain { reply, .. }) => {
+                        replies.push(reply);
+                        self.workers.clear();
+                    }
+                    None => self.workers.clear(),
+                },
+            }
+        };
+        self.workers.clear();
+        let took = runtime::monotonic().saturating_duration_since(begun_at);
+        tracing::info!(cut, took_ms = millis(took), "the proxy is drained");
+        for reply in replies {
+            // The one who asked may have stopped waiting.
+            let _ = reply.send(cut);
+        }
+    }
+
+    /// Gives what tells, for each worker, how many of its connections were cut.
+    async fn begin_drain(&mut self, deadline: Instant) -> Vec<oneshot::Receiver<usize>> {
         self.shared.is_draining.store(true, Ordering::Relaxed);
-        let deadline: Instant = runtime::monotonic() + deadline;
-        let mut waiting = Vec::new();
-        for worker in self.workers.drain(..) {
-            let (drained, ack) = oneshot::channel();
+        let (mut begins, mut ends) = (Vec::new(), Vec::new());
+        for worker in &self.workers {
+            let (begun, count) = oneshot::channel();
+            let (drained, cut) = oneshot::channel();
             // A worker that has ended has no connections.
-            if worker.send(Command::Drain { deadline, drained }).await.is_ok() {
-                waiting.push(ack);
+            if worker.send(Command::Drain { deadline, begun, drained }).await.is_ok() {
+                begins.push(count);
+                ends.push(cut);
             }
         }
         self.bound.clear();
-        let mut cut = 0;
-        for ack in waiting {
-            cut += ack.await.unwrap_or(0);
-        }
-        cut
+        let connections = sum(begins).await;
+        let limit = deadline.saturating_duration_since(runtime::monotonic());
+        tracing::info!(connections, limit_ms = millis(limit), "the proxy is draining");
+        ends
     }
+}
+
+/// Of what the workers answer; one that has ended has nothing.
+async fn sum(answers: Vec<oneshot::Receiver<usize>>) -> usize {
+    let mut sum = 0;
+    for answer in answers {
+        sum += answer.await.unwrap_or(0);
+    }
+    sum
 }
 
 fn log(error: &ProxyError) {

@@ -1,20 +1,17 @@
 //! One request and its response, from the first look at the head to the last byte of the answer.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, Request};
 use hyper::body::Incoming;
-use tokio::time::{Sleep, sleep};
 use traffic::{Outcome, Picked, ResponseFlag, ResponseFlags};
 
 use crate::body::{BodyError, RequestProgress};
 use crate::connection::Client;
 use crate::headers::GRPC_STATUS;
 use crate::observe::{self, LogEntry};
+use crate::time_limit::TimeLimit;
 use crate::upstream::Lease;
 use crate::view::{ListenerView, WorkerCluster};
 
@@ -112,7 +109,7 @@ impl Exchange {
         let now = self.client.worker.now();
         match error {
             BodyError::Broken(_) => self.flags.insert(ResponseFlag::UpstreamConnectionTermination),
-            BodyError::TimedOut => self.flags.insert(ResponseFlag::UpstreamRequestTimeout),
+            BodyError::Idle => self.flags.insert(ResponseFlag::StreamIdleTimeout),
         }
         if self.upstream.as_ref().is_some_and(|it| !it.is_reported) {
             self.report(Outcome::Response { status: self.status }, now);
@@ -154,16 +151,12 @@ impl Exchange {
         millis(self.client.worker.now().saturating_duration_since(since))
     }
 
-    pub(crate) fn poll_time_limit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.time_limit {
-            Some(limit) => limit.poll_reached(cx),
-            None => Poll::Pending,
-        }
-    }
-
     fn conclude(&mut self, now: Instant) {
         self.is_concluded = true;
         observe::ended(self, now);
+        if let Some(limit) = self.time_limit.take() {
+            self.client.keep_timer(limit.into_timer());
+        }
         self.client.leave();
     }
 }
@@ -174,7 +167,11 @@ impl Drop for Exchange {
             return;
         }
         let now = self.client.worker.now();
-        self.flags.insert(ResponseFlag::DownstreamConnectionTermination);
+        self.flags.insert(if self.client.is_cut_idle.get() {
+            ResponseFlag::StreamIdleTimeout
+        } else {
+            ResponseFlag::DownstreamConnectionTermination
+        });
         if self.upstream.as_ref().is_some_and(|it| !it.is_reported) {
             self.report(Outcome::Abandoned, now);
         }
@@ -201,34 +198,4 @@ pub(crate) fn grpc_outcome(status: u8) -> u16 {
 
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The time limit of a route: from the end of the request to the end of the response.
-pub(crate) struct TimeLimit {
-    limit: Duration,
-    sleep: Pin<Box<Sleep>>,
-    request: Option<Rc<RequestProgress>>,
-}
-
-impl TimeLimit {
-    /// `None` when there is no limit.
-    pub(crate) fn new(limit: Duration, request: Option<Rc<RequestProgress>>) -> Option<Self> {
-        (!limit.is_zero()).then(|| Self { limit, sleep: Box::pin(sleep(limit)), request })
-    }
-
-    /// The timer is set anew only when it fires: a request that ends meanwhile moves the limit to a later time.
-    pub(crate) fn poll_reached(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if self.sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            let Some(request) = &self.request else { return Poll::Ready(()) };
-            let now = runtime::monotonic();
-            let end = request.ended_at.get().unwrap_or(now) + self.limit;
-            if end <= now {
-                return Poll::Ready(());
-            }
-            self.sleep.as_mut().reset(end.into());
-        }
-    }
 }

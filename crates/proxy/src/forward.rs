@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
@@ -21,9 +21,10 @@ use traffic::{
 
 use crate::body::{RequestBody, RequestProgress, ResponseBody};
 use crate::connection::AwaitedBody;
-use crate::exchange::{Exchange, TimeLimit, Upstream, grpc_outcome, grpc_status, millis};
+use crate::exchange::{Exchange, Upstream, grpc_outcome, grpc_status, millis};
 use crate::headers::{self, SERVICE_TIME, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::reply::{self, Refusal};
+use crate::time_limit::{Expired, TimeLimit};
 use crate::tunnel;
 use crate::upstream::{Lease, NoConnection, UpstreamVersion};
 use crate::view::WorkerCluster;
@@ -39,6 +40,8 @@ pub(crate) struct Forwarded<'a> {
     pub(crate) authority: HeaderValue,
     pub(crate) cluster: Rc<WorkerCluster>,
     pub(crate) route: &'a Forward,
+    /// How long it may stand still.
+    pub(crate) idle_timeout: Duration,
 }
 
 /// What the response needs to know about the request.
@@ -54,7 +57,7 @@ pub(crate) async fn forward(
     request: Forwarded<'_>,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
-    let Forwarded { mut parts, body, authority, cluster, route } = request;
+    let Forwarded { mut parts, body, authority, cluster, route, idle_timeout } = request;
     let protocol = match cluster.state.cluster().protocol {
         UpstreamProtocol::Http2 => UpstreamVersion::Http2,
         UpstreamProtocol::Http1 | UpstreamProtocol::Tcp if exchange.is_grpc => {
@@ -75,7 +78,13 @@ pub(crate) async fn forward(
     let Some(request) = upstream_request(parts, body, &authority, protocol) else {
         return reply::refuse(Refusal::BadRequest("the host is not one\n"), exchange);
     };
-    exchange.time_limit = TimeLimit::new(route.timeout, exchange.request.clone());
+    exchange.time_limit = TimeLimit::new(
+        route.timeout,
+        idle_timeout,
+        exchange.request.clone(),
+        exchange.started,
+        exchange.client.spare_timer(),
+    );
     let mut tries = Tries::new(cluster, route, protocol, request);
     match tries.run_within_time_limit(&mut exchange).await {
         Err(refusal) => reply::refuse(refusal, exchange),
@@ -210,20 +219,24 @@ impl<'a> Tries<'a> {
             let mut tries = pin!(self.run(exchange));
             poll_fn(|cx| {
                 if let Poll::Ready(ended) = tries.as_mut().poll(cx) {
-                    return Poll::Ready(Some(ended));
+                    return Poll::Ready(Ok(ended));
                 }
                 match &mut time_limit {
-                    Some(limit) => limit.poll_reached(cx).map(|()| None),
+                    Some(limit) => limit.poll_head(cx).map(Err),
                     None => Poll::Pending,
                 }
             })
             .await
         };
         exchange.time_limit = time_limit;
-        ended.unwrap_or_else(|| {
+        ended.unwrap_or_else(|expired| {
             let now = exchange.client.worker.now();
-            exchange.report(Outcome::ResponseTimedOut, now);
-            Err(Refusal::TimedOut)
+            let (outcome, refusal) = match expired {
+                Expired::Head => (Outcome::ResponseTimedOut, Refusal::TimedOut),
+                Expired::Idle => (Outcome::Abandoned, Refusal::StreamIdle),
+            };
+            exchange.report(outcome, now);
+            Err(refusal)
         })
     }
 
@@ -290,7 +303,10 @@ impl<'a> Tries<'a> {
             upstream.sent_at = exchange.client.worker.now();
         }
         let request = self.request.take().expect("a request is kept for every try");
-        if !self.has_body && self.retries < self.route.retry.connection_failures_max {
+        // HTTP/1.1 has no way to say that a request was not looked at: then only an idempotent one is sent again.
+        let may_repeat = self.idempotent || self.protocol == UpstreamVersion::Http2;
+        let may_retry = self.retries < self.route.retry.connection_failures_max;
+        if !self.has_body && may_repeat && may_retry {
             self.request = Some(copy_of(&request));
         }
         let failure = match lease.send(request).await {
@@ -373,8 +389,13 @@ fn respond(
     let timing_trailer = route.timing_trailer
         && asked.accepts_trailers
         && has_content(&exchange.method, parts.status);
-    if timing_trailer && asked.version == Version::HTTP_11 {
-        announce_trailer(&mut parts.headers);
+    if asked.version == Version::HTTP_11 && asked.accepts_trailers {
+        if exchange.is_grpc && has_content(&exchange.method, parts.status) {
+            announce_trailers(&mut parts.headers, GRPC_TRAILERS);
+        }
+        if timing_trailer {
+            announce_trailers(&mut parts.headers, SERVICE_TIME_NAME);
+        }
     }
     if exchange.client.is_closing.get() {
         headers::announce_close(&mut parts.headers);
@@ -399,9 +420,11 @@ fn has_content(method: &Method, status: StatusCode) -> bool {
 }
 
 /// Trailers come after chunks only, and hyper sends those that are announced only.
-fn announce_trailer(headers: &mut HeaderMap) {
+fn announce_trailers(headers: &mut HeaderMap, names: &'static str) {
     headers.remove(CONTENT_LENGTH);
-    headers.append(TRAILER, HeaderValue::from_static(SERVICE_TIME_NAME));
+    headers.append(TRAILER, HeaderValue::from_static(names));
 }
 
 const SERVICE_TIME_NAME: &str = "x-envoy-upstream-service-time";
+/// What ends a gRPC call. An endpoint that speaks HTTP/2 need not announce it.
+const GRPC_TRAILERS: &str = "grpc-status, grpc-message, grpc-status-details-bin";

@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) published: ArcSwap<Published>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) is_draining: AtomicBool,
+    /// Set by the admin surface.
+    pub(crate) is_failed: AtomicBool,
     /// Where the nanoseconds of `traffic` begin.
     pub(crate) epoch: Instant,
     pub(crate) version: String,
@@ -93,6 +95,7 @@ impl Shared {
             clusters: &published.snapshot.clusters,
             stats: &self.stats,
             state: if is_draining { ServerState::Draining } else { ServerState::Live },
+            is_failed: &self.is_failed,
             uptime,
             now_ns: u64::try_from(uptime.as_nanos()).unwrap_or(u64::MAX),
             version: &self.version,
@@ -172,6 +175,8 @@ impl ProxyHandle {
     /// Takes no new connections, ends the others as soon as what is under way on them is done, and returns when that
     /// is so, at the latest after `deadline`. Returns how many connections were cut then. The proxy serves nothing
     /// after that.
+    ///
+    /// A second call while the first one waits cuts what is left at once, and so does dropping the last handle.
     pub async fn drain(&self, deadline: Duration) -> usize {
         let (reply, drained) = oneshot::channel();
         if self.command(ControlCommand::Drain { deadline, reply }).await.is_err() {

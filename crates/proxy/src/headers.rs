@@ -48,6 +48,10 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 fn remove_named_by_connection(headers: &mut HeaderMap) {
+    // `entry` makes room for one more, which most heads do not need.
+    if !headers.contains_key(CONNECTION) {
+        return;
+    }
     let Entry::Occupied(connection) = headers.entry(CONNECTION) else { return };
     let values: Vec<HeaderValue> = connection.remove_entry_mult().1.collect();
     for token in values.iter().flat_map(tokens) {
@@ -110,8 +114,8 @@ pub(crate) fn for_http1(uri: &mut Uri, headers: &mut HeaderMap, authority: &Head
         *uri = origin_form(uri);
     }
     headers.insert(HOST, authority.clone());
-    if let Entry::Occupied(cookies) = headers.entry(COOKIE)
-        && cookies.iter().nth(1).is_some()
+    if headers.get_all(COOKIE).iter().nth(1).is_some()
+        && let Entry::Occupied(cookies) = headers.entry(COOKIE)
     {
         let (name, values) = cookies.remove_entry_mult();
         let values: Vec<HeaderValue> = values.collect();

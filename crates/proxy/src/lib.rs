@@ -42,6 +42,7 @@ mod request;
 mod snapshot;
 mod socket;
 mod stream;
+mod time_limit;
 mod tls;
 mod tunnel;
 mod upstream;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use http::header::{HOST, USER_AGENT};
-use http::{HeaderValue, Request, Uri, Version};
+use http::{HeaderValue, Request, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use traffic::ResponseFlag;
 
@@ -12,6 +12,7 @@ use crate::exchange::{Exchange, millis};
 use crate::headers::{X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::stats::{HttpCounters, ListenerCounters, MeshResponse, Shard};
 use crate::view::ListenerView;
+use crate::worker::Worker;
 
 /// What the access log needs of a request, kept until it is answered. Values are shared with the request, not copied.
 pub(crate) struct LogEntry {
@@ -121,15 +122,12 @@ pub(crate) fn ended(exchange: &Exchange, now: Instant) {
     if flags.contains(ResponseFlag::UpstreamRequestTimeout) {
         http.downstream_rq_timeout.inc();
     }
+    if flags.contains(ResponseFlag::StreamIdleTimeout) {
+        http.downstream_rq_idle_timeout.inc();
+    }
     if let Some(cluster) = &exchange.cluster {
         let counters = &cluster.counters;
         counters.upstream_rq_active.dec();
-        if exchange.upstream.is_some() {
-            // Of bodies; the heads are not known here.
-            let received = exchange.request.as_ref().map_or(0, |it| it.bytes.get());
-            counters.upstream_cx_tx_bytes_total.add(received);
-            counters.upstream_cx_rx_bytes_total.add(exchange.bytes_sent);
-        }
         if exchange.status != 0 {
             counters.response(exchange.status, duration);
             let grpc = exchange.is_grpc.then_some(exchange.grpc_status);
@@ -165,6 +163,35 @@ fn failed_or_retried(exchange: &Exchange) {
             counter.inc();
         }
     }
+}
+
+/// Counts and logs a request that could not be read as HTTP/1.1; hyper has answered it.
+pub(crate) fn rejected(worker: &Worker, http: &HttpCounters, status: StatusCode) {
+    let status = status.as_u16();
+    http.downstream_cx_protocol_error.inc();
+    http.downstream_rq_total.inc();
+    http.downstream_rq_http1_total.inc();
+    http.response(status, Duration::ZERO);
+    if !worker.access_log.is_on() {
+        return;
+    }
+    worker.access_log.write(&AccessRecord {
+        start_unix_ms: runtime::unix_ms(),
+        method: "-",
+        path: "-",
+        protocol: "HTTP/1.1",
+        status,
+        flags: ResponseFlag::DownstreamProtocolError.into(),
+        bytes_received: 0,
+        bytes_sent: 0,
+        duration: Duration::ZERO,
+        upstream_service_time_ms: None,
+        forwarded_for: None,
+        user_agent: None,
+        request_id: None,
+        authority: None,
+        upstream_host: None,
+    });
 }
 
 fn log(exchange: &Exchange, entry: &LogEntry, duration: Duration) {

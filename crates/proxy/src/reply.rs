@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Response, StatusCode};
-use traffic::ResponseFlag;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use traffic::{ResponseFlag, normalized_host};
 
 use crate::body::ResponseBody;
 use crate::exchange::Exchange;
@@ -22,6 +23,7 @@ pub(crate) enum Refusal {
     ConnectionBroken,
     NotHttp,
     TimedOut,
+    StreamIdle,
 }
 
 impl Refusal {
@@ -37,6 +39,7 @@ impl Refusal {
             | Refusal::ConnectionBroken => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::NotHttp => StatusCode::BAD_GATEWAY,
             Refusal::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::StreamIdle => StatusCode::REQUEST_TIMEOUT,
         }
     }
 
@@ -53,6 +56,7 @@ impl Refusal {
             Refusal::ConnectionBroken => ResponseFlag::UpstreamConnectionTermination,
             Refusal::NotHttp => ResponseFlag::UpstreamProtocolError,
             Refusal::TimedOut => ResponseFlag::UpstreamRequestTimeout,
+            Refusal::StreamIdle => ResponseFlag::StreamIdleTimeout,
         }
     }
 
@@ -80,6 +84,7 @@ impl Refusal {
                  reset reason: protocol error"
             }
             Refusal::TimedOut => "upstream request timeout",
+            Refusal::StreamIdle => "stream timeout",
         }
     }
 }
@@ -87,21 +92,57 @@ impl Refusal {
 /// The answer to a request that is refused.
 pub(crate) fn refuse(refusal: Refusal, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
     exchange.flags.insert(refusal.flag());
+    let reason = refusal.text();
     if exchange.is_grpc {
-        return refuse_grpc(refusal, exchange);
+        let message = HeaderValue::from_static(reason.trim_ascii());
+        return refuse_grpc(refusal, message, exchange);
     }
-    text(refusal.status(), Bytes::from_static(refusal.text().as_bytes()), exchange)
+    text(refusal.status(), Bytes::from_static(reason.as_bytes()), exchange)
 }
 
+/// Longest host or path that is repeated to the client, in characters. DNS allows 255.
+const REPEATED_MAX: usize = 255;
+
+/// The answer to a request that no route matches, which says what was looked for. Who asks for a service of the mesh
+/// thinks in names.
+pub(crate) fn no_route(
+    host: &str,
+    path: &str,
+    is_unknown_service: bool,
+    mut exchange: Box<Exchange>,
+) -> Response<ResponseBody> {
+    exchange.flags.insert(Refusal::NoRoute.flag());
+    let host: String = normalized_host(host).chars().take(REPEATED_MAX).collect();
+    let path: String = path.chars().take(REPEATED_MAX).collect();
+    let reason = if is_unknown_service {
+        format!("no service or document is known by the name {host:?}")
+    } else {
+        format!("no route for host {host:?} and path {path:?}")
+    };
+    if exchange.is_grpc {
+        let encoded = utf8_percent_encode(&reason, GRPC_MESSAGE_ENCODED).to_string();
+        let message = HeaderValue::try_from(encoded).expect("what is encoded is printable ASCII");
+        return refuse_grpc(Refusal::NoRoute, message, exchange);
+    }
+    text(Refusal::NoRoute.status(), format!("{reason}\n").into(), exchange)
+}
+
+/// What gRPC percent-encodes in a status message: all but printable ASCII, and the percent sign.
+const GRPC_MESSAGE_ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
 /// gRPC clients read the status from the trailers, which may come at once (a "trailers-only" response).
-fn refuse_grpc(refusal: Refusal, exchange: Box<Exchange>) -> Response<ResponseBody> {
+fn refuse_grpc(
+    refusal: Refusal,
+    message: HeaderValue,
+    exchange: Box<Exchange>,
+) -> Response<ResponseBody> {
     let status = match refusal {
         // INTERNAL
         Refusal::BadRequest(_) | Refusal::TooManyHeaders => "13",
         // UNIMPLEMENTED, which is what gRPC makes of 404
         Refusal::NoRoute => "12",
         // DEADLINE_EXCEEDED
-        Refusal::TimedOut => "4",
+        Refusal::TimedOut | Refusal::StreamIdle => "4",
         // UNAVAILABLE
         Refusal::NoCluster
         | Refusal::NoHealthyUpstream
@@ -114,7 +155,7 @@ fn refuse_grpc(refusal: Refusal, exchange: Box<Exchange>) -> Response<ResponseBo
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(GRPC_STATUS, HeaderValue::from_static(status));
-    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(refusal.text().trim_ascii()));
+    headers.insert(GRPC_MESSAGE, message);
     response
 }
 

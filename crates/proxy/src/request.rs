@@ -54,7 +54,8 @@ async fn route(
     }
     let path = if is_connect { "/" } else { request.uri().path() };
     let Some(found) = http.table.router.find_index(host, path) else {
-        return reply::refuse(Refusal::NoRoute, exchange);
+        let is_unknown_service = config.forward_proxy && !http.table.router.has_host(host);
+        return reply::no_route(host, path, is_unknown_service, exchange);
     };
     let route = &http.table.router.routes()[found];
     match &route.action {
@@ -67,7 +68,14 @@ async fn route(
             }
             let (parts, body) = request.into_parts();
             forward::forward(
-                Forwarded { parts, body, authority, cluster, route: forward },
+                Forwarded {
+                    parts,
+                    body,
+                    authority,
+                    cluster,
+                    route: forward,
+                    idle_timeout: config.stream_idle_timeout,
+                },
                 exchange,
             )
             .await

@@ -10,12 +10,11 @@ use std::sync::Arc;
 use proxy_config::{
     Endpoints, HttpListener, Listener, ListenerProtocol, ProxyConfig, RouteTable, Secret, TlsServer,
 };
-use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 use traffic::{ClusterState, Router};
 
 use crate::error::ProxyError;
-use crate::tls;
+use crate::tls::{self, ServerTls};
 
 /// One listening address of this proxy, over renames and changes of the listener on it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -29,7 +28,7 @@ pub(crate) struct SharedListener {
     pub(crate) local_address: SocketAddr,
     /// One permit per open connection, over all workers.
     pub(crate) connections: Arc<Semaphore>,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<Arc<ServerTls>>,
 }
 
 impl SharedListener {
@@ -141,7 +140,7 @@ fn tls_of(
     before: Option<&Arc<SharedListener>>,
     previous: &Snapshot,
     errors: &mut Vec<ProxyError>,
-) -> Option<Arc<ServerConfig>> {
+) -> Option<Arc<ServerTls>> {
     let tls = match &listener.protocol {
         ListenerProtocol::Http(http) => http.tls.as_ref()?,
         ListenerProtocol::Tcp { .. } => return None,

@@ -1,10 +1,12 @@
 //! The proxy between real sockets: endpoints and clients are in the test.
 
 mod change;
+mod drain;
 mod http1;
 mod http2;
 mod limits;
 mod retry;
+mod streams;
 mod support;
 mod tls;
 mod tunnel;

@@ -38,14 +38,17 @@ impl fmt::Debug for Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        hello
-            .server_name()
-            .and_then(|name| self.find(&name.to_ascii_lowercase()))
-            .or_else(|| self.default.clone())
+        self.key_for(hello.server_name())
     }
 }
 
 impl Certificates {
+    fn key_for(&self, server_name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        server_name
+            .and_then(|name| self.find(&name.to_ascii_lowercase()))
+            .or_else(|| self.default.clone())
+    }
+
     fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         if let Some(key) = self.exact.get(name) {
             return Some(key.clone());
@@ -56,11 +59,24 @@ impl Certificates {
     }
 }
 
+/// The TLS side of a listener.
+pub(crate) struct ServerTls {
+    pub(crate) config: Arc<ServerConfig>,
+    certificates: Arc<Certificates>,
+}
+
+impl ServerTls {
+    /// Whether there is a certificate to show to who asks for this name, or for none.
+    pub(crate) fn knows(&self, server_name: Option<&str>) -> bool {
+        self.certificates.key_for(server_name).is_some()
+    }
+}
+
 /// The TLS side of a listener and what was wrong with its secrets. A bad secret is left out, the others are served.
 pub(crate) fn server_config(
     tls: &TlsServer,
     secrets: &BTreeMap<String, Arc<Secret>>,
-) -> (Arc<ServerConfig>, Vec<SecretError>) {
+) -> (Arc<ServerTls>, Vec<SecretError>) {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut errors = Vec::new();
     let mut keys: BTreeMap<&str, Option<Arc<CertifiedKey>>> = BTreeMap::new();
@@ -85,13 +101,14 @@ pub(crate) fn server_config(
         };
     }
     certificates.default = tls.default.as_deref().and_then(load);
+    let certificates = Arc::new(certificates);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider supports TLS 1.2 and 1.3")
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(certificates));
+        .with_cert_resolver(certificates.clone());
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    (Arc::new(config), errors)
+    (Arc::new(ServerTls { config: Arc::new(config), certificates }), errors)
 }
 
 fn certified_key(secret: &Secret, provider: &CryptoProvider) -> Result<CertifiedKey, SecretError> {

@@ -22,7 +22,7 @@ use crate::body::ResponseBody;
 use crate::exchange::Exchange;
 use crate::headers;
 use crate::reply::{self, Refusal};
-use crate::upstream::{self, Lease, NoConnection};
+use crate::upstream::{self, Lease, NoConnection, Wire};
 use crate::view::WorkerCluster;
 use crate::worker::Worker;
 
@@ -41,7 +41,7 @@ where
 
 /// A TCP connection to an endpoint, counted as long as it lives.
 pub(crate) struct Dialed {
-    stream: TcpStream,
+    stream: Wire,
     picked: Picked,
     _counted: ActiveConnection,
 }
@@ -60,6 +60,7 @@ async fn dial(
         let outcome = match upstream::connect(picked.endpoint(), limit).await {
             Ok(stream) => {
                 let counted = ActiveConnection::new(picked.endpoint().clone());
+                let stream = Wire::new(stream, cluster.counters.clone());
                 return Ok(Dialed { stream, picked, _counted: counted });
             }
             Err(NoConnection::TimedOut) => Outcome::ConnectTimedOut,
@@ -89,10 +90,7 @@ pub(crate) async fn serve_tcp(
     // A connection that was established says that the endpoint lives, whatever was spoken on it.
     let outcome = Outcome::Response { status: StatusCode::OK.as_u16() };
     worker.report(cluster, picked.endpoint(), outcome, worker.now());
-    let (sent, received) = copied?;
-    cluster.counters.upstream_cx_tx_bytes_total.add(sent);
-    cluster.counters.upstream_cx_rx_bytes_total.add(received);
-    Ok(())
+    copied.map(|_| ())
 }
 
 /// Serves `CONNECT`: a tunnel to an endpoint of the service that it names.

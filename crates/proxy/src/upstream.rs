@@ -6,6 +6,7 @@
 mod connect;
 mod http1;
 mod http2;
+mod wire;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -16,11 +17,11 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use proxy_config::Cluster;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use traffic::{ActiveConnection, EndpointState, Stage};
 
 pub(crate) use connect::{LocalExecutor, connect};
+pub(crate) use wire::Wire;
 
 use crate::body::RequestBody;
 use crate::stats::{ClusterCounters, Shard};
@@ -155,7 +156,7 @@ impl OpenConnection {
     }
 
     /// Connects.
-    async fn connect(&self, cluster: &Cluster) -> Result<TcpStream, NoConnection> {
+    async fn connect(&self, cluster: &Cluster) -> Result<Wire, NoConnection> {
         let counters = &self.pool.counters;
         let connected = connect(&self.pool.endpoint, cluster.connect_timeout).await;
         match &connected {
@@ -171,7 +172,7 @@ impl OpenConnection {
                 }
             }
         }
-        connected
+        connected.map(|stream| Wire::new(stream, counters.clone()))
     }
 }
 

@@ -11,7 +11,6 @@ use foldhash::{HashMap, HashMapExt};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioTimer;
 use proxy_config::{EndpointHealth, HttpListener, ListenerProtocol, RouteAction};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use traffic::{ClusterState, EndpointState, Router};
 
@@ -19,6 +18,7 @@ use crate::snapshot::{SharedListener, Snapshot};
 use crate::stats::{
     ClusterCounters, HttpCounters, ListenerCounters, MeshCounters, MeshLabels, Shard, Stats,
 };
+use crate::tls::ServerTls;
 use crate::upstream::{EndpointPool, LocalExecutor};
 
 /// Streams that one client connection may have open; Envoy's recommendation for an edge, and hyper's default of 200
@@ -159,7 +159,7 @@ impl View {
         let kind = match &shared.config.protocol {
             ListenerProtocol::Http(http) => ListenerKind::Http(Box::new(HttpView {
                 table: self.tables.get(&http.route_table).cloned().unwrap_or_else(no_table),
-                tls: shared.tls.clone().map(TlsAcceptor::from),
+                tls: shared.tls.clone(),
                 http1: http1_builder(http),
                 http2: http2_builder(http),
             })),
@@ -205,7 +205,7 @@ pub(crate) enum ListenerKind {
 
 pub(crate) struct HttpView {
     pub(crate) table: Rc<WorkerTable>,
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Arc<ServerTls>>,
     pub(crate) http1: http1::Builder,
     pub(crate) http2: http2::Builder<LocalExecutor>,
 }

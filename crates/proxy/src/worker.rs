@@ -34,9 +34,9 @@ pub(crate) enum Command {
         sockets: BTreeMap<SocketId, std::net::TcpListener>,
         taken: oneshot::Sender<()>,
     },
-    /// Take no more connections, let those that are open end until the deadline, and then end. Answers with how many
-    /// had not ended.
-    Drain { deadline: Instant, drained: oneshot::Sender<usize> },
+    /// Take no more connections, let those that are open end until the deadline, or until nobody can tell the worker
+    /// anything any more, and then end. Answers with how many are waited for, and then with how many had not ended.
+    Drain { deadline: Instant, begun: oneshot::Sender<usize>, drained: oneshot::Sender<usize> },
 }
 
 /// What the tasks of a worker share.
@@ -171,8 +171,9 @@ pub(crate) async fn run(worker: Worker, mut commands: mpsc::Receiver<Command>) {
                     // The one who asked may have stopped waiting.
                     let _ = taken.send(());
                 }
-                Some(Command::Drain { deadline, drained }) => {
-                    let _ = drained.send(state.drain(deadline).await);
+                Some(Command::Drain { deadline, begun, drained }) => {
+                    let _ = begun.send(state.close());
+                    let _ = drained.send(state.drain(deadline, commands).await);
                     return;
                 }
                 None => return,
@@ -226,16 +227,21 @@ impl State {
         }
     }
 
-    /// How many connections were still open at the deadline.
-    async fn drain(&mut self, deadline: Instant) -> usize {
-        for acceptor in std::mem::take(&mut self.acceptors).into_values() {
-            acceptor.stop();
-        }
+    /// Closes the listeners. Gives the number of connections that are open.
+    fn close(&mut self) -> usize {
+        let acceptors = std::mem::take(&mut self.acceptors);
+        acceptors.values().for_each(|it| it.stop());
         // An acceptor counts as a connection until it has emptied its queue.
+        self.worker.connections.get().saturating_sub(acceptors.len())
+    }
+
+    /// How many connections were still open at the deadline, or when `commands` ended.
+    async fn drain(&mut self, deadline: Instant, mut commands: mpsc::Receiver<Command>) -> usize {
         while self.worker.connections.get() > 0 {
             tokio::select! {
                 () = self.worker.connection_ended.notified() => {}
                 () = sleep_until(deadline.into()) => break,
+                _ = commands.recv() => break,
             }
         }
         self.worker.connections.get()

@@ -40,7 +40,8 @@ pub enum Command {
         id: CheckId,
         /// The verdict.
         status: CheckStatus,
-        /// Output of the run, at most 4 KiB. Written only together with a changed verdict, unless `output_matters`.
+        /// Output of the run, at most 4 KiB. Written only together with a changed verdict or where there was none, unless
+        /// `output_matters`.
         output: String,
         /// Write a changed output even if the verdict is the same (heartbeats with a note).
         output_matters: bool,

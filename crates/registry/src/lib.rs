@@ -8,7 +8,9 @@
 //!
 //! Invariants:
 //! * A command that would change nothing makes an empty transaction: no index moves, nobody wakes.
-//! * A transaction compares every key that the decision depended on, so it can be run against any later state.
+//! * A transaction compares every key that the decision depended on, and that nothing came to be below what it removes,
+//!   so it can be run against any later state: of two writers that pass each other one has a conflict, and no instance
+//!   or check is left without its node.
 
 mod command;
 mod judge;

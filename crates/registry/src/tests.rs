@@ -1,12 +1,13 @@
 //! The registry against itself: rules one by one, then any sequence of commands.
 
 mod properties;
+mod writers;
 
 use std::sync::Arc;
 
 use model::{
-    Catalog, Change, Check, CheckStatus, Instance, KeyChange, Node, Operation, Origin, Revision,
-    Timestamp, Txn, WatchKey,
+    Catalog, Change, Check, CheckStatus, Instance, KeyChange, Node, ObjectKey, Operation, Origin,
+    Revision, Timestamp, Txn, WatchKey,
 };
 
 use crate::{
@@ -25,9 +26,7 @@ pub(crate) fn commit(catalog: &mut Catalog, txn: &Txn) -> Option<Change> {
         .iter()
         .map(|operation| match operation {
             Operation::Put { key, value, .. } => {
-                let compare = txn.compares.iter().find(|it| it.key == *key);
-                let is_new = compare.is_none_or(|it| it.modified == Revision(0));
-                let created = if is_new { revision } else { created_of(catalog, key) };
+                let created = created_of(catalog, key).unwrap_or(revision);
                 KeyChange::Put { key: key.clone(), value: Arc::clone(value), created }
             }
             Operation::Delete { key } => KeyChange::Delete { key: key.clone() },
@@ -40,14 +39,12 @@ pub(crate) fn commit(catalog: &mut Catalog, txn: &Txn) -> Option<Change> {
     Some(change)
 }
 
-fn created_of(catalog: &Catalog, key: &str) -> Revision {
-    match model::ObjectKey::decode(key).expect("keys are of known kinds") {
-        model::ObjectKey::Node(name) => catalog.node(&name).expect("compared").created,
-        model::ObjectKey::Instance(node, id) => {
-            catalog.instance(&node, &id).expect("compared").created
-        }
-        model::ObjectKey::Check(node, id) => catalog.check(&node, &id).expect("compared").created,
-        model::ObjectKey::Document(key) => catalog.document(&key).expect("compared").created,
+fn created_of(catalog: &Catalog, key: &str) -> Option<Revision> {
+    match ObjectKey::decode(key).expect("keys are of known kinds") {
+        ObjectKey::Node(name) => catalog.node(&name).map(|it| it.created),
+        ObjectKey::Instance(node, id) => catalog.instance(&node, &id).map(|it| it.created),
+        ObjectKey::Check(node, id) => catalog.check(&node, &id).map(|it| it.created),
+        ObjectKey::Document(key) => catalog.document(&key).map(|it| it.created),
     }
 }
 
@@ -128,6 +125,20 @@ fn an_output_without_a_new_verdict_is_not_written() {
     run(&mut catalog, &web("web1", &["c"]), 2).expect("valid");
     run(&mut catalog, &status("c", CheckStatus::Passing, "one"), 3).expect("valid");
     assert_eq!(run(&mut catalog, &status("c", CheckStatus::Passing, "two"), 4), Ok(None));
+}
+
+#[test]
+fn the_first_output_is_written_without_a_new_verdict() {
+    let mut catalog = agent_catalog();
+    run(&mut catalog, &web("web1", &["c"]), 2).expect("valid");
+    assert_eq!(run(&mut catalog, &status("c", CheckStatus::Critical, ""), 3), Ok(None));
+    let refused = status("c", CheckStatus::Critical, "connection refused");
+    assert!(run(&mut catalog, &refused, 4).expect("valid").is_some());
+    let check = catalog.checks().next().expect("registered").clone();
+    assert_eq!((check.output.as_str(), check.since), ("connection refused", Timestamp(2)));
+    assert_eq!(run(&mut catalog, &refused, 5), Ok(None), "a no-op write moves nothing");
+    assert_eq!(run(&mut catalog, &status("c", CheckStatus::Critical, "other"), 6), Ok(None));
+    assert_eq!(run(&mut catalog, &status("c", CheckStatus::Critical, ""), 7), Ok(None));
 }
 
 #[test]

@@ -1,14 +1,15 @@
-use std::collections::BTreeMap;
+mod draft;
+mod names;
 
 use model::{
-    Catalog, Check, CheckId, CheckStatus, Compare, DocumentKey, Folded, Instance, Node, NodeName,
-    Object, ObjectKey, Operation, Origin, Revision, ServiceId, Timestamp, Txn,
+    Catalog, Check, CheckId, CheckStatus, DocumentKey, Folded, Instance, Node, NodeName, Object,
+    ObjectKey, Origin, ServiceId, Timestamp, Txn,
 };
 
+use self::draft::Draft;
+use self::names::{check_instance, check_name, is_uuid};
 use crate::{CatalogRegistration, CatalogTarget, Command, Rejection, ServiceRegistration};
 
-/// Most bytes of a name or id: 1 KiB is four times the longest DNS name, and keeps keys small.
-const NAME_BYTES_MAX: usize = 1024;
 /// Most bytes of a check's output that are kept, as Consul does.
 const OUTPUT_BYTES_MAX: usize = 4096;
 /// The check by which cluster members say that a node is alive.
@@ -17,7 +18,7 @@ const MEMBER_CHECK: &str = "serfHealth";
 /// Turns a command into the transaction that makes it true, or says why it is refused. Pure: the same catalog,
 /// command and time give the same answer. `now` is written where a verdict changes.
 ///
-/// The transaction compares every key that it read; run `transact` again on a newer catalog when a compare fails.
+/// The transaction compares every key that it read, and that nothing was added to what it read whole; run `transact` again on a newer catalog when a compare fails.
 /// It is empty when the command is true already.
 ///
 /// # Errors
@@ -53,76 +54,7 @@ pub fn transact(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<
     Ok(draft.into_txn())
 }
 
-/// A transaction in the making.
-struct Draft<'a> {
-    catalog: &'a Catalog,
-    now: Timestamp,
-    compares: BTreeMap<String, Revision>,
-    /// By key, because a transaction writes each key at most once: the last write wins.
-    operations: BTreeMap<String, Operation>,
-}
-
-impl<'a> Draft<'a> {
-    fn new(catalog: &'a Catalog, now: Timestamp) -> Self {
-        Self { catalog, now, compares: BTreeMap::new(), operations: BTreeMap::new() }
-    }
-
-    fn into_txn(self) -> Txn {
-        if self.operations.is_empty() {
-            return Txn::default();
-        }
-        let compares = self.compares.into_iter().map(|(key, modified)| Compare { key, modified });
-        Txn { compares: compares.collect(), operations: self.operations.into_values().collect() }
-    }
-
-    /// Notes that the decision depends on this key as the catalog has it.
-    fn depend_on(&mut self, key: &ObjectKey) {
-        let modified = match key {
-            ObjectKey::Node(name) => self.catalog.node(name).map(|it| it.modified),
-            ObjectKey::Instance(node, id) => self.catalog.instance(node, id).map(|it| it.modified),
-            ObjectKey::Check(node, id) => self.catalog.check(node, id).map(|it| it.modified),
-            ObjectKey::Document(key) => self.catalog.document(key).map(|it| it.modified),
-        };
-        self.compares.insert(key.encode(), modified.unwrap_or_default());
-    }
-
-    /// Writes an object unless it is in the catalog as it is.
-    fn put(&mut self, object: Object) {
-        let key = object.key();
-        self.depend_on(&key);
-        let unchanged = match (&object, &key) {
-            (Object::Node(new), ObjectKey::Node(name)) => {
-                self.catalog.node(name).is_some_and(|old| old.value == *new)
-            }
-            (Object::Instance(new), ObjectKey::Instance(node, id)) => {
-                self.catalog.instance(node, id).is_some_and(|old| old.value == *new)
-            }
-            (Object::Check(new), ObjectKey::Check(node, id)) => {
-                self.catalog.check(node, id).is_some_and(|old| old.value == *new)
-            }
-            (Object::Document(new), ObjectKey::Document(key)) => {
-                self.catalog.document(key).is_some_and(|old| old.value == *new)
-            }
-            (Object::Node(_) | Object::Instance(_) | Object::Check(_) | Object::Document(_), _) => {
-                unreachable!("an object's key is of its own kind")
-            }
-        };
-        self.write(&key, (!unchanged).then(|| object.put()));
-    }
-
-    fn delete(&mut self, key: &ObjectKey) {
-        self.depend_on(key);
-        self.write(key, Some(Operation::Delete { key: key.encode() }));
-    }
-
-    /// `None` means that the key is as it should be.
-    fn write(&mut self, key: &ObjectKey, operation: Option<Operation>) {
-        match operation {
-            Some(operation) => self.operations.insert(key.encode(), operation),
-            None => self.operations.remove(&key.encode()),
-        };
-    }
-
+impl Draft<'_> {
     fn delete_document(&mut self, key: &DocumentKey) {
         if self.catalog.document(key).is_some() {
             self.delete(&ObjectKey::Document(key.clone()));
@@ -185,8 +117,10 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn is_dead(&self, node: &Folded) -> bool {
-        let check = self.catalog.check(node, &CheckId::from(MEMBER_CHECK));
+    fn is_dead(&mut self, node: &Folded) -> bool {
+        let id = CheckId::from(MEMBER_CHECK);
+        self.depend_on(&ObjectKey::Check(node.clone(), id.clone()));
+        let check = self.catalog.check(node, &id);
         check.is_some_and(|check| check.status == CheckStatus::Critical)
     }
 
@@ -266,6 +200,8 @@ impl<'a> Draft<'a> {
         if self.catalog.node(name).is_none() {
             return;
         }
+        self.depend_on_all(ObjectKey::instances_prefix(name));
+        self.depend_on_all(ObjectKey::checks_prefix(name));
         for check in self.catalog.checks_of_node(name) {
             self.delete(&ObjectKey::Check(name.clone(), check.id.clone()));
         }
@@ -276,6 +212,7 @@ impl<'a> Draft<'a> {
     }
 
     fn delete_instance(&mut self, node: &Folded, id: &ServiceId) {
+        self.depend_on_all(ObjectKey::checks_prefix(node));
         for check in self.catalog.checks_of_instance(node, id) {
             self.delete(&ObjectKey::Check(node.clone(), check.id.clone()));
         }
@@ -372,7 +309,9 @@ impl<'a> Draft<'a> {
         let Some(existing) = self.catalog.check(&node.folded(), id) else {
             return Err(Rejection::UnknownCheck(id.to_string()));
         };
-        if existing.status == status && !output_matters {
+        // The first result is always written: a check that has failed since it was registered says why.
+        let is_first = existing.output.is_empty() && !output.is_empty();
+        if existing.status == status && !output_matters && !is_first {
             return Ok(());
         }
         let check = Check { status, output: output.to_owned(), ..existing.value.clone() };
@@ -437,42 +376,6 @@ fn maintenance(node: NodeName, id: CheckId, service: Option<&ServiceId>, reason:
         origin: Origin::Agent,
         ..Check::default()
     }
-}
-
-fn check_instance(mut instance: Instance) -> Result<Instance, Rejection> {
-    if instance.service.is_empty() {
-        let rejection = if instance.id.is_empty() {
-            Rejection::ServiceNameMissing
-        } else {
-            Rejection::ServiceNameMissingWithId
-        };
-        return Err(rejection);
-    }
-    if instance.id.is_empty() {
-        instance.id = instance.service.as_str().into();
-    }
-    check_name("service name", instance.service.as_str())?;
-    check_name("service ID", instance.id.as_str())?;
-    if matches!(instance.address.as_str(), "0.0.0.0" | "::" | "[::]") {
-        return Err(Rejection::AnyAddress);
-    }
-    Ok(instance)
-}
-
-fn check_name(what: &'static str, name: &str) -> Result<(), Rejection> {
-    if name.len() > NAME_BYTES_MAX {
-        return Err(Rejection::NameTooLong { what, bytes: name.len(), bytes_max: NAME_BYTES_MAX });
-    }
-    if name.chars().any(char::is_control) {
-        return Err(Rejection::ControlCharacters { what, name: name.to_owned() });
-    }
-    Ok(())
-}
-
-fn is_uuid(text: &str) -> bool {
-    let groups: Vec<&str> = text.split('-').collect();
-    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
-        && groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn truncated(mut output: String) -> String {

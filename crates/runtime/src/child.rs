@@ -2,15 +2,23 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader, Interest};
 use tokio::process::Command;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use crate::fork;
+
+#[cfg(test)]
+mod tests;
 
 /// What to start.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +44,8 @@ pub struct OutputLine {
 const LINES_WAITING_MAX: usize = 256;
 /// Longer lines come in pieces: 8 KiB is the pipe buffer's guarantee times two, and no log line that people read.
 const LINE_BYTES_MAX: u64 = 8192;
+/// How long the last lines of a child that has ended may take to come.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How a child ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,16 +106,21 @@ pub enum ChildError {
     },
 }
 
-/// A running child process in a process group of its own. It gets SIGKILL when this process dies.
+/// A running child process in a process group of its own. The group gets SIGKILL when the process has ended or this
+/// is dropped, the process when its parent dies.
 #[derive(Debug)]
 pub struct Child {
     process: tokio::process::Child,
     pid: u32,
+    /// Readable when the process has ended, which is before it is reaped; `None` on a kernel without (before 5.3).
+    end: Option<AsyncFd<OwnedFd>>,
     lines: mpsc::Receiver<OutputLine>,
+    /// How it ended, and until when its last lines are waited for.
+    ended: Option<(Exit, Instant)>,
 }
 
 impl Child {
-    /// Starts the process.
+    /// Starts the process. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -119,10 +134,9 @@ impl Child {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        die_with_parent(&mut command);
         let failed =
             |source| ChildError::Start { program: spec.program.display().to_string(), source };
-        let mut process = command.spawn().map_err(failed)?;
+        let mut process = fork::spawn(command).map_err(failed)?;
         let pid = process.id().expect("a child that was not waited for has a pid");
         let (sender, lines) = mpsc::channel(LINES_WAITING_MAX);
         if let Some(stdout) = process.stdout.take() {
@@ -131,7 +145,7 @@ impl Child {
         if let Some(stderr) = process.stderr.take() {
             tokio::spawn(read_lines(stderr, true, sender));
         }
-        Ok(Self { process, pid, lines })
+        Ok(Self { process, pid, end: end_of(pid), lines, ended: None })
     }
 
     /// Its process id.
@@ -140,38 +154,29 @@ impl Child {
         self.pid
     }
 
-    /// The next line that it wrote, or its end. Cancel-safe. Lines that were waiting come before the end.
+    /// The next line that it wrote, or its end. Cancel-safe. Its last lines come before the end.
     pub async fn next_event(&mut self) -> ChildEvent {
-        let pid = self.pid;
-        tokio::select! {
-            biased;
-            Some(line) = self.lines.recv() => ChildEvent::Line(line),
-            ended = self.process.wait() => ChildEvent::Ended(
-                ended.map(Exit::from).map_err(|source| ChildError::Wait { pid, source }),
-            ),
+        let (exit, until) = match self.ended {
+            Some(ended) => ended,
+            None => tokio::select! {
+                biased;
+                exit = end(&mut self.process, self.pid, self.end.as_ref()) => match exit {
+                    Ok(exit) => *self.ended.insert((exit, Instant::now() + LAST_LINES_TIMEOUT)),
+                    Err(error) => return ChildEvent::Ended(Err(error)),
+                },
+                Some(line) = self.lines.recv() => return ChildEvent::Line(line),
+            },
+        };
+        // The pipes end at once, unless somebody outside of the group holds them.
+        match timeout_at(until, self.lines.recv()).await {
+            Ok(Some(line)) => ChildEvent::Line(line),
+            Ok(None) | Err(_) => ChildEvent::Ended(Ok(exit)),
         }
     }
 
-    /// Waits for its end. Cancel-safe.
-    ///
-    /// # Errors
-    /// When the system refuses to wait.
-    pub async fn wait(&mut self) -> Result<Exit, ChildError> {
-        let pid = self.pid;
-        self.process.wait().await.map(Exit::from).map_err(|source| ChildError::Wait { pid, source })
-    }
-
-    /// Asks its process group to end with SIGTERM, waits at most `grace`, then kills it.
-    ///
-    /// # Errors
-    /// When the system refuses to wait.
-    pub async fn stop(&mut self, grace: Duration) -> Result<Exit, ChildError> {
+    /// Asks its process group to end, with SIGTERM.
+    pub fn terminate(&self) {
         self.signal(Signal::TERM);
-        if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {
-            return exit;
-        }
-        self.signal(Signal::KILL);
-        self.wait().await
     }
 
     /// Kills its process group.
@@ -180,13 +185,47 @@ impl Child {
     }
 
     fn signal(&self, signal: Signal) {
-        let Ok(raw) = i32::try_from(self.pid) else { return };
-        if self.process.id().is_some()
-            && let Some(pid) = Pid::from_raw(raw)
-        {
-            // The group may be gone already; then there is nobody left to tell.
-            let _ = kill_process_group(pid, signal);
+        if self.process.id().is_some() {
+            signal_group(self.pid, signal);
         }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A file that is readable once the process has ended. It was not waited for yet, so the pid is its own.
+#[allow(unsafe_code)]
+fn end_of(pid: u32) -> Option<AsyncFd<OwnedFd>> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+    let file = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
+    // SAFETY: an `OwnedFd` is open, and the same file, for as long as it lives.
+    unsafe { AsyncFd::register_with_interest(file, Interest::READABLE) }.ok()
+}
+
+/// Waits for the end of a process, kills what it leaves behind in its group, and reaps it. Cancel-safe.
+async fn end(
+    process: &mut tokio::process::Child,
+    pid: u32,
+    end: Option<&AsyncFd<OwnedFd>>,
+) -> Result<Exit, ChildError> {
+    if let Some(end) = end
+        && end.readable().await.is_ok()
+        && process.id().is_some()
+    {
+        // Until it is reaped, no other group can have its number.
+        signal_group(pid, Signal::KILL);
+    }
+    process.wait().await.map(Exit::from).map_err(|source| ChildError::Wait { pid, source })
+}
+
+fn signal_group(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // The group may be gone already; then there is nobody left to tell.
+        let _ = kill_process_group(pid, signal);
     }
 }
 
@@ -198,17 +237,6 @@ pub fn kill(pid: u32) -> io::Result<()> {
     let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let pid = raw.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     rustix::process::kill_process(pid, Signal::KILL).map_err(io::Error::from)
-}
-
-#[allow(unsafe_code)]
-pub(crate) fn die_with_parent(command: &mut Command) {
-    // SAFETY: the closure runs between fork and exec and calls prctl only, which is async-signal-safe.
-    unsafe {
-        command.pre_exec(|| {
-            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-                .map_err(io::Error::from)
-        });
-    }
 }
 
 async fn read_lines(

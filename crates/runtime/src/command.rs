@@ -8,8 +8,7 @@ use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout_at};
 
-use crate::child::die_with_parent;
-use crate::{ChildError, ChildSpec, Exit};
+use crate::{ChildError, ChildSpec, Exit, fork};
 
 /// Longer limits mean "never" and would only overflow clocks.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -78,11 +77,10 @@ fn start(spec: &ChildSpec) -> io::Result<(tokio::process::Child, pipe::Receiver)
         .stderr(Stdio::from(writer))
         .process_group(0)
         .kill_on_drop(true);
-    die_with_parent(&mut command);
     let output = pipe::Receiver::from_owned_fd(reader.into())?;
-    // The command, and with it our copies of the writing end, are dropped here, so the reader sees
+    // The command, and with it our copies of the writing end, are dropped there, so the reader sees
     // the end.
-    command.spawn().map(|process| (process, output))
+    fork::spawn(command).map(|process| (process, output))
 }
 
 /// Kills a process group when it is dropped, unless it was disarmed.

@@ -9,13 +9,17 @@
 mod child;
 mod clock;
 mod command;
+mod fork;
 mod pace;
 mod port_owner;
 mod tasks;
+mod termination;
 
 pub use child::{Child, ChildError, ChildEvent, ChildSpec, Exit, OutputLine, kill};
 pub use clock::{monotonic, unix_ms};
 pub use command::{CommandOutput, run_command};
+pub use fork::raise_open_files_limit;
 pub use pace::{Pace, REST_MAX};
 pub use port_owner::{PortOwner, naming_port_owner, port_owner};
-pub use tasks::{Drain, Tasks, terminated};
+pub use tasks::{Drain, Tasks};
+pub use termination::{Termination, TerminationSignal};

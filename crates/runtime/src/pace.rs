@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 /// Bounds the share of one core that a piece of work takes when it is asked for again and again: after each run it rests
-/// for four times as long as the run took, at least `rest_min` and at most [`REST_MAX`]. A lone request is never late.
+/// for nine times as long as the run took, at least `rest_min` and at most [`REST_MAX`]. A lone request is never late.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     rest_min: Duration,
@@ -10,8 +10,8 @@ pub struct Pace {
 
 /// Longest rest: news is never older than this, however slow the work.
 pub const REST_MAX: Duration = Duration::from_secs(1);
-/// Rest in units of the run: 4 makes the work take at most a fifth of a core.
-const REST_PER_RUN: u32 = 4;
+/// Rest in units of the run: 9 makes the work take at most a tenth of a core.
+const REST_PER_RUN: u32 = 9;
 
 impl Pace {
     /// A pace with this least rest.
@@ -44,7 +44,7 @@ mod tests {
     fn the_rest_grows_with_the_work_between_its_bounds() {
         let ms = Duration::from_millis;
         assert_eq!(rest_after(ms(0), ms(10)), ms(10));
-        assert_eq!(rest_after(ms(20), ms(10)), ms(80));
+        assert_eq!(rest_after(ms(20), ms(10)), ms(180));
         assert_eq!(rest_after(ms(900), ms(10)), REST_MAX);
     }
 }

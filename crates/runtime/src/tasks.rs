@@ -1,10 +1,8 @@
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -117,17 +115,4 @@ impl Default for Drain {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Resolves with the signal's name when the process is asked to end (SIGINT or SIGTERM).
-///
-/// # Errors
-/// When the handlers cannot be installed.
-pub async fn terminated() -> io::Result<&'static str> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
-    })
 }

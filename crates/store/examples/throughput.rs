@@ -50,7 +50,8 @@ async fn commit_until(store: Arc<dyn Store>, committer: u64, end: Instant) -> u6
     while Instant::now() < end {
         let i = commits * 7919 % own;
         let key = i * COMMITTERS + committer;
-        let compares = modified[i as usize].map(|modified| Compare { key: name(key), modified });
+        let compares =
+            modified[i as usize].map(|modified| Compare::Key { key: name(key), modified });
         let txn = Txn { compares: compares.into_iter().collect(), operations: vec![put(key)] };
         let Committed::At(revision) = store.commit(txn).await.unwrap() else {
             panic!("nobody else writes key {key}");

@@ -73,7 +73,7 @@ pub enum Committed {
     At(Revision),
     /// A compare did not hold; nothing was written.
     Conflict {
-        /// The first key whose compare failed.
+        /// The first key, or prefix of keys, whose compare failed.
         key: String,
     },
 }

@@ -4,15 +4,18 @@
 //! * A key's lease exists, and lists the key; and the other way around.
 //! * A lease has exactly one deadline.
 
+mod additions;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{Change, KeyChange, LeaseId, Operation, Revision, Txn};
+use model::{Change, Compare, KeyChange, LeaseId, Operation, Revision, Txn};
 
+use self::additions::Additions;
 use crate::{Committed, StoreError};
 
 const TTL_MIN: Duration = Duration::from_secs(1);
@@ -47,6 +50,7 @@ pub(crate) struct State<V> {
     leases: BTreeMap<LeaseId, Lease>,
     deadlines: BTreeSet<(Instant, LeaseId)>,
     lease_last: LeaseId,
+    additions: Additions,
 }
 
 /// What is known of one key.
@@ -75,6 +79,8 @@ pub(crate) struct Batch {
     pub(crate) changes: Vec<Arc<Change>>,
     /// Grants and ends of leases, in order.
     pub(crate) leases: Vec<LeaseChange>,
+    /// Keys that went, each with the revision at which it had come to be.
+    pub(crate) gone: Vec<(Revision, String)>,
 }
 
 /// What became of a lease.
@@ -111,6 +117,7 @@ impl<V: Held> State<V> {
             leases: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             lease_last,
+            additions: Additions::new(revision),
         }
     }
 
@@ -158,11 +165,8 @@ impl<V: Held> State<V> {
 
     /// Makes the changes of the transaction if every compare holds.
     pub(crate) fn commit(&mut self, txn: Txn, batch: &mut Batch) -> Result<Committed, StoreError> {
-        for compare in txn.compares {
-            let modified = self.get(&compare.key).map_or(Revision(0), |it| it.modified);
-            if modified != compare.modified {
-                return Ok(Committed::Conflict { key: compare.key });
-            }
+        if let Some(broken) = txn.compares.iter().find(|it| !self.holds(it)) {
+            return Ok(Committed::Conflict { key: broken.key().to_owned() });
         }
         if let Some(lease) = txn.operations.iter().find_map(|it| self.missing_lease(it)) {
             return Err(StoreError::LeaseNotFound(lease));
@@ -170,7 +174,7 @@ impl<V: Held> State<V> {
         let revision = Revision(self.revision.0 + 1);
         let operations = txn.operations.into_iter();
         let keys: Vec<KeyChange> =
-            operations.filter_map(|operation| self.apply(operation, revision)).collect();
+            operations.filter_map(|it| self.apply(it, revision, batch)).collect();
         if !keys.is_empty() {
             self.revision = revision;
             batch.changes.push(Arc::new(Change { revision, keys }));
@@ -208,7 +212,8 @@ impl<V: Held> State<V> {
         }
         self.revision.0 += 1;
         for key in &it.keys {
-            self.keys.remove(key);
+            let gone = self.keys.remove(key).expect("a lease lists keys that exist");
+            batch.gone.push((gone.created, key.to_string()));
         }
         let deletes = it.keys.into_iter().map(|key| KeyChange::Delete { key: key.into() });
         let change = Change { revision: self.revision, keys: deletes.collect() };
@@ -225,6 +230,29 @@ impl<V: Held> State<V> {
         }
     }
 
+    fn holds(&self, compare: &Compare) -> bool {
+        match compare {
+            Compare::Key { key, modified } => {
+                self.get(key).map_or(Revision(0), |it| it.modified) == *modified
+            }
+            Compare::NothingAdded { prefix, since } => !self.has_additions(prefix, *since),
+        }
+    }
+
+    /// True when a key with this prefix came to be after `since`, and is there still. Costs the additions since then, or
+    /// all keys with the prefix when that is longer ago than is remembered.
+    fn has_additions(&self, prefix: &str, since: Revision) -> bool {
+        let is_new = |key: &str| self.get(key).is_some_and(|it| it.created > since);
+        if let Some(mut keys) = self.additions.after(since) {
+            return keys.any(|key| key.starts_with(prefix) && is_new(key));
+        }
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        self.keys
+            .range::<str, _>(from)
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .any(|(_, it)| it.created > since)
+    }
+
     fn missing_lease(&self, operation: &Operation) -> Option<LeaseId> {
         match operation {
             Operation::Put { lease: Some(lease), .. } => {
@@ -235,7 +263,12 @@ impl<V: Held> State<V> {
     }
 
     /// Does one operation; `None` when it has no effect.
-    fn apply(&mut self, operation: Operation, revision: Revision) -> Option<KeyChange> {
+    fn apply(
+        &mut self,
+        operation: Operation,
+        revision: Revision,
+        batch: &mut Batch,
+    ) -> Option<KeyChange> {
         match operation {
             Operation::Put { key, value, lease } => {
                 let created = self.put(&key, &value, lease.unwrap_or(NO_LEASE), revision);
@@ -244,6 +277,7 @@ impl<V: Held> State<V> {
             Operation::Delete { key } => {
                 let gone = self.keys.remove(key.as_str())?;
                 self.detach(&key, gone.lease);
+                batch.gone.push((gone.created, key.clone()));
                 Some(KeyChange::Delete { key })
             }
         }
@@ -266,6 +300,7 @@ impl<V: Held> State<V> {
             None => {
                 let it = KeyState { created: modified, modified, lease, held: V::of(value) };
                 self.keys.insert(key.into(), it);
+                self.additions.push(modified, key);
                 (modified, NO_LEASE)
             }
         };

@@ -167,10 +167,11 @@ impl ClusterState {
             candidates.iter().filter(|it| wanted(&it.verdict)).count()
         };
         let mut stages = vec![format!(
-            "{} endpoints: {} usable, {} not healthy, {} ejected, {} tried before",
+            "{} endpoints: {} usable, {} unhealthy, {} draining, {} ejected, {} tried before",
             candidates.len(),
             with(|it| matches!(it, Verdict::Usable)),
-            with(|it| matches!(it, Verdict::NotHealthy)),
+            with(|it| matches!(it, Verdict::Unhealthy)),
+            with(|it| matches!(it, Verdict::Draining)),
             with(|it| matches!(it, Verdict::Ejected { .. })),
             with(|it| matches!(it, Verdict::TriedBefore)),
         )];
@@ -193,7 +194,7 @@ impl ClusterState {
     fn describe_method(&self, choice: &Choice) -> String {
         let policy = self.cluster().balancing.as_str();
         match choice.method {
-            Method::Turn(turn) => format!("{policy}: turn {turn} of {}", self.schedule.describe()),
+            Method::Turn(turn) => format!("{policy}: {}", self.schedule.describe(turn)),
             Method::Sampled => format!("{policy}: one of the candidates at random"),
             Method::Fewer { first, second } => {
                 let load = |position: usize| {
@@ -213,7 +214,8 @@ impl ClusterState {
 
 fn verdict(endpoint: &Endpoint, state: &EndpointState, now_ns: u64, exclude: &[&str]) -> Verdict {
     match endpoint.health {
-        EndpointHealth::Draining | EndpointHealth::Unhealthy => return Verdict::NotHealthy,
+        EndpointHealth::Draining => return Verdict::Draining,
+        EndpointHealth::Unhealthy => return Verdict::Unhealthy,
         EndpointHealth::Healthy => {}
     }
     let ejected_ns = state.ejected_until_ns().saturating_sub(now_ns);

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use foldhash::{HashMap, HashMapExt};
+use model::Revision;
 use proxy_config::{PathMatch, Route, RouteAction, RouteTable, Source};
 use serde::Serialize;
 
@@ -71,6 +72,12 @@ impl Router {
         let (virtual_host, _) = self.virtual_host(&normalized_host(host))?;
         (virtual_host.first..virtual_host.end)
             .find(|idx| mismatch(&self.routes[*idx].path, path).is_none())
+    }
+
+    /// Whether a virtual host has this host, whatever its routes are.
+    #[must_use]
+    pub fn has_host(&self, host: &str) -> bool {
+        self.virtual_host(&normalized_host(host)).is_some()
     }
 
     /// All routes, those of one virtual host after those of another.
@@ -259,7 +266,9 @@ impl fmt::Display for RouteExplanation {
             Some(RouteAction::Forward(forward)) => {
                 writeln!(f, "  => forward to cluster {}", forward.cluster)
             }
-            Some(RouteAction::Respond { status, .. }) => writeln!(f, "  => respond {status}"),
+            Some(RouteAction::Respond { status, body }) => {
+                writeln!(f, "  => respond {status}: {:?}", body.trim_end())
+            }
             Some(RouteAction::RedirectToHttps { status, port }) => {
                 writeln!(f, "  => redirect with {status} to https, port {port}")
             }
@@ -267,10 +276,12 @@ impl fmt::Display for RouteExplanation {
     }
 }
 
-/// `object @ revision`, or `(built in)`.
+/// `object @ revision`, the object alone when it is built in and so has no revision, or `(built in)`.
 pub(crate) fn source(source: &Source) -> String {
     if source.object.is_empty() {
         "(built in)".to_owned()
+    } else if source.revision == Revision(0) {
+        source.object.clone()
     } else {
         format!("{} @ revision {}", source.object, source.revision)
     }

@@ -63,13 +63,14 @@ impl Schedule {
         }
     }
 
-    /// The cycle in words, for explain.
-    pub(crate) fn describe(&self) -> String {
-        match self {
-            Schedule::Equal { count } => format!("a cycle of {count}"),
-            Schedule::Sequence(sequence) => format!("a smooth cycle of {}", sequence.len()),
-            Schedule::Stride(weights) => format!("a static stride over {}", weights.len()),
-        }
+    /// A turn in words, counted from 1 within its cycle, for explain.
+    pub(crate) fn describe(&self, turn: u64) -> String {
+        let (cycle, length) = match self {
+            Schedule::Equal { count } => ("cycle of", *count),
+            Schedule::Sequence(sequence) => ("smooth cycle of", sequence.len() as u64),
+            Schedule::Stride(weights) => ("static stride over", weights.len() as u64),
+        };
+        format!("turn {} of a {cycle} {length}", turn % length.max(1) + 1)
     }
 }
 

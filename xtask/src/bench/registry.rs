@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,33 +21,52 @@ use crate::tools::{root, say, step};
 const RATE_TIME: Duration = Duration::from_secs(5);
 /// Queries that wait at once.
 const WAITERS: usize = 1000;
-/// Changes that wake them.
-const WAKE_UPS: usize = 20;
+/// Changes that wake them, and are measured.
+const WAKE_UPS: usize = 50;
+/// Changes before them that are not: what was measured before settles, and connections get their buffers.
+const WARM_UPS: usize = 5;
 /// How long the agent may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
+const USAGE: &str = "usage: cargo xtask bench registry [--instances N] [--binary PATH]";
+
 pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
-    let largest = match arguments {
-        [] => 100_000,
-        ["--instances", number] => number.parse().context("--instances takes a number")?,
-        _ => bail!("usage: cargo xtask bench registry [--instances N]"),
+    let mut largest = 100_000;
+    let mut binary = None;
+    for pair in arguments.chunks(2) {
+        match pair {
+            ["--instances", number] => {
+                largest = number.parse().context("--instances takes a number")?
+            }
+            ["--binary", path] => binary = Some(PathBuf::from(path)),
+            _ => bail!(USAGE),
+        }
+    }
+    let binary = match binary {
+        Some(binary) => binary,
+        None => build()?,
     };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(measure(&binary, largest))
+}
+
+fn build() -> anyhow::Result<PathBuf> {
     step("building");
     let built = Command::new(env!("CARGO"))
         .current_dir(root())
         .args(["build", "--release", "--package", "cli"])
         .status()?;
-    if !built.success() {
-        bail!("the release build failed");
+    if built.success() {
+        Ok(root().join("target/release/leno"))
+    } else {
+        bail!("the release build failed")
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(measure(largest))
 }
 
-async fn measure(largest: u64) -> anyhow::Result<()> {
+async fn measure(binary: &Path, largest: u64) -> anyhow::Result<()> {
     step("registry");
     say(&machine());
-    let agent = Agent::start().await?;
+    let agent = Agent::start(binary).await?;
     for clients in [1, 64] {
         let rate = agent.rate(clients, registration).await?;
         say(&format!("registrations, durable, {clients:>2} client(s)    {rate:>9.0} /s"));
@@ -68,7 +88,7 @@ async fn measure(largest: u64) -> anyhow::Result<()> {
         at(1.0)
     ));
     drop(agent);
-    let agent = Agent::start().await?;
+    let agent = Agent::start(binary).await?;
     say(&format!("resident memory with       0 instances     {:>6.1} MiB", agent.resident_mib()?));
     let mut registered = 0;
     for target in [10_000, largest] {
@@ -95,14 +115,15 @@ struct Agent {
     process: Child,
     address: SocketAddr,
     folder: tempfile::TempDir,
+    binary: PathBuf,
 }
 
 impl Agent {
-    async fn start() -> anyhow::Result<Self> {
+    async fn start(binary: &Path) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let address = free_address()?;
-        let process = spawn(folder.path(), address)?;
-        let agent = Self { process, address, folder };
+        let process = spawn(binary, folder.path(), address)?;
+        let agent = Self { process, address, folder, binary: binary.to_owned() };
         agent.ready().await?;
         Ok(agent)
     }
@@ -156,7 +177,7 @@ impl Agent {
         for _ in 0..WAITERS {
             waiters.push(Connection::open(self.address).await?);
         }
-        for round in 0..WAKE_UPS {
+        for round in 0..WARM_UPS + WAKE_UPS {
             let answer = writer.exchange(&get("/v1/health/service/web")).await?;
             let index = answer.header("x-consul-index").context("an index")?.to_owned();
             let mut tasks = JoinSet::new();
@@ -173,7 +194,9 @@ impl Agent {
             while let Some(ended) = tasks.join_next().await {
                 let (waiter, at) = ended??;
                 waiters.push(waiter);
-                delays.push(at - changed);
+                if round >= WARM_UPS {
+                    delays.push(at - changed);
+                }
             }
         }
         Ok(delays)
@@ -184,7 +207,8 @@ impl Agent {
         let began = Instant::now();
         while began.elapsed() < START_TIMEOUT {
             let answer = connection.exchange(&get("/metrics")).await?;
-            let line = answer.body.lines().find(|line| line.starts_with("leno_blocked_queries{"));
+            let body = std::str::from_utf8(answer.body)?;
+            let line = body.lines().find(|line| line.starts_with("leno_blocked_queries{"));
             let blocked = line.and_then(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
             if blocked.is_some_and(|blocked| blocked >= count) {
                 return Ok(());
@@ -228,7 +252,7 @@ impl Agent {
         self.process.kill()?;
         self.process.wait()?;
         let began = Instant::now();
-        self.process = spawn(self.folder.path(), self.address)?;
+        self.process = spawn(&self.binary, self.folder.path(), self.address)?;
         self.ready().await?;
         Ok(began.elapsed())
     }
@@ -241,8 +265,8 @@ impl Drop for Agent {
     }
 }
 
-fn spawn(folder: &std::path::Path, address: SocketAddr) -> anyhow::Result<Child> {
-    Command::new(root().join("target/release/leno"))
+fn spawn(binary: &Path, folder: &Path, address: SocketAddr) -> anyhow::Result<Child> {
+    Command::new(binary)
         .args(["--log", "warn", "agent", "--node", "bench", "--dns", "off", "--proxy-admin", "off"])
         .args(["--ingress", "off", "--ingress-tls", "off", "--outbound", "127.0.0.1:0"])
         .arg("--http")
@@ -301,61 +325,71 @@ struct Connection {
     buffer: Vec<u8>,
 }
 
-struct Answer {
+/// An answer, as it lies in the connection's buffer.
+struct Answer<'a> {
     status: u16,
-    head: String,
-    body: String,
+    head: &'a str,
+    body: &'a [u8],
 }
 
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
+impl<'a> Answer<'a> {
+    fn header(&self, name: &str) -> Option<&'a str> {
+        header(self.head, name)
     }
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.split("\r\n").find_map(|line| {
+        let (key, value) = line.split_at_checked(name.len())?;
+        let value = value.strip_prefix(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
 }
 
 impl Connection {
     async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(4096) })
+        Ok(Self { stream, buffer: Vec::with_capacity(16 << 10) })
     }
 
     async fn expect_ok(&mut self, request: &[u8]) -> anyhow::Result<()> {
         let answer = self.exchange(request).await?;
-        if answer.status == 200 {
-            Ok(())
-        } else {
-            Err(anyhow!("{}: {}", answer.status, answer.body))
+        match answer.status {
+            200 => Ok(()),
+            status => Err(anyhow!("{status}: {}", String::from_utf8_lossy(answer.body))),
         }
     }
 
-    async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Answer> {
+    /// Sends a request and waits for the whole answer. The answer before is forgotten.
+    async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Answer<'_>> {
         self.stream.write_all(request).await?;
-        let head_end = loop {
-            if let Some(at) = self.buffer.windows(4).position(|it| it == b"\r\n\r\n") {
-                break at + 4;
+        self.buffer.clear();
+        let mut lengths = None;
+        loop {
+            if lengths.is_none() {
+                lengths = self.lengths()?;
             }
-            self.fill().await?;
-        };
-        let head = String::from_utf8_lossy(&self.buffer[..head_end]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|it| it.parse().ok()).context("a status")?;
-        let mut answer = Answer { status, head, body: String::new() };
-        let length = answer.header("content-length").context("the agent sends lengths")?;
-        let length: usize = length.parse()?;
-        while self.buffer.len() < head_end + length {
-            self.fill().await?;
+            if let Some((head, body)) = lengths
+                && self.buffer.len() >= head + body
+            {
+                let text = std::str::from_utf8(&self.buffer[..head])?;
+                let status = text.get(9..12).and_then(|it| it.parse().ok()).context("a status")?;
+                return Ok(Answer { status, head: text, body: &self.buffer[head..head + body] });
+            }
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                bail!("the agent closed the connection");
+            }
         }
-        answer.body =
-            String::from_utf8_lossy(&self.buffer[head_end..head_end + length]).into_owned();
-        self.buffer.drain(..head_end + length);
-        Ok(answer)
     }
 
-    async fn fill(&mut self) -> anyhow::Result<()> {
-        let read = self.stream.read_buf(&mut self.buffer).await?;
-        if read == 0 { bail!("the agent closed the connection") } else { Ok(()) }
+    /// Bytes of head and body, once the head is there.
+    fn lengths(&self) -> anyhow::Result<Option<(usize, usize)>> {
+        let Some(end) = self.buffer.windows(4).position(|it| it == b"\r\n\r\n") else {
+            return Ok(None);
+        };
+        let head = std::str::from_utf8(&self.buffer[..end])?;
+        let length = header(head, "content-length").context("the agent sends lengths")?;
+        Ok(Some((end + 4, length.parse()?)))
     }
 }

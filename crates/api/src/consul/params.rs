@@ -86,7 +86,7 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
 
 /// How long a blocking read may wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Wait {
+pub(crate) struct Wait {
     /// In total, jitter not included.
     pub(super) timeout: Duration,
     /// Most that may be added.

@@ -16,7 +16,7 @@ const BACKEND: HeaderName = HeaderName::from_static("x-consul-query-backend");
 const CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 /// An indexed read with its parameters checked.
-pub(super) struct Read<'a> {
+pub(crate) struct Read<'a> {
     call: &'a Call<'a>,
     options: ReadOptions,
 }
@@ -24,7 +24,7 @@ pub(super) struct Read<'a> {
 impl<'a> Read<'a> {
     /// # Errors
     /// 400 or 500 for parameters that every read refuses.
-    pub(super) fn of(call: &'a Call<'a>) -> Result<Self, Reply> {
+    pub(crate) fn of(call: &'a Call<'a>) -> Result<Self, Reply> {
         call.refuse_tenancy()?;
         let options = ReadOptions::parse(call.query, call.request.headers())?;
         call.require_our_datacenter()?;
@@ -35,7 +35,7 @@ impl<'a> Read<'a> {
     ///
     /// # Errors
     /// 400 `Missing <what>` when it is empty.
-    pub(super) fn name(&self, what: &str) -> Result<&'a str, Reply> {
+    pub(crate) fn name(&self, what: &str) -> Result<&'a str, Reply> {
         match self.call.name {
             "" => Err(Reply::text(StatusCode::BAD_REQUEST, format!("Missing {what}"))),
             name => Ok(name),
@@ -45,7 +45,7 @@ impl<'a> Read<'a> {
     /// `index` is the revision of the last change of what is read, `keys` are what to wait for if the client has
     /// seen that, and `fill` writes the body. A client that is ahead of us (it talked to another mesh before)
     /// waits for its whole time, as with Consul.
-    pub(super) fn answer(
+    pub(crate) fn answer(
         self,
         index: Revision,
         keys: impl FnOnce() -> Vec<WatchKey>,

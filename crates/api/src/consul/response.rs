@@ -19,7 +19,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// A response in the making.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(crate) struct Reply {
     status: StatusCode,
     /// A later one replaces an earlier one of the same name. (A `HeaderMap` is too large for a `Result`.)
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -38,7 +38,7 @@ impl Reply {
     }
 
     /// Plain text: all errors.
-    pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Self {
+    pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Self {
         Self::new(status, TEXT, text.into().into_bytes())
     }
 

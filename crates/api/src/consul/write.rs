@@ -8,7 +8,7 @@ use crate::WriteOutcome;
 
 /// Through which endpoints a write came: the same refusal has another status at each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Door {
+pub(crate) enum Door {
     /// `/v1/agent`: done is an empty body; what does not exist is 404.
     Agent,
     /// `/v1/catalog`: done is `true`; almost every refusal is 500.

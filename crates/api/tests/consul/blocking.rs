@@ -61,6 +61,31 @@ fn each_read_waits_for_what_its_index_is_made_of() {
 }
 
 #[test]
+fn services_by_state_wait_for_instances_and_checks() {
+    let world = World::full();
+    let path = "/leno/v1/services?index=31&wait=1m";
+    let keys = vec![WatchKey::Nodes, WatchKey::Checks];
+    assert_eq!(index(&world, "/leno/v1/services"), 31);
+    assert_eq!(wait(&world, path), Some((keys, Duration::from_secs(60))));
+    let path = "/leno/v1/services/d%62?index=31&wait=1m";
+    let keys = vec![WatchKey::Service(Folded::new("db"))];
+    assert_eq!(wait(&world, path), Some((keys, Duration::from_secs(60))));
+}
+
+#[test]
+fn a_service_is_shown_by_its_merged_verdicts() {
+    let mut world = World::full();
+    let maintain = "/v1/agent/service/maintenance/web1?enable=true&reason=disk";
+    assert_eq!(world.put(maintain, "").0, 200);
+    let list = world.body("/leno/v1/services");
+    let row = r#"{"Name":"web","Instances":3,"Passing":1,"Warning":0,"Critical":1,"Maintenance":1,"Tags":["Primary","a\u003cb","primary","v1"]}"#;
+    assert!(list.contains(row), "{list}");
+    let one = world.body("/leno/v1/services/web");
+    let row = r#""State":"maintenance","Weight":0,"Tags":["primary"],"Since":1000,"Reasons":[{"Check":"_service_maintenance:web1","State":"maintenance","Text":"disk","SinceMs":1000,"OfNode":false}]}"#;
+    assert!(one.contains(row), "{one}");
+}
+
+#[test]
 fn wait_without_index_replies_at_once() {
     let world = World::full();
     assert_eq!(wait(&world, "/v1/catalog/nodes?wait=10s"), None);

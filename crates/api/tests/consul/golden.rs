@@ -101,3 +101,8 @@ fn status() {
 fn errors() {
     check("errors.http", &World::full());
 }
+
+#[test]
+fn admin() {
+    check("admin.http", &World::full());
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::output::print_line;
+use crate::output::{has_colors, print_line};
 
 /// Width of the progress bar in characters.
 const BAR_WIDTH: u64 = 30;
@@ -18,11 +18,13 @@ pub(crate) struct Report {
     held: u32,
     failed: u32,
     is_terminal: bool,
+    has_colors: bool,
 }
 
 impl Report {
     pub(crate) fn new() -> Self {
-        Self { held: 0, failed: 0, is_terminal: io::stdout().is_terminal() }
+        let out = io::stdout();
+        Self { held: 0, failed: 0, is_terminal: out.is_terminal(), has_colors: has_colors(&out) }
     }
 
     /// A heading over the claims that follow.
@@ -33,7 +35,7 @@ impl Report {
 
     /// One claim, and whether it held.
     pub(crate) fn claim(&mut self, holds: bool, claim: &str, figures: &str) {
-        let word = match (holds, self.is_terminal) {
+        let word = match (holds, self.has_colors) {
             (true, true) => "\u{1b}[32mok\u{1b}[0m    ",
             (true, false) => "ok    ",
             (false, true) => "\u{1b}[31mFAILED\u{1b}[0m",

@@ -205,7 +205,7 @@ impl Stage {
     }
 
     /// Ends everything that the demo started.
-    pub(crate) async fn clear(self) {
+    pub(crate) async fn clear(&self) {
         self.node.shut_down().await;
     }
 }

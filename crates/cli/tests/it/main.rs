@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod clients;
+mod commands;
 mod crash;
 mod demo;
 mod manifests;

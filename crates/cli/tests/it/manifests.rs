@@ -94,7 +94,10 @@ fn documents_are_applied_shown_and_removed() {
     let output = apply.wait_with_output().expect("it ends");
     let shown = text(&output.stdout);
     assert!(output.status.success() && shown.contains("ingress/shop created"), "{shown}");
-    assert!(shown.contains("ignored: -:6: metadata.annotations"), "named, not dropped: {shown}");
+    assert!(
+        shown.contains("ignored: stdin:6: metadata.annotations"),
+        "named, not dropped: {shown}"
+    );
     let got = text(&agent.cli(&["get", "ingress"]).stdout);
     assert!(got.contains("shop") && !got.contains("cart  "), "{got}");
     let json = agent.cli(&["get", "service", "cart", "-o", "json"]).stdout;

@@ -17,6 +17,8 @@ pub(crate) fn leno() -> Command {
         .stdin(Stdio::null())
         .env_remove("LENO_HTTP_ADDR")
         .env_remove("CONSUL_HTTP_ADDR")
+        // `--dev` does not care.
+        .env("LENO_DATA_DIR", "/nowhere/at/all")
         .env_remove("LENO_LOG");
     command
 }
@@ -129,6 +131,23 @@ impl Agent {
     pub(crate) fn kill(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+
+    /// Sends it a signal: `INT` or `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent =
+            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        assert!(sent.expect("there is a kill").success());
+    }
+
+    /// Its exit code, once it has ended.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        let mut code = None;
+        eventually("the agent ends", || {
+            let ended = self.process.try_wait().expect("it can be waited for");
+            ended.inspect(|status| code = status.code()).is_some()
+        });
+        code
     }
 
     /// One request to the HTTP API.

@@ -10,7 +10,7 @@ use registry::{
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::probe::Prober;
+use super::probe::{ProbeResult, Prober};
 use super::runners::{Heartbeat, Orders, Runners};
 use super::truth::{Truth, Watch};
 
@@ -30,7 +30,7 @@ pub(super) struct Run<T, P> {
 
 impl<T: Truth, P: Prober> Run<T, P> {
     /// Runs the check until it is told to stop; a probe that is under way then is dropped.
-    pub(super) async fn run(self, kind: CheckType, orders: Orders) {
+    pub(super) async fn run(self, kind: CheckType, mut orders: Orders) {
         let stop = orders.stop.clone();
         let work = async {
             match kind {
@@ -43,7 +43,7 @@ impl<T: Truth, P: Prober> Run<T, P> {
                 | CheckType::H2Ping
                 | CheckType::Docker
                 | CheckType::Script
-                | CheckType::OsService => self.probe(&orders).await,
+                | CheckType::OsService => self.probe(&mut orders).await,
             }
         };
         tokio::select! {
@@ -53,32 +53,66 @@ impl<T: Truth, P: Prober> Run<T, P> {
         }
     }
 
-    async fn probe(&self, orders: &Orders) {
+    async fn probe(&self, orders: &mut Orders) {
         let cadence = Cadence::of(&self.definition);
-        let mut judge = CheckJudge::new(&self.definition);
-        let mut delay = cadence.first_delay(rand::random());
-        let mut started: Option<Instant> = None;
         loop {
-            tokio::select! {
-                () = sleep(delay) => {}
-                () = orders.hurry.notified() => {
-                    if let Some(last) = started {
-                        sleep_until(cadence.hurried_start(last.into_std()).into()).await;
-                    }
+            let held = orders.hold.borrow_and_update().clone();
+            if let Some(reason) = held {
+                self.keep_critical(orders, &reason).await;
+                continue;
+            }
+            let mut judge = CheckJudge::new(&self.definition);
+            let mut turn = Turn { delay: cadence.first_delay(rand::random()), last_start: None };
+            let mut hold = orders.hold.clone();
+            loop {
+                let result = tokio::select! {
+                    biased;
+                    () = changed(&mut hold) => break,
+                    result = self.next_result(orders, &cadence, &mut turn) => result,
+                };
+                if hold.has_changed().unwrap_or(false) {
+                    break;
+                }
+                if let Some(status) = judge.judge(result.status) {
+                    // If it could not be written, the next run tries again. The write is not dropped when the
+                    // instance is held meanwhile: it might come true after the hold's own.
+                    self.report(orders, status, result.output).await;
                 }
             }
-            let turn = self.turns.acquire().await.expect("nobody closes the semaphore");
-            started = Some(Instant::now());
-            // This run answers everybody who asked before it.
-            let _ = orders.hurry.notified().now_or_never();
-            let result = self.prober.probe(&self.definition).await;
-            drop(turn);
-            if let Some(status) = judge.judge(result.status) {
-                // If it could not be written, the next run tries again.
-                self.report(orders, status, result.output).await;
-            }
-            delay = cadence.next_delay(rand::random());
         }
+    }
+
+    /// Makes the verdict critical, and waits until the instance is held no more, or for another reason.
+    async fn keep_critical(&self, orders: &mut Orders, reason: &str) {
+        let written = self.report(orders, CheckStatus::Critical, reason.to_owned()).await;
+        tokio::select! {
+            () = changed(&mut orders.hold) => {}
+            () = sleep(RETRY_DELAY), if !written => {}
+        }
+    }
+
+    /// Waits for its turn and probes once.
+    async fn next_result(
+        &self,
+        orders: &Orders,
+        cadence: &Cadence,
+        turn: &mut Turn,
+    ) -> ProbeResult {
+        tokio::select! {
+            () = sleep(turn.delay) => {}
+            () = orders.hurry.notified() => {
+                if let Some(last) = turn.last_start {
+                    sleep_until(cadence.hurried_start(last.into_std()).into()).await;
+                }
+            }
+        }
+        let _place = self.turns.acquire().await.expect("nobody closes the semaphore");
+        turn.last_start = Some(Instant::now());
+        // This run answers everybody who asked before it.
+        let _ = orders.hurry.notified().now_or_never();
+        let result = self.prober.probe(&self.definition).await;
+        turn.delay = cadence.next_delay(rand::random());
+        result
     }
 
     async fn await_heartbeats(&self, mut orders: Orders) {
@@ -189,6 +223,20 @@ impl<T: Truth, P: Prober> Run<T, P> {
     }
 }
 
+/// When a check is run next.
+struct Turn {
+    delay: Duration,
+    last_start: Option<Instant>,
+}
+
+/// Resolves at the next change.
+async fn changed<T>(of: &mut watch::Receiver<T>) {
+    if of.changed().await.is_err() {
+        // The check is gone; its task is about to be stopped.
+        std::future::pending().await
+    }
+}
+
 /// Resolves at `at`, or never.
 async fn until(at: Option<std::time::Instant>) {
     match at {
@@ -199,10 +247,7 @@ async fn until(at: Option<std::time::Instant>) {
 
 async fn next_heartbeat(heartbeats: &mut watch::Receiver<Option<Heartbeat>>) -> Heartbeat {
     loop {
-        if heartbeats.changed().await.is_err() {
-            // The check is gone; its task is about to be stopped.
-            std::future::pending::<()>().await;
-        }
+        changed(heartbeats).await;
         if let Some(heartbeat) = heartbeats.borrow_and_update().clone() {
             return heartbeat;
         }

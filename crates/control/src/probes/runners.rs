@@ -14,6 +14,8 @@ use super::live::LiveChecks;
 #[derive(Default)]
 pub(super) struct Runners {
     by_check: Mutex<BTreeMap<CheckId, Runner>>,
+    /// Instances without a process, each with the reason. Locked before `by_check`.
+    held: Mutex<BTreeMap<ServiceId, String>>,
     live: LiveChecks,
 }
 
@@ -24,6 +26,7 @@ struct Runner {
     stop: Drain,
     hurry: Arc<Notify>,
     heartbeats: watch::Sender<Option<Heartbeat>>,
+    hold: watch::Sender<Option<String>>,
 }
 
 /// A heartbeat of a TTL check.
@@ -45,6 +48,9 @@ pub(super) struct Orders {
     pub(super) hurry: Arc<Notify>,
     /// The latest heartbeat; earlier ones that were not read do not matter any more.
     pub(super) heartbeats: watch::Receiver<Option<Heartbeat>>,
+    /// Why the instance cannot be well whatever a probe says, if that is so. What a probe that began before a change
+    /// of this saw does not count.
+    pub(super) hold: watch::Receiver<Option<String>>,
 }
 
 impl Runners {
@@ -65,6 +71,27 @@ impl Runners {
     pub(super) fn hurry(&self, service: &ServiceId) {
         for runner in self.by_check.lock().values().filter(|it| it.service == *service) {
             runner.hurry.notify_one();
+        }
+    }
+
+    /// Has the probes of an instance rest, its checks being critical for this reason, until [`Runners::release`].
+    pub(super) fn hold(&self, service: &ServiceId, reason: &str) {
+        let mut held = self.held.lock();
+        held.insert(service.clone(), reason.to_owned());
+        self.tell_hold(service, Some(reason));
+    }
+
+    /// The instance is probed again.
+    pub(super) fn release(&self, service: &ServiceId) {
+        let mut held = self.held.lock();
+        if held.remove(service).is_some() {
+            self.tell_hold(service, None);
+        }
+    }
+
+    fn tell_hold(&self, service: &ServiceId, reason: Option<&str>) {
+        for runner in self.by_check.lock().values().filter(|it| it.service == *service) {
+            runner.hold.send_replace(reason.map(str::to_owned));
         }
     }
 
@@ -104,14 +131,17 @@ impl Runners {
     ) -> Orders {
         let hurry = Arc::new(Notify::new());
         let (heartbeats, latest) = watch::channel(None);
+        let held = self.held.lock();
+        let (hold, held_now) = watch::channel(held.get(&check.service_id).cloned());
         let runner = Runner {
             definition: Arc::clone(definition),
             service: check.service_id.clone(),
             stop: stop.clone(),
             hurry: Arc::clone(&hurry),
             heartbeats,
+            hold,
         };
         self.by_check.lock().insert(check.id.clone(), runner);
-        Orders { stop, hurry, heartbeats: latest }
+        Orders { stop, hurry, heartbeats: latest, hold: held_now }
     }
 }

@@ -1,14 +1,12 @@
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use proxy_config::RouteAction;
-use rand::SeedableRng;
-use rand::rngs::SmallRng;
 use regex::{Regex, RegexBuilder};
 use serde_json::{Value as Json, json};
-use traffic::{PickExplanation, RouteExplanation};
 
 use super::query::Query;
-use super::{AdminView, READS, answer, json as json_answer, plain};
+use super::{AdminView, OPERATIONS, READS, answer, json as json_answer, plain};
 use crate::stats::{self, Metric, ServerState};
 
 /// Bytes of a compiled filter: some thousands of states, far more than a list of names needs.
@@ -16,14 +14,14 @@ const FILTER_BYTES_MAX: usize = 1 << 20;
 
 /// The list of paths, with links.
 pub(super) fn home() -> Response<Bytes> {
-    let items: String = READS
-        .iter()
-        .map(|(path, shows)| {
-            let href = path.trim_start_matches('/');
-            let shows = shows.replace('&', "&amp;");
-            format!("<li><a href=\"{href}\">{path}</a>: {shows}</li>\n")
-        })
-        .collect();
+    let link = |(path, shows): (&str, &str)| {
+        let href = path.trim_start_matches('/');
+        let shows = shows.replace('&', "&amp;");
+        format!("<li><a href=\"{href}\">{path}</a>: {shows}</li>\n")
+    };
+    let operation = |(path, _, does)| format!("<li>{path}: {does}</li>\n");
+    let items: String =
+        READS.into_iter().map(link).chain(OPERATIONS.into_iter().map(operation)).collect();
     let body = format!(
         "<!doctype html>\n<title>Leno proxy</title>\n<h1>Leno proxy</h1>\n<ul>\n{items}</ul>\n"
     );
@@ -31,6 +29,10 @@ pub(super) fn home() -> Response<Bytes> {
 }
 
 pub(super) fn ready(view: &AdminView<'_>) -> Response<Bytes> {
+    if view.is_failed.load(Ordering::Relaxed) {
+        let text = "failed by POST /healthcheck/fail\n";
+        return plain(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
+    }
     let status = match view.state {
         ServerState::Live => StatusCode::OK,
         ServerState::Draining | ServerState::PreInitializing | ServerState::Initializing => {
@@ -139,42 +141,25 @@ pub(super) fn server_info(view: &AdminView<'_>) -> Response<Bytes> {
     }))
 }
 
-/// The route of a request in each route table (or the one that `table` names), and a dry pick of
-/// its endpoint.
-pub(super) fn explain(view: &AdminView<'_>, query: &Query) -> Response<Bytes> {
-    let Some(host) = query.get("host").filter(|host| !host.is_empty()) else {
-        let text = "usage: /explain?host=HOST[&path=/PATH][&table=NAME][&format=json]\n";
-        return plain(StatusCode::BAD_REQUEST, text.to_owned());
+/// Envoy's `/memory`. The kernel knows what is resident, not what the allocator has handed out: that is taken to be
+/// what is resident and of no file.
+pub(super) fn memory() -> Response<Bytes> {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
+        let text = "the kernel does not say how much memory is used\n";
+        return plain(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
     };
-    let path = query.get("path").filter(|path| !path.is_empty()).unwrap_or("/");
-    // A client's path may carry a query; routes are matched without it.
-    let path = path.split_once('?').map_or(path, |(path, _)| path);
-    let table = query.get("table");
-    let explanations: Vec<_> = view
-        .routers
-        .iter()
-        .filter(|(name, _)| table.is_none_or(|table| table == name.as_str()))
-        .map(|(_, router)| router.explain(host, path))
-        .map(|route| (dry_pick(view, &route), route))
-        .collect();
-    if query.wants_json() {
-        let list: Vec<Json> = explanations
-            .iter()
-            .map(|(pick, route)| json!({ "route": route, "pick": pick }))
-            .collect();
-        return json_answer(&json!({ "revision": view.config.revision, "explanations": list }));
-    }
-    let mut text = format!("revision {}\n", view.config.revision);
-    for (pick, route) in explanations {
-        text.push_str(&route.to_string());
-        text.push_str(&pick.map(|pick| pick.to_string()).unwrap_or_default());
-    }
-    plain(StatusCode::OK, text)
-}
-
-fn dry_pick(view: &AdminView<'_>, route: &RouteExplanation) -> Option<PickExplanation> {
-    let RouteAction::Forward(forward) = &route.route.as_ref()?.action else { return None };
-    let cluster = view.clusters.get(&forward.cluster)?;
-    let mut rng = SmallRng::seed_from_u64(view.now_ns);
-    Some(cluster.explain_pick(view.now_ns, &mut rng, &[]))
+    let bytes = |name: &str| -> u64 {
+        let line = status.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(':'));
+        let kib = line.and_then(|it| it.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    };
+    // Numbers of 64 bits are strings in Protobuf's JSON.
+    json_answer(&json!({
+        "allocated": bytes("RssAnon").to_string(),
+        "heap_size": bytes("VmData").to_string(),
+        "pageheap_unmapped": "0",
+        "pageheap_free": "0",
+        "total_thread_cache": "0",
+        "total_physical_bytes": bytes("VmRSS").to_string(),
+    }))
 }

@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use proxy_config::{
-    Balancing, Cluster, Endpoint, EndpointHealth, Endpoints, Forward, PathMatch, PrivateKey,
-    ProxyConfig, RetryPolicy, Route, RouteAction, RouteTable, Secret, Source, UpstreamProtocol,
-    VirtualHost,
+    Balancing, Cluster, Endpoint, EndpointHealth, Endpoints, Forward, HttpListener, Listener,
+    ListenerProtocol, PathMatch, PrivateKey, ProxyConfig, RetryPolicy, Route, RouteAction,
+    RouteTable, Secret, Source, UpstreamProtocol, VirtualHost,
 };
 use traffic::{ClusterState, Outcome, Router};
 
@@ -21,6 +22,7 @@ struct Proxy {
     clusters: BTreeMap<String, Arc<ClusterState>>,
     stats: Stats,
     state: ServerState,
+    is_failed: AtomicBool,
 }
 
 fn cluster_state() -> ClusterState {
@@ -92,6 +94,7 @@ fn proxy() -> Proxy {
         clusters: [("web".to_owned(), Arc::new(cluster_state()))].into(),
         stats,
         state: ServerState::Live,
+        is_failed: false.into(),
     }
 }
 
@@ -103,6 +106,7 @@ fn ask(proxy: &Proxy, method: &Method, target: &str) -> (StatusCode, String) {
         clusters: &proxy.clusters,
         stats: &proxy.stats,
         state: proxy.state,
+        is_failed: &proxy.is_failed,
         uptime: Duration::from_secs(5),
         now_ns: 1,
         version: "0.0.0",
@@ -211,10 +215,77 @@ fn unknown_paths_name_the_known_ones() {
 }
 
 #[test]
-fn mutations_are_refused() {
-    let (status, body) = ask(&proxy(), &Method::GET, "/quitquitquit");
+fn explain_takes_a_listener_or_a_table_and_names_those_there_are() {
+    let mut proxy = proxy();
+    let listener = |protocol| Listener {
+        name: "mesh".to_owned(),
+        address: ([127, 0, 0, 1], 1).into(),
+        protocol,
+        connections_max: 1,
+        source: Source::default(),
+    };
+    let http = HttpListener {
+        route_table: "outbound".to_owned(),
+        tls: None,
+        forward_proxy: true,
+        head_bytes_max: 1,
+        headers_max: 1,
+        head_timeout: Duration::ZERO,
+        idle_timeout: Duration::ZERO,
+        stream_idle_timeout: Duration::ZERO,
+    };
+    let (http, tcp) =
+        (ListenerProtocol::Http(http), ListenerProtocol::Tcp { cluster: "db".into() });
+    proxy.config.listeners = [
+        ("mesh".to_owned(), Arc::new(listener(http))),
+        ("raw".to_owned(), Arc::new(listener(tcp))),
+    ]
+    .into();
+    for (query, status, part) in [
+        ("host=web&listener=mesh", 200, "=> n/8080"),
+        ("host=web&table=outbound", 200, "=> n/8080"),
+        ("host=nope&listener=mesh", 404, "no virtual host has this host"),
+        ("host=nope&format=json", 404, "\"explanations\""),
+        ("host=web&listener=in", 404, "there is no listener \"in\"; known: mesh, raw\n"),
+        ("host=web&table=in", 404, "there is no route table \"in\"; known: outbound\n"),
+        ("host=web&listener=raw", 404, "its bytes go to db"),
+    ] {
+        let (answered, body) = ask(&proxy, &Method::GET, &format!("/explain?{query}"));
+        assert_eq!(answered.as_u16(), status, "{query}: {body}");
+        assert!(body.contains(part), "{query}: {body}");
+    }
+    proxy.clusters.clear();
+    let (_, body) = ask(&proxy, &Method::GET, "/explain?host=web");
+    assert!(body.ends_with("=> none: there is no cluster web\n"), "{body}");
+}
+
+#[test]
+fn readiness_is_failed_and_restored_by_post() {
+    let proxy = proxy();
+    let (status, body) = ask(&proxy, &Method::GET, "/healthcheck/fail");
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(body, "Method GET not allowed, POST required.");
-    let (status, _) = ask(&proxy(), &Method::POST, "/quitquitquit");
-    assert_eq!(status, StatusCode::NOT_IMPLEMENTED);
+    assert_eq!(ask(&proxy, &Method::GET, "/ready").0, StatusCode::OK);
+    for (path, ready) in [("fail", 503), ("fail", 503), ("ok", 200)] {
+        let path = format!("/healthcheck/{path}");
+        assert_eq!(ask(&proxy, &Method::POST, &path), (StatusCode::OK, "OK\n".to_owned()));
+        assert_eq!(ask(&proxy, &Method::GET, "/ready").0.as_u16(), ready);
+    }
+}
+
+#[test]
+fn operations_are_listed_and_those_that_do_not_exist_are_404() {
+    let (help, home) = (get("/help"), get("/"));
+    assert!(help.contains("/healthcheck/fail") && home.contains("/healthcheck/fail"));
+    for method in [Method::GET, Method::POST] {
+        assert_eq!(ask(&proxy(), &method, "/quitquitquit").0, StatusCode::NOT_FOUND);
+    }
+}
+
+#[test]
+fn memory_is_told_in_the_words_of_envoy() {
+    let memory = get_json("/memory");
+    let number = |name: &str| memory[name].as_str().unwrap().parse::<u64>().unwrap();
+    assert!(number("allocated") > 0);
+    assert!(number("total_physical_bytes") >= number("allocated"));
 }

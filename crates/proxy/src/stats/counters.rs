@@ -63,9 +63,9 @@ group! {
         upstream_cx_destroy: Counter,
         /// Connections closed with requests under way.
         upstream_cx_destroy_with_active_rq: Counter,
-        /// Bytes received.
+        /// Bytes received on the wire.
         upstream_cx_rx_bytes_total: Counter,
-        /// Bytes sent.
+        /// Bytes sent on the wire.
         upstream_cx_tx_bytes_total: Counter,
         /// Requests; each once, however often it is tried.
         upstream_rq_total: Counter,
@@ -154,6 +154,8 @@ group! {
         downstream_rq_header_timeout: Counter,
         /// Requests that ran into their time limit.
         downstream_rq_timeout: Counter,
+        /// Requests that ended because no byte moved for too long.
+        downstream_rq_idle_timeout: Counter,
         /// Requests that the client reset.
         downstream_rq_rx_reset: Counter,
         /// Requests for which there was no route.

@@ -1,36 +1,14 @@
 use std::sync::Arc;
 
-use http::{Request, Response};
-use http_body::Frame;
+use http::Request;
 use http_body_util::BodyExt;
 use proxy_config::{EndpointHealth, RouteAction};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
-use super::support::{Backend, Client, HANG, Setup, channel, empty, full, raw, soon, text};
+use super::support::{Backend, Client, Setup, empty, raw, slow, soon, text};
 use crate::{Proxy, ProxyError, ProxyOptions};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n";
-
-/// A backend whose answer ends when it is told to.
-async fn slow() -> (Backend, Arc<Notify>) {
-    let go_on = Arc::new(Notify::new());
-    let wait = go_on.clone();
-    let backend = Backend::http1(move |_| {
-        let wait = wait.clone();
-        async move {
-            let (sender, body) = channel();
-            tokio::spawn(async move {
-                sender.send(Frame::data("begin".into())).await.unwrap();
-                wait.notified().await;
-                let _ = sender.send(Frame::data(" end".into())).await;
-            });
-            Response::new(body)
-        }
-    })
-    .await;
-    (backend, go_on)
-}
 
 #[tokio::test]
 async fn an_update_adds_and_removes_listeners_and_drops_nothing_under_way() {
@@ -152,74 +130,4 @@ async fn a_renamed_listener_keeps_its_socket() {
     assert!(soon(proxy.update(setup.config())).await.unwrap().is_empty());
     assert_eq!(client.get("web", "/").await.0, 200);
     assert_eq!(proxy.local_addr("out"), Some(address));
-}
-
-#[tokio::test]
-async fn a_drain_ends_what_is_under_way_and_then_the_connections() {
-    let (slow, end) = slow().await;
-    let asked = Arc::new(Notify::new());
-    let answer = Arc::new(Notify::new());
-    let (on_asked, on_answer) = (asked.clone(), answer.clone());
-    let held = Backend::http1(move |_| {
-        let (asked, answer) = (on_asked.clone(), on_answer.clone());
-        async move {
-            asked.notify_one();
-            answer.notified().await;
-            Response::new(full("held"))
-        }
-    })
-    .await;
-    let quick = Backend::text("quick").await;
-    let proxy = Setup::new()
-        .listener("in")
-        .route("slow", "/", &[slow.address])
-        .route("held", "/", &[held.address])
-        .route("web", "/", &[quick.address])
-        .start();
-    let address = proxy.local_addr("in").unwrap();
-    let mut idle = Client::http1(address).await;
-    let mut multiplexed = Client::http2(address).await;
-    assert_eq!(idle.get("web", "/").await.0, 200);
-    assert_eq!(multiplexed.get("web", "/").await.0, 200);
-    let mut busy = Client::http1(address).await;
-    let request = Request::get("/").header("host", "slow").body(empty()).unwrap();
-    let mut response = busy.send(request).await.into_body();
-    assert_eq!(soon(response.frame()).await.unwrap().unwrap().into_data().unwrap(), "begin");
-    let waiting = tokio::spawn(async move {
-        let request = Request::get("/").header("host", "held").body(empty()).unwrap();
-        Client::http1(address).await.send(request).await
-    });
-    soon(asked.notified()).await;
-
-    let handle = proxy.clone();
-    let drained = tokio::spawn(async move { handle.drain(HANG).await });
-    soon(async {
-        while TcpStream::connect(address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    // What had no answer yet gets it, and is told that it was the last.
-    answer.notify_one();
-    let last = soon(waiting).await.unwrap();
-    assert_eq!(last.headers()["connection"], "close");
-    assert_eq!(text(last.into_body()).await, "held");
-    assert!(!drained.is_finished());
-    end.notify_one();
-    assert_eq!(text(response).await, " end");
-    assert_eq!(soon(drained).await.unwrap(), 0);
-    let late = soon(proxy.update(Setup::new().config())).await;
-    assert!(matches!(late, Err(ProxyError::WorkerGone)));
-}
-
-#[tokio::test]
-async fn a_drain_cuts_what_outlasts_its_deadline() {
-    let (slow, _go_on) = slow().await;
-    let proxy = Setup::new().listener("in").route("slow", "/", &[slow.address]).start();
-    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
-    let request = Request::get("/").header("host", "slow").body(empty()).unwrap();
-    let mut response = client.send(request).await.into_body();
-    assert_eq!(soon(response.frame()).await.unwrap().unwrap().into_data().unwrap(), "begin");
-    assert_eq!(soon(proxy.drain(std::time::Duration::from_millis(50))).await, 1);
-    assert!(soon(response.collect()).await.is_err());
 }

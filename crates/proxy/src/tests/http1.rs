@@ -1,11 +1,16 @@
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use proxy_config::RouteAction;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::support::{
-    Backend, Client, Setup, channel, empty, full, raw, soon, text, with_trailers,
+    Backend, Client, Setup, access_log, channel, empty, full, lines_of, raw, soon, text,
+    with_trailers,
 };
-use http_body::Frame;
 
 #[tokio::test]
 async fn requests_are_routed_by_host_and_path() {
@@ -26,11 +31,53 @@ async fn requests_are_routed_by_host_and_path() {
     assert_eq!(client.get("web.mesh", "/").await, (200, "web".to_owned()));
     assert_eq!(client.get("Web.Mesh:80", "/api/x?y").await, (200, "api".to_owned()));
     assert_eq!(client.get("other.mesh", "/").await, (418, "short and stout".to_owned()));
-    assert_eq!(client.get("nowhere.mesh", "/").await.0, 404);
+    let unknown = "no route for host \"nowhere.mesh\" and path \"/x\"\n".to_owned();
+    assert_eq!(client.get("nowhere.mesh:80", "/x?y").await, (404, unknown));
     let request = Request::get("/a?b").header("host", "secure.mesh:8080").body(empty()).unwrap();
     let response = client.send(request).await;
     assert_eq!(response.status(), 301);
     assert_eq!(response.headers()["location"], "https://secure.mesh/a?b");
+}
+
+#[tokio::test]
+async fn a_mesh_listener_says_which_name_it_does_not_know() {
+    let web = Backend::text("web").await;
+    let proxy = Setup::new()
+        .http_listener("in", |http| http.forward_proxy = true)
+        .route("web", "/a", &[web.address])
+        .start();
+    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
+    let unknown = "no service or document is known by the name \"nope\"\n".to_owned();
+    assert_eq!(client.get("Nope:80", "/").await, (404, unknown));
+    let unknown = "no route for host \"web\" and path \"/b\"\n".to_owned();
+    assert_eq!(client.get("web", "/b").await, (404, unknown));
+}
+
+#[tokio::test]
+async fn bytes_to_and_from_endpoints_are_counted_as_on_the_wire() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = seen.clone();
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let web = Backend::tcp(move |mut stream| {
+        let count = count.clone();
+        async move {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\nbody") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            count.store(request.len(), Ordering::SeqCst);
+            stream.write_all(answer).await.unwrap();
+        }
+    })
+    .await;
+    let proxy = Setup::new().listener("in").route("web", "/", &[web.address]).start();
+    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
+    let request = Request::post("/").header("host", "web").body(full("body")).unwrap();
+    assert_eq!(text(client.send(request).await.into_body()).await, "ok");
+    let counters = [0, 1].map(|worker| proxy.stats().cluster("web/", worker));
+    let sent: u64 = counters.iter().map(|it| it.upstream_cx_tx_bytes_total.get()).sum();
+    let received: u64 = counters.iter().map(|it| it.upstream_cx_rx_bytes_total.get()).sum();
+    assert_eq!((sent, received), (seen.load(Ordering::SeqCst) as u64, answer.len() as u64));
 }
 
 #[tokio::test]
@@ -197,39 +244,12 @@ async fn a_head_request_keeps_the_length_and_the_connection() {
 }
 
 #[tokio::test]
-async fn a_route_has_a_time_limit() {
-    let never = Backend::http1(|_| std::future::pending::<Response<_>>()).await;
-    let stuck = Backend::http1(|_| async {
-        let (sender, body) = channel();
-        sender.send(Frame::data("begin".into())).await.unwrap();
-        tokio::spawn(async move {
-            let _open = sender;
-            std::future::pending::<()>().await;
-        });
-        Response::new(body)
-    })
-    .await;
-    let limit = std::time::Duration::from_millis(50);
-    let proxy = Setup::new()
-        .listener("in")
-        .route_with("never", "/", &[never.address], |forward, _| forward.timeout = limit)
-        .route_with("stuck", "/", &[stuck.address], |forward, _| forward.timeout = limit)
-        .start();
-    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
-    assert_eq!(client.get("never", "/").await, (504, "upstream request timeout".to_owned()));
-    let request = Request::get("/").header("host", "stuck").body(empty()).unwrap();
-    let response = client.send(request).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    assert!(soon(response.into_body().collect()).await.is_err());
-}
-
-#[tokio::test]
 async fn counters_and_the_access_log_tell_of_every_request() {
     let web = Backend::text("web").await;
-    let path = std::env::temp_dir().join(format!("leno-proxy-access-{}.log", std::process::id()));
+    let (log, path) = access_log("access");
     let proxy =
         Setup::new().listener("in").route("web", "/", &[web.address]).start_with(|options| {
-            options.access_log = Some(crate::access_log::Target::File(path.clone()));
+            options.access_log = Some(log);
             options.admin = Some("127.0.0.1:0".parse().unwrap());
         });
     let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
@@ -250,16 +270,7 @@ async fn counters_and_the_access_log_tell_of_every_request() {
     }
     assert_eq!(soon(proxy.drain(super::support::HANG)).await, 0);
     drop(proxy);
-    // The log is flushed when the last worker's thread has let it go.
-    let mut lines = String::new();
-    soon(async {
-        while lines.lines().count() < 2 {
-            tokio::task::yield_now().await;
-            lines = std::fs::read_to_string(&path).unwrap_or_default();
-        }
-    })
-    .await;
-    std::fs::remove_file(&path).unwrap();
+    let lines = lines_of(&path, 2).await;
     assert!(lines.contains("\"GET /seen?q HTTP/1.1\" 200 - 0 3 "), "{lines}");
     assert!(lines.contains(&format!("\"web\" \"{}\"", web.address)), "{lines}");
     assert!(lines.contains(" 404 NR "), "{lines}");

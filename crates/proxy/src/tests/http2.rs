@@ -99,6 +99,8 @@ async fn a_grpc_call_that_is_refused_gets_a_grpc_status() {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "application/grpc");
         assert_eq!(response.headers()["grpc-status"], status);
+        let message = response.headers()["grpc-message"].to_str().unwrap();
+        assert!(message.contains(if host == "empty" { "no healthy upstream" } else { host }));
     }
 }
 
@@ -143,4 +145,33 @@ async fn trailers_of_an_http1_endpoint_reach_an_http2_client() {
     let request = Request::get("http://web/").header("te", "trailers").body(empty()).unwrap();
     let collected = soon(client.send(request).await.into_body().collect()).await.unwrap();
     assert_eq!(collected.trailers().unwrap()["x-sum"], "42");
+}
+
+#[tokio::test]
+async fn trailers_of_a_grpc_call_reach_an_http1_client_unannounced() {
+    let web = Backend::http2(|_| async {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("5"));
+        trailers.insert("grpc-message", HeaderValue::from_static("gone"));
+        Response::builder()
+            .header("content-type", "application/grpc")
+            .body(with_trailers("message", trailers))
+            .unwrap()
+    })
+    .await;
+    let proxy = Setup::new().listener("in").route("web", "/", &[web.address]).start();
+    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
+    let request = Request::post("/Service/Call")
+        .header("host", "web")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(full("message"))
+        .unwrap();
+    let collected = soon(client.send(request).await.into_body().collect()).await.unwrap();
+    let trailers = collected.trailers().unwrap().clone();
+    assert_eq!(
+        (&trailers["grpc-status"], &trailers["grpc-message"]),
+        (&"5".parse().unwrap(), &"gone".parse().unwrap())
+    );
+    assert_eq!(collected.to_bytes(), "message");
 }

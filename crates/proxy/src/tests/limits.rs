@@ -1,15 +1,11 @@
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Response;
-use http_body::Frame;
 use proxy_config::RouteAction;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
-use super::support::{Backend, Client, Setup, channel, full, raw, read_to_close, soon};
+use super::support::{Backend, Client, Setup, access_log, full, raw, read_to_close, soon};
 
 fn respond() -> RouteAction {
     RouteAction::Respond { status: 200, body: "here".to_owned() }
@@ -37,6 +33,24 @@ async fn heads_that_are_too_large_are_431() {
         "y".repeat(3000)
     );
     assert!(raw(address, fits.as_bytes()).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn heads_that_cannot_be_read_are_in_the_access_log() {
+    let (log, path) = access_log("rejected");
+    let proxy = Setup::new()
+        .http_listener("in", |http| http.head_bytes_max = 4096)
+        .action("web", "/", respond())
+        .start_with(|options| options.access_log = Some(log));
+    let address = proxy.local_addr("in").unwrap();
+    raw(address, b"GET / HTTP/1.1\r\nhost web\r\n\r\n").await;
+    let large = format!("GET / HTTP/1.1\r\nhost: web\r\nx: {}\r\n\r\n", "y".repeat(5000));
+    raw(address, large.as_bytes()).await;
+    assert_eq!(soon(proxy.drain(super::support::HANG)).await, 0);
+    drop(proxy);
+    let lines = super::support::lines_of(&path, 2).await;
+    assert!(lines.contains("\"- - HTTP/1.1\" 400 DPE "), "{lines}");
+    assert!(lines.contains("\"- - HTTP/1.1\" 431 DPE "), "{lines}");
 }
 
 #[tokio::test]
@@ -168,63 +182,4 @@ async fn requests_wait_for_a_connection_when_all_are_in_use() {
         soon(client).await.unwrap();
     }
     assert_eq!(web.connections(), 1);
-}
-
-#[tokio::test]
-async fn a_client_that_stops_in_the_middle_of_a_body_is_closed() {
-    let web = Backend::http1(|request| async move {
-        let _ = http_body_util::BodyExt::collect(request.into_body()).await;
-        Response::new(full("web"))
-    })
-    .await;
-    let proxy = Setup::new()
-        .http_listener("in", |http| http.idle_timeout = Duration::from_millis(100))
-        .route("web", "/", &[web.address])
-        .start();
-    let mut stream = TcpStream::connect(proxy.local_addr("in").unwrap()).await.unwrap();
-    let begin = b"POST / HTTP/1.1\r\nhost: web\r\ncontent-length: 10\r\n\r\n12345";
-    stream.write_all(begin).await.unwrap();
-    assert_eq!(read_to_close(&mut stream).await, "");
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_read_is_closed() {
-    let cut = Arc::new(Notify::new());
-    let seen = cut.clone();
-    let endless = Backend::http1(move |_| {
-        let seen = seen.clone();
-        async move {
-            let (sender, body) = channel();
-            tokio::spawn(async move {
-                let chunk = Bytes::from(vec![b'x'; 64 * 1024]);
-                while sender.send(Frame::data(chunk.clone())).await.is_ok() {}
-                seen.notify_one();
-            });
-            Response::new(body)
-        }
-    })
-    .await;
-    let proxy = Setup::new()
-        .http_listener("in", |http| http.idle_timeout = Duration::from_millis(200))
-        .route("web", "/", &[endless.address])
-        .start();
-    let mut stream = TcpStream::connect(proxy.local_addr("in").unwrap()).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n").await.unwrap();
-    soon(cut.notified()).await;
-}
-
-#[tokio::test]
-async fn a_client_that_waits_for_its_endpoint_is_not_closed() {
-    let slow = Backend::http1(|_| async {
-        // Longer than twice the idle timeout, after which a stalled client would be closed.
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        Response::new(full("slow"))
-    })
-    .await;
-    let proxy = Setup::new()
-        .http_listener("in", |http| http.idle_timeout = Duration::from_millis(500))
-        .route("web", "/", &[slow.address])
-        .start();
-    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
-    assert_eq!(client.get("web", "/").await, (200, "slow".to_owned()));
 }

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,7 +21,9 @@ use proxy_config::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
+use crate::access_log::Target;
 use crate::{Proxy, ProxyHandle, ProxyOptions};
 
 /// Nothing here takes this long; it ends a test that hangs.
@@ -57,6 +60,28 @@ pub(super) async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(HANG, future).await.expect("must not hang")
 }
 
+/// An access log in a file of its own.
+pub(super) fn access_log(test: &str) -> (Target, PathBuf) {
+    let name = format!("leno-proxy-{test}-{}.log", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    (Target::File(path.clone()), path)
+}
+
+/// Waits until the log has this many lines, which it has at the latest when the last thread of the proxy has let it
+/// go, and removes it.
+pub(super) async fn lines_of(path: &Path, count: usize) -> String {
+    let mut lines = String::new();
+    soon(async {
+        while lines.lines().count() < count {
+            tokio::task::yield_now().await;
+            lines = std::fs::read_to_string(path).unwrap_or_default();
+        }
+    })
+    .await;
+    std::fs::remove_file(path).unwrap();
+    lines
+}
+
 /// A configuration in the making.
 pub(super) struct Setup(pub(super) ProxyConfig);
 
@@ -82,6 +107,7 @@ impl Setup {
                 headers_max: 100,
                 head_timeout: Duration::from_secs(10),
                 idle_timeout: Duration::from_secs(60),
+                stream_idle_timeout: Duration::from_secs(60),
             }),
             connections_max: 1000,
             source: Source::default(),
@@ -286,6 +312,26 @@ impl Backend {
         self.task.abort();
         let _ = (&mut self.task).await;
     }
+}
+
+/// A backend whose answer ends when it is told to.
+pub(super) async fn slow() -> (Backend, Arc<Notify>) {
+    let go_on = Arc::new(Notify::new());
+    let wait = go_on.clone();
+    let backend = Backend::http1(move |_| {
+        let wait = wait.clone();
+        async move {
+            let (sender, body) = channel();
+            tokio::spawn(async move {
+                sender.send(Frame::data("begin".into())).await.unwrap();
+                wait.notified().await;
+                let _ = sender.send(Frame::data(" end".into())).await;
+            });
+            Response::new(body)
+        }
+    })
+    .await;
+    (backend, go_on)
 }
 
 /// An address that refuses connections as long as this lives: it is held, and nobody listens.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proxy_config::{PrivateKey, RouteAction, Secret, TlsServer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -76,10 +76,30 @@ async fn the_certificate_is_chosen_by_server_name_and_the_protocol_by_alpn() {
     let stream = connect(&proxy, "b.wild.example.com", &trust, b"h2").await.unwrap();
     let mut client = Client::http2_over(stream).await;
     assert_eq!(client.get("b.wild.example.com", "/").await, (200, "safe".to_owned()));
-    assert!(connect(&proxy, "other.example.com", &trust, b"h2").await.is_err());
-    // Plain text on a TLS port closes the connection.
-    let answer = raw(proxy.local_addr("in").unwrap(), b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    assert!(!answer.contains("HTTP/1.1"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_server_name_without_a_certificate_is_unrecognized() {
+    let mut trust = Authority(RootCertStore::empty());
+    let proxy = setup(vec![secret("a", "a.example.com", &mut trust)]).start();
+    for host in ["other.example.com", "127.0.0.1"] {
+        let refused = connect(&proxy, host, &trust, b"h2").await.unwrap_err();
+        let refused = refused.into_inner().unwrap().downcast::<rustls::Error>().unwrap();
+        assert_eq!(*refused, rustls::Error::AlertReceived(AlertDescription::UnrecognisedName));
+    }
+}
+
+#[tokio::test]
+async fn plain_http_on_a_tls_port_is_told_so() {
+    let mut trust = Authority(RootCertStore::empty());
+    let proxy = setup(vec![secret("a", "a.example.com", &mut trust)]).start();
+    let address = proxy.local_addr("in").unwrap();
+    for request in ["GET / HTTP/1.1\r\nhost: a\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let answer = raw(address, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+        let text = "the plain HTTP request was sent to an HTTPS port\n";
+        assert!(answer.ends_with(text), "{answer}");
+    }
 }
 
 #[tokio::test]

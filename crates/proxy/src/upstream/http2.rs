@@ -11,9 +11,8 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use proxy_config::Cluster;
-use tokio::net::TcpStream;
 
-use super::{EndpointPool, LocalExecutor, NoConnection, OpenConnection};
+use super::{EndpointPool, LocalExecutor, NoConnection, OpenConnection, Wire};
 use crate::body::RequestBody;
 
 /// Streams that one connection carries before another one is opened, if the endpoint does not ask for less.
@@ -147,7 +146,7 @@ async fn open(pool: &Rc<EndpointPool>, cluster: &Cluster) -> Result<Shared, NoCo
 }
 
 async fn run(
-    connection: Connection<TokioIo<TcpStream>, RequestBody, LocalExecutor>,
+    connection: Connection<TokioIo<Wire>, RequestBody, LocalExecutor>,
     _open: Rc<OpenConnection>,
     streams_max: Rc<Cell<u32>>,
 ) {

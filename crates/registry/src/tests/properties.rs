@@ -67,10 +67,11 @@ fn any_document() -> impl Strategy<Value = Document> {
         spec: Spec::Secret(SecretSpec::default()),
         diagnostics: Vec::new(),
         source: String::new(),
+        line: 0,
     })
 }
 
-fn any_command() -> impl Strategy<Value = Command> {
+pub(super) fn any_command() -> impl Strategy<Value = Command> {
     let checks = || proptest::collection::vec(any_check(), 0..3);
     prop_oneof![
         4 => (any_node(), proptest::option::of(any_instance()), checks(), any::<bool>()).prop_map(

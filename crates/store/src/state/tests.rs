@@ -1,7 +1,5 @@
 use super::*;
 
-use model::Compare;
-
 type Values = State<Arc<[u8]>>;
 
 fn empty() -> Values {
@@ -21,7 +19,7 @@ fn txn(operations: Vec<Operation>) -> Txn {
 }
 
 fn compare(key: &str, modified: u64) -> Compare {
-    Compare { key: key.into(), modified: Revision(modified) }
+    Compare::Key { key: key.into(), modified: Revision(modified) }
 }
 
 /// The two invariants of the state, over all of it.
@@ -50,6 +48,31 @@ fn compare_in_one_batch_sees_what_the_batch_wrote_before() {
     assert_eq!(state.commit(next, &mut batch).unwrap(), Committed::At(Revision(2)));
     assert_eq!(batch.changes.len(), 2);
     assert_eq!(batch.last_writes(), BTreeMap::from([("a", None)]));
+}
+
+/// What is remembered and what is walked over must say the same, for every prefix and revision.
+#[test]
+fn additions_are_found_whether_they_are_remembered_or_not() {
+    for seed in 1..=10 {
+        let mut rng = Rng(seed);
+        let (mut state, mut now) = (empty(), Instant::now());
+        for step in 0..200 {
+            rng.step(step, &mut state, &mut now, &mut Batch::default());
+        }
+        for since in 0..=state.revision().0 {
+            for prefix in ["", "k", "k1", "k7", "x"] {
+                let added = |it: (&str, &KeyState<_>)| {
+                    it.0.starts_with(prefix) && it.1.created > Revision(since)
+                };
+                let expected = state.iter().any(added);
+                assert_eq!(state.has_additions(prefix, Revision(since)), expected);
+                let remembered =
+                    std::mem::replace(&mut state.additions, Additions::new(state.revision));
+                assert_eq!(state.has_additions(prefix, Revision(since)), expected);
+                state.additions = remembered;
+            }
+        }
+    }
 }
 
 #[test]

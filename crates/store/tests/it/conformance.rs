@@ -8,8 +8,8 @@ use store::{Committed, Store, StoreError};
 use tokio::task::JoinSet;
 
 use crate::{
-    change, compare, contents, delete, delete_change, entry, next, put, put_change, put_leased,
-    txn, write,
+    change, compare, contents, delete, delete_change, entry, next, nothing_added, put, put_change,
+    put_leased, txn, write,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -38,6 +38,9 @@ every_engine! {
     key_keeps_its_created_revision_until_it_is_deleted,
     failed_compare_writes_nothing_and_names_the_first_key,
     compare_with_zero_holds_only_for_an_absent_key,
+    nothing_added_fails_for_a_key_that_came_to_be_later,
+    nothing_added_does_not_mind_changes_and_deletions,
+    nothing_added_holds_over_more_additions_than_are_remembered,
     delete_of_an_absent_key_is_no_effect,
     transaction_without_effect_commits_nothing,
     one_of_many_racing_transactions_wins,
@@ -106,6 +109,53 @@ async fn compare_with_zero_holds_only_for_an_absent_key(store: Arc<dyn Store>) {
     assert_eq!(store.commit(create()).await.unwrap(), conflict);
     write(&*store, [delete("a")]).await;
     assert_eq!(store.commit(create()).await.unwrap(), Committed::At(Revision(3)));
+}
+
+/// Whether a transaction that wrote nothing else would have been committed.
+async fn holds(store: &dyn Store, prefix: &str, since: u64) -> bool {
+    let compares = vec![nothing_added(prefix, since)];
+    match store.commit(Txn { compares, operations: vec![] }).await.unwrap() {
+        Committed::At(_) => true,
+        Committed::Conflict { key } => {
+            assert_eq!(key, prefix);
+            false
+        }
+    }
+}
+
+async fn nothing_added_fails_for_a_key_that_came_to_be_later(store: Arc<dyn Store>) {
+    assert!(holds(&*store, "a\0", 0).await);
+    write(&*store, [put("a\0x", "1"), put("b\0x", "1")]).await;
+    write(&*store, [put("a\0y", "1")]).await;
+    write(&*store, [put("ab", "1"), put("c", "1")]).await;
+    for (since, expected) in [(0, false), (1, false), (2, true), (3, true), (9, true)] {
+        assert_eq!(holds(&*store, "a\0", since).await, expected, "since {since}");
+    }
+    assert!(!holds(&*store, "b\0", 0).await && holds(&*store, "b\0", 1).await);
+    let compares = vec![compare("a\0x", 1), nothing_added("a\0", 1)];
+    let txn = Txn { compares, operations: vec![delete("a\0x")] };
+    let conflict = Committed::Conflict { key: "a\0".into() };
+    assert_eq!(store.commit(txn).await.unwrap(), conflict);
+    assert_eq!(contents(&*store).await.0, 3);
+}
+
+async fn nothing_added_does_not_mind_changes_and_deletions(store: Arc<dyn Store>) {
+    write(&*store, [put("a\0x", "1"), put("a\0y", "1")]).await;
+    write(&*store, [put("a\0x", "2"), delete("a\0y")]).await;
+    write(&*store, [put("a\0z", "1")]).await;
+    write(&*store, [delete("a\0z")]).await;
+    assert!(holds(&*store, "a\0", 1).await);
+    write(&*store, [put("a\0y", "again")]).await;
+    assert!(!holds(&*store, "a\0", 1).await);
+}
+
+async fn nothing_added_holds_over_more_additions_than_are_remembered(store: Arc<dyn Store>) {
+    write(&*store, [put("a\0x", "1"), put("c\0x", "1")]).await;
+    write(&*store, (0..5_000).map(|i| put(&format!("b\0{i}"), ""))).await;
+    write(&*store, [put("c\0y", "1")]).await;
+    assert!(holds(&*store, "a\0", 1).await && !holds(&*store, "a\0", 0).await);
+    assert!(holds(&*store, "b\0", 2).await && !holds(&*store, "b\0", 1).await);
+    assert!(!holds(&*store, "c\0", 1).await && holds(&*store, "c\0", 3).await);
 }
 
 async fn delete_of_an_absent_key_is_no_effect(store: Arc<dyn Store>) {

@@ -21,7 +21,11 @@ fn delete(key: &str) -> Operation {
 }
 
 fn compare(key: &str, modified: u64) -> Compare {
-    Compare { key: key.into(), modified: Revision(modified) }
+    Compare::Key { key: key.into(), modified: Revision(modified) }
+}
+
+fn nothing_added(prefix: &str, since: u64) -> Compare {
+    Compare::NothingAdded { prefix: prefix.into(), since: Revision(since) }
 }
 
 fn txn(operations: impl IntoIterator<Item = Operation>) -> Txn {

@@ -49,7 +49,9 @@ pub enum Verdict {
     /// Yes.
     Usable,
     /// The configuration says that it is not healthy.
-    NotHealthy,
+    Unhealthy,
+    /// The configuration says that it ends what it has and gets nothing new.
+    Draining,
     /// Ejected after failures; used only if all healthy ones are.
     Ejected {
         /// Until then, in milliseconds from the time of the pick.
@@ -72,6 +74,9 @@ impl fmt::Display for PickExplanation {
         }
         match (&self.picked, &self.error) {
             (Some(id), _) => writeln!(f, "  => {id}"),
+            (None, Some(PickError::NoEndpoints)) => {
+                writeln!(f, "  => none: {}; {origin} declared it", PickError::NoEndpoints)
+            }
             (None, Some(error)) => writeln!(f, "  => none: {error}"),
             (None, None) => Ok(()),
         }
@@ -82,7 +87,8 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Verdict::Usable => f.write_str("usable"),
-            Verdict::NotHealthy => f.write_str("not healthy"),
+            Verdict::Unhealthy => f.write_str("unhealthy, gets no requests"),
+            Verdict::Draining => f.write_str("draining, gets no new requests"),
             Verdict::Ejected { for_ms } => write!(f, "ejected for another {for_ms} ms"),
             Verdict::TriedBefore => f.write_str("tried before"),
         }

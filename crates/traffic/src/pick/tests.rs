@@ -182,13 +182,47 @@ fn an_explained_pick_names_every_stage_and_takes_no_turn() {
          n/web-0 10.0.0.1:8000 weight 1 active 0: ejected for another 500 ms\n  \
          n/web-1 10.0.0.1:8001 weight 1 active 0: usable\n  \
          n/web-2 10.0.0.1:8002 weight 1 active 0: tried before\n  \
-         3 endpoints: 1 usable, 0 not healthy, 1 ejected, 1 tried before\n  \
-         round-robin: turn 1 of a cycle of 3\n  \
+         3 endpoints: 1 usable, 0 unhealthy, 0 draining, 1 ejected, 1 tried before\n  \
+         round-robin: turn 2 of a cycle of 3\n  \
          => n/web-1\n"
     );
     let (picked, explanation) = state.pick_explained(500_000_000, &mut rng(), &["n/web-2"]);
     assert_eq!(picked.unwrap().endpoint().id(), "n/web-1");
     assert_eq!(explanation, dry);
+}
+
+#[test]
+fn an_explained_pick_counts_turns_within_the_cycle() {
+    let many_turns = 91_505_705_655_272 << 16;
+    let list = (0..3).map(|it| endpoint(it, 1, EndpointHealth::Healthy)).collect();
+    let state =
+        ClusterState::new(cluster(Balancing::RoundRobin), endpoints(list), None, many_turns);
+    let stages = state.explain_pick(0, &mut rng(), &[]).stages;
+    assert_eq!(stages.last().unwrap(), "round-robin: turn 3 of a cycle of 3");
+}
+
+#[test]
+fn an_explained_pick_says_why_there_is_no_endpoint() {
+    let mut declared = (*cluster(Balancing::RoundRobin)).clone();
+    declared.source.object = "Service/web".to_owned();
+    let declared = Arc::new(declared);
+    let text = |list| {
+        let state = ClusterState::new(declared.clone(), endpoints(list), None, 0);
+        state.explain_pick(0, &mut rng(), &[]).to_string()
+    };
+    assert_eq!(
+        text(Vec::new()),
+        "cluster web (round-robin) from Service/web\n  \
+         0 endpoints: 0 usable, 0 unhealthy, 0 draining, 0 ejected, 0 tried before\n  \
+         => none: the cluster has no endpoints; Service/web declared it\n"
+    );
+    let unwell = text(vec![
+        endpoint(0, 1, EndpointHealth::Unhealthy),
+        endpoint(1, 1, EndpointHealth::Draining),
+    ]);
+    assert!(unwell.contains("weight 1 active 0: unhealthy, gets no requests\n"), "{unwell}");
+    assert!(unwell.contains("weight 1 active 0: draining, gets no new requests\n"), "{unwell}");
+    assert!(unwell.ends_with("=> none: no endpoint of the cluster is healthy\n"), "{unwell}");
 }
 
 fn any_health() -> impl Strategy<Value = EndpointHealth> {

@@ -4,7 +4,7 @@ use proxy_config::{PathMatch, Route, RouteAction, RouteTable, Source, VirtualHos
 use super::{Router, normalized_host};
 
 fn route(name: &str, path: PathMatch) -> Route {
-    let action = RouteAction::Respond { status: 200, body: String::new() };
+    let action = RouteAction::Respond { status: 200, body: format!("{name}\n") };
     let source = Source { object: format!("Ingress/{name}"), revision: model::Revision(3) };
     Route { name: name.to_owned(), path, action, source }
 }
@@ -93,9 +93,10 @@ fn an_explanation_names_each_route_and_why() {
          route exact [path = /shopping] from Ingress/exact @ revision 3: \
          the path is not exactly this\n  \
          route rest [path starts with /] from Ingress/rest @ revision 3: matches\n  \
-         => respond 200\n"
+         => respond 200: \"rest\"\n"
     );
     assert!(router.explain("example.org", "/").to_string().contains("no virtual host"));
+    assert!(router.has_host("www.example.com") && !router.has_host("example.org"));
 }
 
 /// The documented rules, each domain and route looked at in turn.

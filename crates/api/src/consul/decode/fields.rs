@@ -123,10 +123,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A port; zero when it is not given.
+    /// A port; zero when it is not given. Go's is an `int`, so Consul keeps any number; nobody could call it.
     pub(super) fn port(&mut self, name: &str) -> Read<u16> {
         let port = self.integer(name)?;
-        u16::try_from(port).map_err(|_| self.number_mismatch(name, &port.into(), "uint16"))
+        let out_of_range = |_| {
+            let path = &self.path;
+            BadRequest::new(format!("Invalid {path}{name}: {port} is not between 0 and 65535"))
+        };
+        u16::try_from(port).map_err(out_of_range)
     }
 
     /// A list of texts, in which `null` stands for the empty one.

@@ -6,6 +6,7 @@ use model::{Check, FlatMap, Instance, Locality, Origin, ServiceAddress, Weights}
 use registry::ServiceRegistration;
 use serde_json::Value;
 
+use super::super::filter::quote;
 use super::check::DeclaredCheck;
 use super::fields::Fields;
 use super::{BadRequest, json};
@@ -129,9 +130,10 @@ fn embedded_check(
 pub(super) fn read_common(fields: &mut Fields<'_>) -> Result<(Instance, Unsupported), BadRequest> {
     let (connect_native, has_sidecar) = read_connect(fields)?;
     let has_proxy = fields.take("Proxy").is_some_and(|proxy| !is_hollow(proxy));
+    let kind = fields.text("Kind")?;
     let instance = Instance {
         id: fields.text("ID")?.into(),
-        kind: fields.text("Kind")?,
+        kind: kind.clone(),
         tags: fields.texts("Tags")?,
         address: fields.text("Address")?,
         tagged_addresses: read_tagged_addresses(fields, "TaggedAddresses")?,
@@ -143,19 +145,24 @@ pub(super) fn read_common(fields: &mut Fields<'_>) -> Result<(Instance, Unsuppor
         locality: read_locality(fields)?,
         ..Instance::default()
     };
-    Ok((instance, Unsupported { has_proxy, has_sidecar }))
+    let kind = Some(kind).filter(|it| !matches!(it.as_str(), "" | "typical"));
+    Ok((instance, Unsupported { kind, has_proxy, has_sidecar }))
 }
 
 /// What of Consul's services a later version will have.
-#[derive(Clone, Copy)]
 pub(super) struct Unsupported {
+    /// Sidecars and gateways: instances that need a proxy to be what they say.
+    kind: Option<String>,
     has_proxy: bool,
     has_sidecar: bool,
 }
 
 impl Unsupported {
     /// Refuses it.
-    pub(super) fn refuse(self) -> Result<(), BadRequest> {
+    pub(super) fn refuse(&self) -> Result<(), BadRequest> {
+        if let Some(kind) = &self.kind {
+            return Err(BadRequest::unsupported(&format!("Kind {} of a service", quote(kind))));
+        }
         if self.has_proxy {
             return Err(BadRequest::unsupported("Proxy of a service"));
         }

@@ -48,6 +48,36 @@ fn check_service(body: &str, instance: Value, checks: &[Value]) {
 }
 
 #[test]
+fn a_port_out_of_range_is_refused_by_its_name() {
+    for (body, text) in [
+        (r#"{"Name":"a","Port":70000}"#, "Invalid Port: 70000 is not between 0 and 65535"),
+        (r#"{"Name":"a","Port":-1}"#, "Invalid Port: -1 is not between 0 and 65535"),
+        (
+            r#"{"Name":"a","TaggedAddresses":{"lan":{"Port":65536}}}"#,
+            "Invalid TaggedAddresses.Port: 65536 is not between 0 and 65535",
+        ),
+    ] {
+        let refused = service_registration(body.as_bytes(), &agent()).unwrap_err();
+        assert_eq!((refused.status, refused.text.as_str()), (400, text), "{body}");
+    }
+}
+
+#[test]
+fn a_kind_that_needs_a_proxy_is_refused() {
+    for kind in ["connect-proxy", "mesh-gateway", "api-gateway"] {
+        let text = format!("Kind \"{kind}\" of a service is not supported by this version of Leno");
+        let body = format!(r#"{{"Name":"a","Kind":"{kind}","Proxy":{{"Config":{{"a":1}}}}}}"#);
+        let refused = service_registration(body.as_bytes(), &agent()).unwrap_err();
+        assert_eq!((refused.status, &refused.text), (400, &text));
+        let body = format!(
+            r#"{{"Node":"n","Address":"1.1.1.1","Service":{{"Service":"a","Kind":"{kind}"}}}}"#
+        );
+        let refused = catalog_registration(body.as_bytes(), &agent()).unwrap_err();
+        assert_eq!((refused.status, &refused.text), (400, &text));
+    }
+}
+
+#[test]
 fn a_service_is_read_with_its_defaults() {
     check_service(
         r#"{"Name":"web"}"#,
@@ -58,11 +88,11 @@ fn a_service_is_read_with_its_defaults() {
     check_service(
         r#"{"ID":"web1","Name":"web","Tags":["a","b"],"Address":"10.0.0.5","Port":80,
             "Meta":{"version":"1"},"EnableTagOverride":true,"Weights":{"Passing":10,"Warning":0},
-            "Kind":"mesh","SocketPath":"/s","Connect":{"Native":true,"Other":1},"Token":"t",
+            "Kind":"typical","SocketPath":"/s","Connect":{"Native":true,"Other":1},"Token":"t",
             "Locality":{"Region":"r","Zone":"z"},
             "TaggedAddresses":{"wan_ipv4":{"Address":"1.2.3.4","Port":81}}}"#,
         json!({"id": "web1", "service": "web", "tags": ["a", "b"], "address": "10.0.0.5",
-               "port": 80, "meta": {"version": "1"}, "enable_tag_override": true, "kind": "mesh",
+               "port": 80, "meta": {"version": "1"}, "enable_tag_override": true, "kind": "typical",
                "weights": {"passing": 10, "warning": 0}, "socket_path": "/s",
                "connect_native": true, "locality": {"region": "r", "zone": "z"},
                "tagged_addresses": {"lan_ipv4": {"address": "10.0.0.5", "port": 80},
@@ -249,14 +279,6 @@ const UNDECODABLE: &[(&str, &str)] = &[
     (
         r#"{"Port":80.5}"#,
         "json: cannot unmarshal number 80.5 into Go struct field ServiceDefinition.Port of type int",
-    ),
-    (
-        r#"{"Port":65536}"#,
-        "json: cannot unmarshal number 65536 into Go struct field ServiceDefinition.Port of type uint16",
-    ),
-    (
-        r#"{"Port":-1}"#,
-        "json: cannot unmarshal number -1 into Go struct field ServiceDefinition.Port of type uint16",
     ),
     (
         r#"{"Name":1}"#,

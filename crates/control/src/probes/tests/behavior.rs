@@ -1,4 +1,5 @@
 use super::*;
+use crate::door::Heartbeats;
 
 #[tokio::test(start_paused = true)]
 async fn a_new_check_gets_its_verdict_at_once() {
@@ -135,6 +136,37 @@ async fn a_ttl_check_lapses_when_its_heartbeats_stop() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ttl_check_that_is_registered_again_gets_its_whole_time_again() {
+    let world = world().await;
+    let register = || async {
+        let command = Command::RegisterCheck(ttl_check());
+        let beats = Heartbeats::of(&command);
+        world.mesh.done(command).await;
+        beats.tell(&truth::Truth::catalog(&world.mesh), &world.probes);
+    };
+    register().await;
+    // The reconciler must have seen the check before a heartbeat can reach it.
+    world.mesh.register(check("c", every_10_s("a"))).await;
+    world.network.more_runs("a", 1).await;
+    beat(&world, "alive").await;
+    let mut last = Instant::now();
+    for _ in 0..5 {
+        sleep(Duration::from_secs(9)).await;
+        register().await;
+        last = Instant::now();
+    }
+    let now = find(&truth::Truth::catalog(&world.mesh), "ttl").unwrap();
+    assert_eq!((now.status, now.output.as_str()), (PASS, "alive"));
+    let expected = "TTL expired (last output before timeout follows): alive";
+    assert_eq!(world.mesh.until_status("ttl", FAIL).await.output, expected);
+    assert!(last.elapsed() >= Duration::from_secs(10), "{:?}", last.elapsed());
+    register().await;
+    sleep(Duration::from_secs(60)).await;
+    let now = find(&truth::Truth::catalog(&world.mesh), "ttl").unwrap();
+    assert_eq!((now.status, now.output.as_str()), (FAIL, expected), "only a heartbeat revives it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lapse_written_after_a_heartbeat_is_taken_back() {
     let world = world().await;
     world.mesh.register(ttl_check()).await;
@@ -246,6 +278,65 @@ async fn an_instance_that_stays_critical_is_removed() {
     // A limit under a minute counts as one, and the reaper looks every 30 s.
     let lived = registered.elapsed();
     assert!(lived >= Duration::from_secs(60) && lived <= Duration::from_secs(121), "{lived:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_under_way_when_the_process_ends_does_not_revive_the_instance() {
+    let world = world().await;
+    world.network.answer("a", PASS, "fine");
+    *world.network.0.takes.lock() = Duration::from_secs(5);
+    world.mesh.register(check("c", every_10_s("a"))).await;
+    world.network.more_runs("a", 1).await;
+    world.probes.hold(&"web-1".into(), "process 1 ended");
+    let before = world.mesh.revision();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.mesh.revision(), before, "it was critical, and stays so");
+    assert_eq!(world.network.runs_of("a").len(), 1, "nobody is probed");
+    let live = world.probes.live_checks();
+    let expected = LiveCheck { status: FAIL, output: "process 1 ended".into() };
+    assert_eq!(live.get(&"c".into()), Some(&expected));
+    world.probes.release(&"web-1".into());
+    let released = Instant::now();
+    world.mesh.until_status("c", PASS).await;
+    assert!(released.elapsed() >= Duration::from_secs(5), "by a probe of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_instance_is_critical_however_its_checks_answer() {
+    let world = world().await;
+    world.network.answer("a", PASS, "fine");
+    world.mesh.register(check("c", every_10_s("a"))).await;
+    world.mesh.until_status("c", PASS).await;
+    world.mesh.break_store(true);
+    world.probes.hold(&"web-1".into(), "process 1 ended");
+    world.probes.hold(&"web-2".into(), "somebody else's");
+    sleep(Duration::from_secs(5)).await;
+    world.mesh.break_store(false);
+    assert_eq!(world.mesh.until_status("c", FAIL).await.output, "process 1 ended");
+    // A check that is registered meanwhile is held too.
+    world.network.answer("b", PASS, "fine");
+    world.mesh.register(Check { status: PASS, ..check("late", every_10_s("b")) }).await;
+    assert_eq!(world.mesh.until_status("late", FAIL).await.output, "process 1 ended");
+    assert!(world.network.runs_of("b").is_empty());
+    world.probes.release(&"web-2".into());
+    world.probes.release(&"web-1".into());
+    world.mesh.until_status("c", PASS).await;
+    world.mesh.until_status("late", PASS).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_replaced_at_once_is_not_judged_by_the_old_one() {
+    let world = world().await;
+    world.network.answer("a", PASS, "the old process");
+    *world.network.0.takes.lock() = Duration::from_secs(5);
+    world.mesh.register(check("c", every_10_s("a"))).await;
+    world.network.more_runs("a", 1).await;
+    world.network.answer("a", FAIL, "the new process");
+    world.probes.hold(&"web-1".into(), "process 1 ended");
+    world.probes.release(&"web-1".into());
+    let before = world.mesh.revision();
+    world.network.more_runs("a", 3).await;
+    assert_eq!(world.mesh.revision(), before);
 }
 
 #[tokio::test(start_paused = true)]

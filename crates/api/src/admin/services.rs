@@ -1,0 +1,130 @@
+//! `/leno/v1/services`: services and instances by their merged verdicts.
+
+use std::collections::BTreeSet;
+
+use model::{Catalog, Check, Folded, Instance, ServiceId, Stored, Timestamp, WatchKey};
+use registry::{Verdict, VerdictState, aggregate, verdict};
+
+use crate::consul::{Call, Outcome, Read};
+use crate::json::JsonWriter;
+
+/// `GET /leno/v1/services`
+pub(super) fn list(call: &Call<'_>) -> Outcome {
+    let read = Read::of(call)?;
+    let catalog = call.catalog();
+    // Instances and their nodes move the index of nodes.
+    let index = catalog.nodes_index().max(catalog.checks_index());
+    let keys = || vec![WatchKey::Nodes, WatchKey::Checks];
+    Ok(read.answer(index, keys, |w| {
+        w.array(|w| {
+            for (name, entry) in catalog.services() {
+                Summary::of(catalog, name).write(w, entry.name.as_str());
+            }
+        });
+    }))
+}
+
+/// `GET /leno/v1/services/:name`: an empty list for a service that is not registered, so that one can wait for it.
+pub(super) fn one(call: &Call<'_>) -> Outcome {
+    let read = Read::of(call)?;
+    let catalog = call.catalog();
+    let name = Folded::new(read.name("service name")?);
+    let index = catalog.service_index(&name);
+    let keys = || vec![WatchKey::Service(name.clone())];
+    Ok(read.answer(index, keys, |w| {
+        w.array(|w| {
+            for instance in catalog.instances_of_service(&name) {
+                write_instance(w, catalog, instance);
+            }
+        });
+    }))
+}
+
+/// Instances of a service by state.
+#[derive(Default)]
+struct Summary<'a> {
+    passing: u64,
+    warning: u64,
+    critical: u64,
+    maintenance: u64,
+    /// All tags that an instance has.
+    tags: BTreeSet<&'a str>,
+}
+
+impl<'a> Summary<'a> {
+    fn of(catalog: &'a Catalog, service: &Folded) -> Self {
+        let mut summary = Self::default();
+        for instance in catalog.instances_of_service(service) {
+            *match aggregate(checks_of(catalog, instance)) {
+                VerdictState::Passing => &mut summary.passing,
+                VerdictState::Warning => &mut summary.warning,
+                VerdictState::Critical => &mut summary.critical,
+                VerdictState::Maintenance => &mut summary.maintenance,
+            } += 1;
+            summary.tags.extend(instance.tags.iter().map(String::as_str));
+        }
+        summary
+    }
+
+    fn write(&self, w: &mut JsonWriter, name: &str) {
+        let Self { passing, warning, critical, maintenance, tags } = self;
+        w.object(|w| {
+            w.string_field("Name", name);
+            w.number_field("Instances", passing + warning + critical + maintenance);
+            w.number_field("Passing", *passing);
+            w.number_field("Warning", *warning);
+            w.number_field("Critical", *critical);
+            w.number_field("Maintenance", *maintenance);
+            w.strings_field("Tags", tags.iter().copied());
+        });
+    }
+}
+
+/// The checks of an instance's node and its own.
+fn checks_of<'a>(
+    catalog: &'a Catalog,
+    instance: &Instance,
+) -> impl Iterator<Item = &'a Check> + use<'a> {
+    let node = instance.node.folded();
+    let of_node = catalog.checks_of_instance(&node, &ServiceId::default());
+    of_node.chain(catalog.checks_of_instance(&node, &instance.id)).map(|it| &it.value)
+}
+
+fn write_instance(w: &mut JsonWriter, catalog: &Catalog, instance: &Stored<Instance>) {
+    let Verdict { state, reasons } = verdict(catalog, instance);
+    let weight = match state {
+        VerdictState::Passing => instance.weights.passing,
+        VerdictState::Warning => instance.weights.warning,
+        VerdictState::Critical | VerdictState::Maintenance => 0,
+    };
+    // The worst state began when the first of the checks that are in it got there; passing, when the last one did.
+    let worst = reasons.iter().filter(|it| it.state == state).map(|it| it.since).min();
+    let since = worst.or_else(|| checks_of(catalog, instance).map(|it| it.since).max());
+    let of_node = || catalog.node(&instance.node.folded()).map_or("", |it| it.address.as_str());
+    let address = match instance.address.as_str() {
+        "" => of_node(),
+        address => address,
+    };
+    w.object(|w| {
+        w.string_field("Node", instance.node.as_str());
+        w.string_field("ID", instance.id.as_str());
+        w.string_field("Address", address);
+        w.number_field("Port", instance.port);
+        w.string_field("State", state.as_str());
+        w.number_field("Weight", weight);
+        w.strings_field("Tags", instance.tags.iter().map(String::as_str));
+        w.number_field("Since", since.unwrap_or(Timestamp(0)).0);
+        w.key("Reasons");
+        w.array(|w| {
+            for reason in &reasons {
+                w.object(|w| {
+                    w.string_field("Check", reason.check.as_str());
+                    w.string_field("State", reason.state.as_str());
+                    w.string_field("Text", &reason.text);
+                    w.number_field("SinceMs", reason.since.0);
+                    w.boolean_field("OfNode", reason.is_of_node);
+                });
+            }
+        });
+    });
+}

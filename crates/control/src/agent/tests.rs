@@ -1,0 +1,160 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use model::{CheckId, Folded, Origin, ServiceId};
+use registry::ServiceRegistration;
+
+use super::*;
+
+/// An agent in memory on ports that the system chooses.
+pub(crate) fn dev() -> AgentOptions {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    AgentOptions {
+        dev: true,
+        data_dir: PathBuf::new(),
+        http: any,
+        dns: Some(any),
+        dns_options: crate::dns_server::DnsOptions::default(),
+        node_name: "n1".into(),
+        datacenter: "dc1".into(),
+        advertise: "127.0.0.1".into(),
+        manifests: None,
+        script_checks: false,
+        compiler: compiler::Settings::default(),
+    }
+}
+
+/// A data folder of its own, removed in the end.
+pub(crate) struct DataDir(PathBuf);
+
+impl DataDir {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("leno-agent-{}-{number}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn options(&self, node_name: &str) -> AgentOptions {
+        let (data_dir, node_name) = (self.0.clone(), node_name.into());
+        AgentOptions { dev: false, data_dir, node_name, ..dev() }
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) async fn end(agent: &Agent) {
+    let left = agent.shut_down().await;
+    assert!(left.is_empty(), "these tasks did not end: {left:?}");
+}
+
+async fn register_web(agent: &Agent) {
+    let node = agent.info.node_name.clone();
+    let definition =
+        model::CheckDefinition { ttl: Duration::from_secs(3600), ..Default::default() };
+    let check = Check {
+        node: node.clone(),
+        id: "web-ttl".into(),
+        name: "ttl".into(),
+        status: CheckStatus::Passing,
+        output: "alive".into(),
+        definition: Some(Arc::new(definition)),
+        origin: Origin::Agent,
+        ..Check::default()
+    };
+    let instance = Instance {
+        node,
+        id: "web-1".into(),
+        service: "web".into(),
+        origin: Origin::Agent,
+        ..Instance::default()
+    };
+    let registration =
+        ServiceRegistration { instance, checks: vec![check], replace_existing_checks: false };
+    let outcome = agent.mesh.run(Command::RegisterService(registration)).await;
+    assert!(matches!(outcome, WriteOutcome::Done(_)), "{outcome:?}");
+    let reason = Some("cleaning".into());
+    let node = agent.info.node_name.clone();
+    agent.mesh.run(Command::SetMaintenance { node, service: None, reason }).await;
+}
+
+#[tokio::test]
+async fn a_renamed_node_keeps_its_instances_and_leaves_no_zombie() {
+    let folder = DataDir::new();
+    let agent = Agent::start(folder.options("old")).await.unwrap();
+    register_web(&agent).await;
+    let id = agent.info.node_id.clone();
+    end(&agent).await;
+    drop(agent);
+
+    let mut options = folder.options("new");
+    options.advertise = "10.0.0.7".into();
+    let agent = Agent::start(options).await.unwrap();
+    let catalog = agent.mesh.catalog();
+    let nodes: Vec<_> = catalog.nodes().map(|it| (it.name.to_string(), it.id.clone())).collect();
+    assert_eq!(nodes, [("new".to_owned(), id)]);
+    assert_eq!(catalog.nodes().next().unwrap().address, "10.0.0.7");
+    let name = Folded::new("new");
+    let web = catalog.instance(&name, &ServiceId::from("web-1")).unwrap();
+    assert_eq!((web.service.as_str(), web.origin), ("web", Origin::Agent));
+    let check = catalog.check(&name, &CheckId::from("web-ttl")).unwrap();
+    assert_eq!((check.status, check.output.as_str()), (CheckStatus::Passing, "alive"));
+    assert!(check.definition.is_some(), "it is run under the new name");
+    assert!(catalog.check(&name, &CheckId::from("_node_maintenance")).is_some());
+    assert_eq!(catalog.instance_count(), 2, "consul and web");
+    assert_eq!(catalog.check_count(), 3, "serfHealth, web-ttl and the maintenance");
+    end(&agent).await;
+}
+
+#[tokio::test]
+async fn a_lost_node_id_is_found_again_in_the_store() {
+    let folder = DataDir::new();
+    let agent = Agent::start(folder.options("n1")).await.unwrap();
+    let id = agent.info.node_id.clone();
+    end(&agent).await;
+    drop(agent);
+    fs::remove_file(folder.path().join("node-id")).unwrap();
+    let agent = Agent::start(folder.options("n1")).await.unwrap();
+    assert_eq!(agent.info.node_id, id);
+    end(&agent).await;
+}
+
+#[tokio::test]
+async fn a_name_that_another_node_has_is_refused_and_nothing_is_moved() {
+    let folder = DataDir::new();
+    let agent = Agent::start(folder.options("n1")).await.unwrap();
+    register_web(&agent).await;
+    let node = Node {
+        id: "11111111-2222-3333-4444-555555555555".into(),
+        name: "other".into(),
+        address: "10.0.0.9".into(),
+        ..Node::default()
+    };
+    let registration = CatalogRegistration { node, ..CatalogRegistration::default() };
+    agent.mesh.run(Command::RegisterInCatalog(registration)).await;
+    end(&agent).await;
+    drop(agent);
+    let error = Agent::start(folder.options("other")).await.err().unwrap().to_string();
+    assert!(error.contains("other") && error.contains("--node"), "{error}");
+    let agent = Agent::start(folder.options("n1")).await.unwrap();
+    let catalog = agent.mesh.catalog();
+    assert!(catalog.instance(&Folded::new("n1"), &ServiceId::from("web-1")).is_some());
+    end(&agent).await;
+}
+
+#[tokio::test]
+async fn an_address_in_use_leaves_nothing_running() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = DataDir::new();
+    let options = AgentOptions { http: taken.local_addr().unwrap(), ..folder.options("n1") };
+    let error = Agent::start(options).await.err().unwrap();
+    assert!(matches!(error, AgentError::Listen(_)), "{error}");
+    assert!(!folder.path().exists(), "the data folder was not touched");
+}

@@ -1,0 +1,169 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::support::{Backend, Client, HANG, Setup, empty, full, slow, soon, text};
+use crate::ProxyError;
+
+/// A backend that says when it is asked and answers when it is told to.
+async fn held() -> (Backend, Arc<Notify>, Arc<Notify>) {
+    let asked = Arc::new(Notify::new());
+    let answer = Arc::new(Notify::new());
+    let (on_asked, on_answer) = (asked.clone(), answer.clone());
+    let backend = Backend::http1(move |_| {
+        let (asked, answer) = (on_asked.clone(), on_answer.clone());
+        async move {
+            asked.notify_one();
+            answer.notified().await;
+            Response::new(full("held"))
+        }
+    })
+    .await;
+    (backend, asked, answer)
+}
+
+/// A client in the middle of an answer that does not end.
+async fn busy(address: std::net::SocketAddr, host: &str) -> (Client, hyper::body::Incoming) {
+    let mut client = Client::http1(address).await;
+    let request = Request::get("/").header("host", host).body(empty()).unwrap();
+    let mut response = client.send(request).await.into_body();
+    assert_eq!(soon(response.frame()).await.unwrap().unwrap().into_data().unwrap(), "begin");
+    (client, response)
+}
+
+async fn until_closed(address: std::net::SocketAddr) {
+    soon(async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_drain_ends_what_is_under_way_and_then_the_connections() {
+    let (slow, end) = slow().await;
+    let (held, asked, answer) = held().await;
+    let quick = Backend::text("quick").await;
+    let proxy = Setup::new()
+        .listener("in")
+        .route("slow", "/", &[slow.address])
+        .route("held", "/", &[held.address])
+        .route("web", "/", &[quick.address])
+        .start();
+    let address = proxy.local_addr("in").unwrap();
+    let mut idle = Client::http1(address).await;
+    let mut multiplexed = Client::http2(address).await;
+    assert_eq!(idle.get("web", "/").await.0, 200);
+    assert_eq!(multiplexed.get("web", "/").await.0, 200);
+    let mut busy = Client::http1(address).await;
+    let request = Request::get("/").header("host", "slow").body(empty()).unwrap();
+    let mut response = busy.send(request).await.into_body();
+    assert_eq!(soon(response.frame()).await.unwrap().unwrap().into_data().unwrap(), "begin");
+    let waiting = tokio::spawn(async move {
+        let request = Request::get("/").header("host", "held").body(empty()).unwrap();
+        Client::http1(address).await.send(request).await
+    });
+    soon(asked.notified()).await;
+
+    let handle = proxy.clone();
+    let drained = tokio::spawn(async move { handle.drain(HANG).await });
+    soon(async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // What had no answer yet gets it, and is told that it was the last.
+    answer.notify_one();
+    let last = soon(waiting).await.unwrap();
+    assert_eq!(last.headers()["connection"], "close");
+    assert_eq!(text(last.into_body()).await, "held");
+    assert!(!drained.is_finished());
+    end.notify_one();
+    assert_eq!(text(response).await, " end");
+    assert_eq!(soon(drained).await.unwrap(), 0);
+    let late = soon(proxy.update(Setup::new().config())).await;
+    assert!(matches!(late, Err(ProxyError::WorkerGone)));
+}
+
+#[tokio::test]
+async fn a_drain_cuts_what_outlasts_its_deadline() {
+    let (slow, _go_on) = slow().await;
+    let proxy = Setup::new().listener("in").route("slow", "/", &[slow.address]).start();
+    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
+    let request = Request::get("/").header("host", "slow").body(empty()).unwrap();
+    let mut response = client.send(request).await.into_body();
+    assert_eq!(soon(response.frame()).await.unwrap().unwrap().into_data().unwrap(), "begin");
+    assert_eq!(soon(proxy.drain(std::time::Duration::from_millis(50))).await, 1);
+    assert!(soon(response.collect()).await.is_err());
+}
+
+/// Less than an idle connection is kept.
+const AT_ONCE: Duration = Duration::from_millis(450);
+
+#[tokio::test]
+async fn a_drain_ends_with_the_last_request() {
+    let (held, asked, answer) = held().await;
+    let proxy = Setup::new().listener("in").route("held", "/", &[held.address]).start();
+    let address = proxy.local_addr("in").unwrap();
+    let request = tokio::spawn(async move {
+        let request = Request::get("/").header("host", "held").body(empty()).unwrap();
+        text(Client::http1(address).await.send(request).await.into_body()).await
+    });
+    soon(asked.notified()).await;
+    let drained = tokio::spawn(async move { proxy.drain(HANG).await });
+    until_closed(address).await;
+    let released = Instant::now();
+    answer.notify_one();
+    assert_eq!(soon(drained).await.unwrap(), 0);
+    assert!(released.elapsed() < AT_ONCE, "{:?}", released.elapsed());
+    assert_eq!(soon(request).await.unwrap(), "held");
+}
+
+#[tokio::test]
+async fn a_drain_ends_soon_after_a_response_that_was_under_way() {
+    let (slow, end) = slow().await;
+    let proxy = Setup::new().listener("in").route("slow", "/", &[slow.address]).start();
+    let address = proxy.local_addr("in").unwrap();
+    let (_client, response) = busy(address, "slow").await;
+    let drained = tokio::spawn(async move { proxy.drain(HANG).await });
+    until_closed(address).await;
+    let released = Instant::now();
+    end.notify_one();
+    assert_eq!(text(response).await, " end");
+    assert_eq!(soon(drained).await.unwrap(), 0);
+    assert!(released.elapsed() < AT_ONCE, "{:?}", released.elapsed());
+}
+
+#[tokio::test]
+async fn a_second_drain_cuts_what_is_left() {
+    let (slow, _go_on) = slow().await;
+    let proxy = Setup::new().listener("in").route("slow", "/", &[slow.address]).start();
+    let address = proxy.local_addr("in").unwrap();
+    let (_client, response) = busy(address, "slow").await;
+    let handle = proxy.clone();
+    let first = tokio::spawn(async move { handle.drain(2 * HANG).await });
+    until_closed(address).await;
+    assert!(!first.is_finished());
+    assert_eq!(soon(proxy.drain(2 * HANG)).await, 1);
+    assert_eq!(soon(first).await.unwrap(), 1);
+    assert!(soon(response.collect()).await.is_err());
+    assert_eq!(soon(proxy.drain(2 * HANG)).await, 0);
+}
+
+#[tokio::test]
+async fn a_drain_ends_when_nobody_is_left_who_waits() {
+    let (slow, _go_on) = slow().await;
+    let proxy = Setup::new().listener("in").route("slow", "/", &[slow.address]).start();
+    let address = proxy.local_addr("in").unwrap();
+    let (_client, response) = busy(address, "slow").await;
+    let drained = tokio::spawn(async move { proxy.drain(2 * HANG).await });
+    until_closed(address).await;
+    drained.abort();
+    assert!(soon(response.collect()).await.is_err());
+}

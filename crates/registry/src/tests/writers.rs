@@ -1,0 +1,110 @@
+//! Two writers that decide on the same catalog: one commits, and then the other does or has a conflict.
+
+use model::{Compare, Folded};
+use proptest::prelude::*;
+
+use super::properties::any_command;
+use super::*;
+
+/// What a store does with the compares of a transaction.
+fn holds(catalog: &Catalog, compare: &Compare) -> bool {
+    match compare {
+        Compare::Key { key, modified } => {
+            let found = match ObjectKey::decode(key).expect("keys are of known kinds") {
+                ObjectKey::Node(name) => catalog.node(&name).map(|it| it.modified),
+                ObjectKey::Instance(node, id) => catalog.instance(&node, &id).map(|it| it.modified),
+                ObjectKey::Check(node, id) => catalog.check(&node, &id).map(|it| it.modified),
+                ObjectKey::Document(key) => catalog.document(&key).map(|it| it.modified),
+            };
+            found.unwrap_or_default() == *modified
+        }
+        Compare::NothingAdded { prefix, since } => {
+            let instances = catalog
+                .instances()
+                .map(|it| (ObjectKey::Instance(it.node.folded(), it.id.clone()), it.created));
+            let checks = catalog
+                .checks()
+                .map(|it| (ObjectKey::Check(it.node.folded(), it.id.clone()), it.created));
+            let mut all = instances.chain(checks);
+            all.all(|(key, created)| !key.encode().starts_with(prefix) || created <= *since)
+        }
+    }
+}
+
+/// Both decide on `catalog`, `first` commits first. True if the second is committed too.
+fn race(catalog: &Catalog, first: &Command, second: &Command) -> bool {
+    let decide = |command| transact(catalog, command, Timestamp(9)).unwrap_or_default();
+    let (first, second) = (decide(first), decide(second));
+    let mut catalog = catalog.clone();
+    commit(&mut catalog, &first);
+    let is_free = second.compares.iter().all(|it| holds(&catalog, it));
+    if is_free {
+        commit(&mut catalog, &second);
+    }
+    is_free
+}
+
+fn base() -> Catalog {
+    let mut catalog = agent_catalog();
+    run(&mut catalog, &web("web1", &["c"]), 2).expect("valid");
+    run(&mut catalog, &web("web2", &[]), 3).expect("valid");
+    catalog
+}
+
+fn check_of(id: &str, instance: &str) -> Command {
+    Command::RegisterCheck(Check { service_id: instance.into(), ..agent_check(id) })
+}
+
+#[test]
+fn nothing_is_left_on_a_node_that_goes_while_it_comes() {
+    let target = CatalogTarget::Node;
+    let delete = Command::DeregisterFromCatalog { node: "n1".into(), target };
+    for register in [web("web3", &[]), check_of("new", ""), check_of("new", "web1")] {
+        assert!(!race(&base(), &register, &delete), "{register:?}");
+        assert!(!race(&base(), &delete, &register), "{register:?}");
+    }
+}
+
+#[test]
+fn no_check_is_left_of_an_instance_that_goes_while_it_comes() {
+    let delete = Command::DeregisterService { node: "n1".into(), id: "web2".into() };
+    // The second takes a check from another instance, which adds no key.
+    for register in [check_of("new", "web2"), check_of("c", "web2")] {
+        assert!(!race(&base(), &register, &delete), "{register:?}");
+        assert!(!race(&base(), &delete, &register), "{register:?}");
+    }
+}
+
+#[test]
+fn verdicts_of_others_do_not_hold_up_an_instance_that_goes() {
+    let delete = Command::DeregisterService { node: "n1".into(), id: "web2".into() };
+    assert!(race(&base(), &status("c", CheckStatus::Passing, "ok"), &delete));
+    assert!(race(&base(), &web("web1", &[]), &delete));
+}
+
+#[test]
+fn a_check_that_changes_hands_moves_its_new_owner() {
+    let mut catalog = base();
+    let change = run(&mut catalog, &check_of("c", "web2"), 4).expect("valid").expect("changes");
+    assert_eq!(change.keys.len(), 2);
+    let owner = catalog.instance(&Folded::new("n1"), &"web2".into()).expect("registered");
+    assert_eq!(owner.modified, change.revision);
+    assert_eq!(run(&mut catalog, &check_of("c", "web2"), 5), Ok(None));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    /// `commit` checks that the catalog is sound: nothing refers to what is not there.
+    #[test]
+    fn any_two_writers_leave_a_sound_catalog(
+        before in proptest::collection::vec(any_command(), 0..30),
+        first in any_command(),
+        second in any_command(),
+    ) {
+        let mut catalog = Catalog::default();
+        for (at, command) in before.iter().enumerate() {
+            let _ = run(&mut catalog, command, at as u64);
+        }
+        race(&catalog, &first, &second);
+    }
+}

@@ -1,0 +1,120 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{
+    Catalog, Check, Compare, Folded, Object, ObjectKey, Operation, ServiceId, Timestamp, Txn,
+};
+
+/// A transaction in the making.
+pub(super) struct Draft<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) now: Timestamp,
+    compares: BTreeSet<Compare>,
+    /// By key, because a transaction writes each key at most once: the last write wins.
+    operations: BTreeMap<String, Operation>,
+    /// Checks, by key, that were of another instance or of the node before, with their new owner.
+    adopted: BTreeMap<String, (Folded, ServiceId)>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(catalog: &'a Catalog, now: Timestamp) -> Self {
+        Self {
+            catalog,
+            now,
+            compares: BTreeSet::new(),
+            operations: BTreeMap::new(),
+            adopted: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn into_txn(mut self) -> Txn {
+        // An adoption adds no key, so whoever removes the new owner would not see it.
+        for (node, owner) in std::mem::take(&mut self.adopted).into_values() {
+            self.touch_instance(&node, &owner);
+        }
+        if self.operations.is_empty() {
+            return Txn::default();
+        }
+        Txn {
+            compares: self.compares.into_iter().collect(),
+            operations: self.operations.into_values().collect(),
+        }
+    }
+
+    /// Notes that the decision depends on this key as the catalog has it.
+    pub(super) fn depend_on(&mut self, key: &ObjectKey) {
+        let modified = match key {
+            ObjectKey::Node(name) => self.catalog.node(name).map(|it| it.modified),
+            ObjectKey::Instance(node, id) => self.catalog.instance(node, id).map(|it| it.modified),
+            ObjectKey::Check(node, id) => self.catalog.check(node, id).map(|it| it.modified),
+            ObjectKey::Document(key) => self.catalog.document(key).map(|it| it.modified),
+        };
+        let modified = modified.unwrap_or_default();
+        self.compares.insert(Compare::Key { key: key.encode(), modified });
+    }
+
+    /// Notes that the decision depends on the catalog knowing all keys with this prefix. What is made below something
+    /// compares that it is there; who removes it must compare that nothing was made below it since, or the two pass each
+    /// other and leave an orphan.
+    pub(super) fn depend_on_all(&mut self, prefix: String) {
+        self.compares.insert(Compare::NothingAdded { prefix, since: self.catalog.revision() });
+    }
+
+    /// Writes an object unless it is in the catalog as it is.
+    pub(super) fn put(&mut self, object: Object) {
+        let key = object.key();
+        self.depend_on(&key);
+        if let Object::Check(check) = &object {
+            self.note_adoption(check, &key);
+        }
+        let unchanged = match (&object, &key) {
+            (Object::Node(new), ObjectKey::Node(name)) => {
+                self.catalog.node(name).is_some_and(|old| old.value == *new)
+            }
+            (Object::Instance(new), ObjectKey::Instance(node, id)) => {
+                self.catalog.instance(node, id).is_some_and(|old| old.value == *new)
+            }
+            (Object::Check(new), ObjectKey::Check(node, id)) => {
+                self.catalog.check(node, id).is_some_and(|old| old.value == *new)
+            }
+            (Object::Document(new), ObjectKey::Document(key)) => {
+                self.catalog.document(key).is_some_and(|old| old.value == *new)
+            }
+            (Object::Node(_) | Object::Instance(_) | Object::Check(_) | Object::Document(_), _) => {
+                unreachable!("an object's key is of its own kind")
+            }
+        };
+        self.write(&key, (!unchanged).then(|| object.put()));
+    }
+
+    pub(super) fn delete(&mut self, key: &ObjectKey) {
+        self.depend_on(key);
+        self.write(key, Some(Operation::Delete { key: key.encode() }));
+    }
+
+    fn note_adoption(&mut self, check: &Check, key: &ObjectKey) {
+        let node = check.node.folded();
+        let before = self.catalog.check(&node, &check.id);
+        if before.is_some_and(|it| it.service_id != check.service_id) {
+            self.adopted.insert(key.encode(), (node, check.service_id.clone()));
+        } else {
+            self.adopted.remove(&key.encode());
+        }
+    }
+
+    /// Writes an instance again as it is, so that whoever removes it at the same time has a conflict.
+    fn touch_instance(&mut self, node: &Folded, id: &ServiceId) {
+        let Some(instance) = self.catalog.instance(node, id) else { return };
+        let key = ObjectKey::Instance(node.clone(), id.clone());
+        self.depend_on(&key);
+        let put = || Object::Instance(instance.value.clone()).put();
+        self.operations.entry(key.encode()).or_insert_with(put);
+    }
+
+    /// `None` means that the key is as it should be.
+    fn write(&mut self, key: &ObjectKey, operation: Option<Operation>) {
+        match operation {
+            Some(operation) => self.operations.insert(key.encode(), operation),
+            None => self.operations.remove(&key.encode()),
+        };
+    }
+}
