@@ -9,13 +9,14 @@ use anyhow::{Context, bail};
 use control::agent::{AgentOptions, Balancing, CompilerSettings, Ending};
 use control::dns_server::{DnsOptions, parse_recursor};
 use proxy::ProxyOptions;
-use runtime::Termination;
+use runtime::{Hangup, Termination};
 
 use crate::args::{AddressOrOff, AgentArguments, BalancingWord};
 use crate::node::Node;
 
 pub(crate) async fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
     let mut termination = Termination::listen().context("cannot listen to signals")?;
+    let mut hangup = Hangup::listen().context("cannot listen to signals")?;
     let starting = Node::start(agent_options(&arguments)?, proxy_options(&arguments)?);
     let node = tokio::select! {
         node = starting => node?,
@@ -25,27 +26,41 @@ pub(crate) async fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
         }
     };
     say_where(&node, &arguments);
-    let code = tokio::select! {
-        signal = termination.next() => {
-            tracing::info!(signal = signal.name(), "draining; once more ends it at once");
-            ExitCode::SUCCESS
-        }
-        ending = node.agent.ending() => match ending {
-            Ending::Left => {
-                tracing::info!("draining, as a client asked the agent to leave");
-                ExitCode::SUCCESS
-            }
-            Ending::StoreLost => {
-                tracing::error!("the store is lost, and with it the agent; see above, then start it again");
-                ExitCode::FAILURE
-            }
-        },
-    };
+    let code = until_the_end(&node, &mut termination, &mut hangup).await;
     tokio::select! {
         () = node.shut_down() => Ok(code),
         signal = termination.next() => {
             tracing::warn!(signal = signal.name(), "ended at once");
             Ok(ExitCode::from(signal.exit_code()))
+        }
+    }
+}
+
+/// Waits for a reason to end; returns the exit code that goes with it.
+async fn until_the_end(
+    node: &Node,
+    termination: &mut Termination,
+    hangup: &mut Hangup,
+) -> ExitCode {
+    loop {
+        tokio::select! {
+            signal = termination.next() => {
+                tracing::info!(signal = signal.name(), "draining; once more ends it at once");
+                return ExitCode::SUCCESS;
+            }
+            () = hangup.next() => {
+                tracing::info!("SIGHUP: nothing to reload, the manifests are followed as they change");
+            }
+            ending = node.agent.ending() => match ending {
+                Ending::Left => {
+                    tracing::info!("draining, as a client asked the agent to leave");
+                    return ExitCode::SUCCESS;
+                }
+                Ending::StoreLost => {
+                    tracing::error!("the store is lost, and with it the agent; see above, then start it again");
+                    return ExitCode::FAILURE;
+                }
+            },
         }
     }
 }
@@ -110,7 +125,7 @@ fn agent_options(arguments: &AgentArguments) -> anyhow::Result<AgentOptions> {
         dns_options,
         node_name,
         datacenter: arguments.datacenter.clone(),
-        advertise: arguments.advertise.clone(),
+        advertise: arguments.advertise.to_string(),
         manifests: arguments.manifests.clone(),
         script_checks: arguments.enable_script_checks,
         compiler,

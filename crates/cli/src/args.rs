@@ -1,6 +1,6 @@
 //! The command line, as it is typed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(name = "leno", version, about, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// What is logged to standard error: error, warn, info, debug, or a filter such as `proxy=debug,info`.
-    #[arg(long, global = true, env = "LENO_LOG", value_name = "FILTER")]
+    #[arg(long, global = true, env = "LENO_LOG", value_name = "FILTER", value_parser = log_filter)]
     pub(crate) log: Option<String>,
     /// Log as JSON, one object a line.
     #[arg(long, global = true)]
@@ -58,7 +58,7 @@ pub(crate) struct AgentArguments {
     #[arg(long, conflicts_with = "dev")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Address of the HTTP API.
-    #[arg(long, default_value = "127.0.0.1:8500")]
+    #[arg(long, default_value = "127.0.0.1:8500", value_parser = address)]
     pub(crate) http: SocketAddr,
     /// Address of DNS, or `off`.
     #[arg(long, default_value = "127.0.0.1:8600", value_parser = address_or_off)]
@@ -82,14 +82,14 @@ pub(crate) struct AgentArguments {
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub(crate) access_log: Option<String>,
     /// Name of this node [default: the host name].
-    #[arg(long)]
+    #[arg(long, value_parser = node_name)]
     pub(crate) node: Option<String>,
     /// Datacenter.
-    #[arg(long, default_value = "dc1")]
+    #[arg(long, default_value = "dc1", value_parser = datacenter)]
     pub(crate) datacenter: String,
-    /// Address at which others reach this node.
-    #[arg(long, default_value = "127.0.0.1")]
-    pub(crate) advertise: String,
+    /// IP address at which others reach this node.
+    #[arg(long, default_value = "127.0.0.1", value_parser = ip_address)]
+    pub(crate) advertise: IpAddr,
     /// Folder of documents to declare and to follow.
     #[arg(long, value_name = "DIR")]
     pub(crate) manifests: Option<PathBuf>,
@@ -129,6 +129,55 @@ fn address_or_off(text: &str) -> Result<AddressOrOff, String> {
     }
     let expected = || format!("{text:?} is neither IP:PORT (such as 127.0.0.1:8600) nor `off`");
     text.parse().map(AddressOrOff::At).map_err(|_| expected())
+}
+
+/// Words that stand alone are levels: the library takes any other for the name of a target, and then nothing is logged.
+fn log_filter(text: &str) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let mut words = text.split(',').filter(|part| !part.contains(['=', '[']));
+    match words.find(|word| !LEVELS.contains(&word.trim().to_lowercase().as_str())) {
+        None => Ok(text.to_owned()),
+        Some(word) => Err(format!("{word:?} is no level; the levels are {}", LEVELS.join(", "))),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let expected =
+        || format!("{text:?} is not IP:PORT, such as 127.0.0.1:8500 (a host name is not accepted)");
+    text.parse().map_err(|_| expected())
+}
+
+fn ip_address(text: &str) -> Result<IpAddr, String> {
+    match text.parse::<IpAddr>() {
+        Ok(ip) if ip.is_unspecified() => {
+            Err(format!("{text} means any address; give the one at which others reach this node"))
+        }
+        Ok(ip) => Ok(ip),
+        Err(_) => Err(format!("{text:?} is not an IP address, such as 192.0.2.7")),
+    }
+}
+
+/// Consul's rule: it becomes a label of DNS names.
+fn datacenter(text: &str) -> Result<String, String> {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !text.is_empty() && text.len() <= 63 && text.chars().all(is_fine) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} has other characters than letters, digits, `-` and `_`, or more than 63"
+        ))
+    }
+}
+
+fn node_name(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("it is empty; leave it out to take the host name".into());
+    }
+    let is_odd = |c: char| c == '/' || c.is_control() || c.is_whitespace();
+    match text.chars().find(|c| is_odd(*c)) {
+        None => Ok(text.to_owned()),
+        Some(odd) => Err(format!("{odd:?} cannot be part of a node's name")),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -190,9 +239,13 @@ pub(crate) struct Connection {
 
 #[derive(Debug, Args)]
 pub(crate) struct FilesArguments {
-    /// File or folder of YAML or JSON documents, or `-` for standard input; may be given several times.
+    /// File of YAML or JSON documents, folder of such files (with the folders in it), or `-` for standard input; may be
+    /// given several times.
     #[arg(short = 'f', long = "filename", required = true, value_name = "FILE")]
     pub(crate) files: Vec<String>,
+    /// Exit with 1 when a field is not honored as it is written.
+    #[arg(long)]
+    pub(crate) strict: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
     #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]

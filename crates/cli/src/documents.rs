@@ -44,6 +44,14 @@ async fn change(arguments: FilesArguments, path: &str) -> anyhow::Result<ExitCod
         note("nothing was changed");
         return Ok(ExitCode::FAILURE);
     }
+    if report.documents.is_empty() {
+        bail!("there is no document in {}", arguments.files.join(", "));
+    }
+    let findings: usize = report.documents.iter().map(|row| row.diagnostics.len()).sum();
+    if arguments.strict && findings > 0 {
+        note("applied, with findings (--strict)");
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -59,6 +67,7 @@ fn print_findings(row: &DocumentRow) {
 }
 
 pub(crate) async fn get(arguments: GetArguments) -> anyhow::Result<ExitCode> {
+    let wanted_kind = arguments.kind.as_deref().map(kind).transpose()?;
     let address = agent_address(&arguments.list.connection)?;
     let answer = crate::client::get_json(&address, "/leno/v1/documents").await?;
     let mut report: DocumentsReport = serde_json::from_value(answer)?;
@@ -76,7 +85,7 @@ pub(crate) async fn get(arguments: GetArguments) -> anyhow::Result<ExitCode> {
     };
     report.documents.retain(|row| {
         wanted.as_ref().is_none_or(|keys| keys.contains(&row.key))
-            && arguments.kind.as_ref().is_none_or(|kind| is_kind(&row.key.kind, kind))
+            && wanted_kind.is_none_or(|kind| row.key.kind == kind)
             && arguments.name.as_ref().is_none_or(|name| row.key.name == *name)
     });
     if report.documents.is_empty() {
@@ -107,10 +116,21 @@ pub(crate) async fn get(arguments: GetArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `ingress`, `Ingress` and `ingresses` all mean the kind `Ingress`.
-fn is_kind(kind: &str, word: &str) -> bool {
-    let (kind, word) = (kind.to_lowercase(), word.to_lowercase());
-    word == kind || word == format!("{kind}s") || word == format!("{kind}es")
+/// Kinds with the other words for them that kubectl knows.
+const KINDS: [(&str, &[&str]); 3] = [
+    ("Ingress", &["ingress", "ingresses", "ing"]),
+    ("Secret", &["secret", "secrets"]),
+    ("Service", &["service", "services", "svc"]),
+];
+
+/// The kind that a word means.
+fn kind(word: &str) -> anyhow::Result<&'static str> {
+    let word = word.to_lowercase();
+    let found = KINDS.iter().find(|(_, words)| words.contains(&word.as_str()));
+    let kinds: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
+    found
+        .map(|(kind, _)| *kind)
+        .with_context(|| format!("unknown kind {word:?}; the kinds are {}", kinds.join(", ")))
 }
 
 fn read(sources: &[String]) -> anyhow::Result<Vec<File>> {

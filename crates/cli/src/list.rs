@@ -1,6 +1,5 @@
 //! `leno services`, `leno catalog`, `leno members` and `leno explain`.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -79,25 +78,26 @@ fn instance_row(entry: &Value) -> Vec<String> {
 }
 
 async fn list_services(address: &str, arguments: &ListArguments) -> anyhow::Result<ExitCode> {
-    let services = get_json(address, "/v1/catalog/services").await?;
-    let checks = get_json(address, "/v1/health/state/any").await?;
-    let names = services.as_object().context("/v1/catalog/services is not an object")?;
-    let mut failing: BTreeMap<&str, usize> = BTreeMap::new();
-    for check in checks.as_array().map(Vec::as_slice).unwrap_or_default() {
-        if let Some(service) = check["ServiceName"].as_str()
-            && check["Status"] != "passing"
-        {
-            *failing.entry(service).or_default() += 1;
-        }
-    }
-    let rows = names.iter().map(|(name, tags)| {
-        let failing = match failing.get(name.as_str()) {
-            None => "passing".to_owned(),
-            Some(count) => format!("{count} not passing"),
-        };
-        vec![name.clone(), failing, joined(tags)]
+    let value = get_json(address, "/leno/v1/services").await?;
+    let services = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let rows = services.iter().map(|service| {
+        let count = |state: &str| service[state].as_u64().unwrap_or(0);
+        let states = ["Passing", "Warning", "Critical", "Maintenance"];
+        let states = states.iter().filter(|state| count(state) > 0);
+        let states = states.map(|state| format!("{} {}", count(state), state.to_lowercase()));
+        vec![
+            text(&service["Name"]),
+            count("Instances").to_string(),
+            states.collect::<Vec<_>>().join(", "),
+            joined(&service["Tags"]),
+        ]
     });
-    print_rows(arguments.output, &["service", "checks", "tags"], rows.collect(), &services)?;
+    print_rows(
+        arguments.output,
+        &["service", "instances", "states", "tags"],
+        rows.collect(),
+        &value,
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -85,37 +85,9 @@ pub(crate) fn print_rows(
             }
         }
         Format::Json => print_line(&serde_json::to_string_pretty(value)?),
-        Format::Yaml => print(&yaml(value, 0)),
+        Format::Yaml => print(&serde_saphyr::to_string(value)?),
     }
     Ok(())
-}
-
-/// A JSON value as YAML, block style, every string quoted as JSON does: always valid, and the same everywhere.
-fn yaml(value: &serde_json::Value, indent: usize) -> String {
-    let pad = " ".repeat(indent);
-    match value {
-        serde_json::Value::Array(items) if !items.is_empty() => items
-            .iter()
-            .map(|item| format!("{pad}- {}", yaml(item, indent + 2).trim_start()))
-            .collect(),
-        serde_json::Value::Object(fields) if !fields.is_empty() => fields
-            .iter()
-            .map(|(key, value)| {
-                let key = serde_json::Value::from(key.as_str());
-                let nested = match value {
-                    serde_json::Value::Array(items) => !items.is_empty(),
-                    serde_json::Value::Object(fields) => !fields.is_empty(),
-                    _ => false,
-                };
-                if nested {
-                    format!("{pad}{key}:\n{}", yaml(value, indent + 2))
-                } else {
-                    format!("{pad}{key}: {value}\n")
-                }
-            })
-            .collect(),
-        other => format!("{pad}{other}\n"),
-    }
 }
 
 /// Logs go to standard error. The agent says what it does (`info`); other commands speak up for warnings only.

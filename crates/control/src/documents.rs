@@ -26,7 +26,7 @@ pub fn read_all<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Read
             {
                 all.errors.push(Diagnostic {
                     severity: Severity::Error,
-                    place: model::Place { file: source.to_owned(), line: 0 },
+                    place: model::Place { file: document.source.clone(), line: document.line },
                     field: "metadata.name".into(),
                     message: format!("{} is also in {other}", document.key),
                     remedy: "keep one of the two, or give one another name".into(),

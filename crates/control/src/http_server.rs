@@ -138,6 +138,8 @@ async fn serve(stream: TcpStream, door: Arc<Door>, drain: Drain, deadlines: Dead
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(deadlines.head)
+        // As Go writes them; some scripts look for `X-Consul-Index` to the letter.
+        .title_case_headers(true)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);

@@ -31,7 +31,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// Most bytes of all its files: a thousand services with a thousand lines each.
 const FOLDER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Where documents of the folder say that they come from, before the path.
-const SOURCE_PREFIX: &str = "manifests:";
+pub(crate) const SOURCE_PREFIX: &str = "manifests:";
 
 /// A folder whose documents are applied.
 pub struct ManifestFolder {
@@ -39,17 +39,21 @@ pub struct ManifestFolder {
 }
 
 impl ManifestFolder {
-    /// Applies the folder as it is now.
+    /// Applies the folder as it is now. A wrong document is logged, and the agent starts with what it had: a typo must
+    /// not keep a machine's registry and proxy down after a reboot.
     ///
     /// # Errors
-    /// When it cannot be read, or a document in it is wrong; nothing is applied then.
+    /// When the folder cannot be read, or the store cannot be written.
     pub async fn open(path: &Path, mesh: &Mesh) -> Result<Self, AgentError> {
         let failed = |source| AgentError::Manifests { path: path.to_owned(), source };
         let folder = Self { path: std::path::absolute(path).map_err(failed)? };
         match folder.apply(mesh).await {
             Ok(()) => Ok(folder),
             Err(Failure::Read(source)) => Err(failed(source)),
-            Err(Failure::Documents(errors)) => Err(AgentError::Documents(errors)),
+            Err(Failure::Documents(errors)) => {
+                log_errors(&errors);
+                Ok(folder)
+            }
             Err(Failure::Write(reason)) => Err(AgentError::Apply { path: path.to_owned(), reason }),
         }
     }
@@ -112,9 +116,7 @@ impl ManifestFolder {
                 false
             }
             Err(Failure::Documents(errors)) => {
-                for error in errors {
-                    tracing::error!("the manifests are not applied: {error}");
-                }
+                log_errors(&errors);
                 true
             }
             Err(Failure::Write(error)) => {
@@ -150,6 +152,12 @@ impl ManifestFolder {
         }
         write(mesh, Command::ApplyDocuments(documents)).await?;
         if gone.is_empty() { Ok(()) } else { write(mesh, Command::DeleteDocuments(gone)).await }
+    }
+}
+
+fn log_errors(errors: &[Diagnostic]) {
+    for error in errors {
+        tracing::error!("the manifests are not applied: {error}");
     }
 }
 

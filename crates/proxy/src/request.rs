@@ -49,10 +49,10 @@ async fn route(
     // A host that is not text is in no route table.
     let host = authority.to_str().unwrap_or_default();
     let is_connect = request.method() == Method::CONNECT;
-    if is_connect && !config.forward_proxy {
-        return reply::refuse(Refusal::NoRoute, exchange);
-    }
     let path = if is_connect { "/" } else { request.uri().path() };
+    if is_connect && !config.forward_proxy {
+        return reply::no_route(host, path, false, exchange);
+    }
     let Some(found) = http.table.router.find_index(host, path) else {
         let is_unknown_service = config.forward_proxy && !http.table.router.has_host(host);
         return reply::no_route(host, path, is_unknown_service, exchange);

@@ -22,4 +22,4 @@ pub use fork::raise_open_files_limit;
 pub use pace::{Pace, REST_MAX};
 pub use port_owner::{PortOwner, naming_port_owner, port_owner};
 pub use tasks::{Drain, Tasks};
-pub use termination::{Termination, TerminationSignal};
+pub use termination::{Hangup, Termination, TerminationSignal};

@@ -99,6 +99,10 @@ fn wrong_arguments_are_usage_errors() {
         &["agent", "--dns", "5353"],
         &["apply"],
         &["frobnicate"],
+        &["agent", "--datacenter", "a b"],
+        &["agent", "--advertise", "somewhere"],
+        &["agent", "--node", "a/b"],
+        &["agent", "--log", "loud"],
         &["echo", "--error-rate", "7"],
     ] {
         let output = leno().args(arguments).output().expect("the binary runs");

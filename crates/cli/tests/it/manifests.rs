@@ -76,6 +76,38 @@ fn a_folder_of_manifests_is_followed() {
 }
 
 #[test]
+fn a_folder_with_a_bad_file_does_not_keep_the_agent_down_and_owns_its_documents() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("a readable path").to_owned();
+    fs::write(folder.path().join("bad.yaml"), "kind: [").expect("written");
+    let mut agent = Agent::dev(&["--manifests", &path]);
+    let said = agent.log.iter().any(|line| line.contains("bad.yaml:1"));
+    assert!(said || agent.read_log_until("bad.yaml:1"), "{:?}", agent.log);
+    let good = folder.path().join("good.yaml");
+    fs::write(&good, ingress("shop", "cart", "/")).expect("written");
+    fs::remove_file(folder.path().join("bad.yaml")).expect("removed");
+    eventually("the folder is in force", || text(&agent.cli(&["get"]).stdout).contains("shop"));
+    let deleted = agent.cli(&["delete", "-f", good.to_str().expect("a readable path")]);
+    assert_eq!(deleted.status.code(), Some(1));
+    let errors = text(&deleted.stderr);
+    assert!(errors.contains("good.yaml") && errors.contains("change that file"), "{errors}");
+    assert!(text(&agent.cli(&["get"]).stdout).contains("shop"), "nothing was changed");
+}
+
+#[test]
+fn a_check_that_never_passed_says_why() {
+    let agent = Agent::dev(&[]);
+    let body = r#"{"Name":"dead","Port":1,"Check":{"TCP":"127.0.0.1:1","Interval":"1s"}}"#;
+    assert_eq!(agent.ask("PUT", "/v1/agent/service/register", body).status, 200);
+    eventually("the first output is in the catalog", || {
+        agent.ask("GET", "/v1/health/checks/dead", "").body.contains("connection refused")
+    });
+    let shown = text(&agent.cli(&["services", "dead"]).stdout);
+    assert!(shown.contains("connection refused"), "{shown}");
+    assert!(text(&agent.cli(&["services"]).stdout).contains("1 critical"));
+}
+
+#[test]
 fn documents_are_applied_shown_and_removed() {
     let agent = Agent::dev(&[]);
     let mut apply = leno()

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Door, reply};
 use crate::documents::{Reading, read_all, read_keys};
+use crate::manifest_folder::SOURCE_PREFIX;
 
 const JSON: &str = "application/json";
 
@@ -77,6 +78,10 @@ impl Door {
             return report(StatusCode::BAD_REQUEST, Vec::new(), errors);
         }
         let before = self.mesh.catalog();
+        let owned = owned_by_folder(&before, documents.iter().map(|it| &it.key));
+        if !owned.is_empty() {
+            return report(StatusCode::CONFLICT, Vec::new(), owned);
+        }
         let results: Vec<&str> = documents.iter().map(|it| result_of(&before, it)).collect();
         let outcome = self.run(Command::ApplyDocuments(documents.clone())).await;
         if let Some(failure) = failure(&outcome) {
@@ -98,6 +103,10 @@ impl Door {
             return report(StatusCode::BAD_REQUEST, Vec::new(), errors);
         }
         let before = self.mesh.catalog();
+        let owned = owned_by_folder(&before, &keys);
+        if !owned.is_empty() {
+            return report(StatusCode::CONFLICT, Vec::new(), owned);
+        }
         let outcome = self.run(Command::DeleteDocuments(keys.clone())).await;
         if let Some(failure) = failure(&outcome) {
             return failure;
@@ -130,10 +139,29 @@ impl Door {
     }
 }
 
+/// An error for each document that a followed folder declares: a change from elsewhere would be undone with the
+/// folder's next one.
+fn owned_by_folder<'a>(
+    catalog: &Catalog,
+    keys: impl IntoIterator<Item = &'a DocumentKey>,
+) -> Vec<Diagnostic> {
+    let documents = keys.into_iter().filter_map(|key| catalog.document(key));
+    let owned = documents.filter_map(|it| it.source.strip_prefix(SOURCE_PREFIX).zip(Some(&it.key)));
+    owned
+        .map(|(file, key)| Diagnostic {
+            severity: Severity::Error,
+            place: model::Place::default(),
+            field: String::new(),
+            message: format!("{key} is declared by {file} in the agent's manifest folder"),
+            remedy: "change that file".into(),
+        })
+        .collect()
+}
+
 fn result_of(catalog: &Catalog, document: &Document) -> &'static str {
     match catalog.document(&document.key) {
         None => "created",
-        Some(existing) if existing.value == *document => "unchanged",
+        Some(existing) if existing.body == document.body => "unchanged",
         Some(_) => "configured",
     }
 }

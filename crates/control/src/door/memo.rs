@@ -1,7 +1,7 @@
 //! Answers of the current revision, so that a thousand clients that wait for the same change share one answer.
 //!
-//! `api::handle` is a function of the request, the catalog and whether the time is over; answers under `/v1/catalog/` and
-//! `/v1/health/` depend on nothing else. So an answer holds for every equal request until the catalog moves on.
+//! `api::handle` is a function of the request, the catalog and whether the time is over; answers under `/v1/catalog/`,
+//! `/v1/health/` and `/leno/v1/services` depend on nothing else. So an answer holds for every equal request until the catalog moves on.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,9 @@ impl Question {
     /// `None` for a request whose answer may depend on more than the catalog.
     pub(super) fn of(request: &Request<Bytes>, timed_out: bool) -> Option<Self> {
         let path = request.uri().path();
-        let is_read = path.starts_with("/v1/catalog/") || path.starts_with("/v1/health/");
+        let is_read = ["/v1/catalog/", "/v1/health/", "/leno/v1/services"]
+            .iter()
+            .any(|it| path.starts_with(it));
         if request.method() != Method::GET || !is_read {
             return None;
         }

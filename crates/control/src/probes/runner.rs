@@ -183,11 +183,13 @@ impl<T: Truth, P: Prober> Run<T, P> {
 
     /// Makes a verdict true if it is not. False if it could not be written.
     async fn report(&self, orders: &Orders, status: CheckStatus, output: String) -> bool {
-        let before = self.truth.catalog().check(&self.node.folded(), &self.id).map(|it| it.status);
+        let before = self.truth.catalog().check(&self.node.folded(), &self.id).cloned();
         let written = match before {
             None => return true,
-            Some(before) if before == status => true,
+            // The first output is written whatever it says: until then nobody knows why the check is critical.
+            Some(before) if before.status == status && !before.output.is_empty() => true,
             Some(before) => {
+                let before = before.status;
                 let command = Command::SetCheckStatus {
                     node: self.node.clone(),
                     id: self.id.clone(),

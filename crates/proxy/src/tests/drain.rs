@@ -7,12 +7,18 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::support::{Backend, Client, HANG, Setup, empty, full, slow, soon, text};
-use crate::ProxyError;
+use crate::stats::ServerState;
+use crate::{ProxyError, ProxyHandle};
 
 /// A backend that says when it is asked and answers when it is told to.
-async fn held() -> (Backend, Arc<Notify>, Arc<Notify>) {
-    let asked = Arc::new(Notify::new());
-    let answer = Arc::new(Notify::new());
+struct Held {
+    backend: Backend,
+    asked: Arc<Notify>,
+    answer: Arc<Notify>,
+}
+
+async fn held() -> Held {
+    let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (on_asked, on_answer) = (asked.clone(), answer.clone());
     let backend = Backend::http1(move |_| {
         let (asked, answer) = (on_asked.clone(), on_answer.clone());
@@ -23,7 +29,7 @@ async fn held() -> (Backend, Arc<Notify>, Arc<Notify>) {
         }
     })
     .await;
-    (backend, asked, answer)
+    Held { backend, asked, answer }
 }
 
 /// A client in the middle of an answer that does not end.
@@ -35,6 +41,16 @@ async fn busy(address: std::net::SocketAddr, host: &str) -> (Client, hyper::body
     (client, response)
 }
 
+async fn until_draining(proxy: &ProxyHandle) {
+    soon(async {
+        while proxy.with_admin_view(|view| view.state == ServerState::Live) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Connections that are opened to find out end by themselves.
 async fn until_closed(address: std::net::SocketAddr) {
     soon(async {
         while TcpStream::connect(address).await.is_ok() {
@@ -47,7 +63,7 @@ async fn until_closed(address: std::net::SocketAddr) {
 #[tokio::test]
 async fn a_drain_ends_what_is_under_way_and_then_the_connections() {
     let (slow, end) = slow().await;
-    let (held, asked, answer) = held().await;
+    let Held { backend: held, asked, answer } = held().await;
     let quick = Backend::text("quick").await;
     let proxy = Setup::new()
         .listener("in")
@@ -106,14 +122,14 @@ async fn a_drain_cuts_what_outlasts_its_deadline() {
 /// Less than an idle connection is kept.
 const AT_ONCE: Duration = Duration::from_millis(450);
 
-#[tokio::test]
-async fn a_drain_ends_with_the_last_request() {
-    let (held, asked, answer) = held().await;
-    let proxy = Setup::new().listener("in").route("held", "/", &[held.address]).start();
+/// The client keeps its connection open.
+async fn ends_with_the_last_request(uri: &str, mut client: Client, proxy: ProxyHandle, held: Held) {
+    let Held { asked, answer, .. } = held;
     let address = proxy.local_addr("in").unwrap();
+    let request = Request::get(uri).header("host", "held").body(empty()).unwrap();
     let request = tokio::spawn(async move {
-        let request = Request::get("/").header("host", "held").body(empty()).unwrap();
-        text(Client::http1(address).await.send(request).await.into_body()).await
+        let answered = text(client.send(request).await.into_body()).await;
+        (answered, client)
     });
     soon(asked.notified()).await;
     let drained = tokio::spawn(async move { proxy.drain(HANG).await });
@@ -122,7 +138,21 @@ async fn a_drain_ends_with_the_last_request() {
     answer.notify_one();
     assert_eq!(soon(drained).await.unwrap(), 0);
     assert!(released.elapsed() < AT_ONCE, "{:?}", released.elapsed());
-    assert_eq!(soon(request).await.unwrap(), "held");
+    assert_eq!(soon(request).await.unwrap().0, "held");
+}
+
+#[tokio::test]
+async fn a_drain_ends_with_the_last_request() {
+    for (uri, is_http2) in [("/", false), ("http://held/", true)] {
+        let held = held().await;
+        let proxy = Setup::new().listener("in").route("held", "/", &[held.backend.address]).start();
+        let address = proxy.local_addr("in").unwrap();
+        let client = match is_http2 {
+            true => Client::http2(address).await,
+            false => Client::http1(address).await,
+        };
+        ends_with_the_last_request(uri, client, proxy, held).await;
+    }
 }
 
 #[tokio::test]
@@ -148,7 +178,7 @@ async fn a_second_drain_cuts_what_is_left() {
     let (_client, response) = busy(address, "slow").await;
     let handle = proxy.clone();
     let first = tokio::spawn(async move { handle.drain(2 * HANG).await });
-    until_closed(address).await;
+    until_draining(&proxy).await;
     assert!(!first.is_finished());
     assert_eq!(soon(proxy.drain(2 * HANG)).await, 1);
     assert_eq!(soon(first).await.unwrap(), 1);

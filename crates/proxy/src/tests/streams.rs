@@ -217,6 +217,8 @@ async fn a_client_that_does_not_read_is_closed() {
     let mut stream = TcpStream::connect(proxy.local_addr("in").unwrap()).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n").await.unwrap();
     soon(cut.notified()).await;
+    let counters = [0, 1].map(|worker| proxy.stats().http("in", worker));
+    assert_eq!(counters.iter().map(|it| it.downstream_rq_idle_timeout.get()).sum::<u64>(), 1);
 }
 
 #[tokio::test]

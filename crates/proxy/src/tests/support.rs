@@ -1,4 +1,5 @@
-use std::collections::BTreeMap;
+mod setup;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -14,17 +15,12 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use proxy_config::{
-    Balancing, Cluster, Endpoint, EndpointHealth, Endpoints, Forward, HttpListener, Listener,
-    ListenerProtocol, PathMatch, ProxyConfig, RetryPolicy, Route, RouteAction, RouteTable, Source,
-    UpstreamProtocol, VirtualHost,
-};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
+pub(super) use self::setup::Setup;
 use crate::access_log::Target;
-use crate::{Proxy, ProxyHandle, ProxyOptions};
 
 /// Nothing here takes this long; it ends a test that hangs.
 pub(super) const HANG: Duration = Duration::from_secs(20);
@@ -80,142 +76,6 @@ pub(super) async fn lines_of(path: &Path, count: usize) -> String {
     .await;
     std::fs::remove_file(path).unwrap();
     lines
-}
-
-/// A configuration in the making.
-pub(super) struct Setup(pub(super) ProxyConfig);
-
-impl Setup {
-    pub(super) fn new() -> Self {
-        Self(ProxyConfig::default())
-    }
-
-    /// An HTTP listener on a port that the system chooses, with the route table `table`.
-    pub(super) fn listener(self, name: &str) -> Self {
-        self.listener_with(name, |_| {})
-    }
-
-    pub(super) fn listener_with(mut self, name: &str, change: impl FnOnce(&mut Listener)) -> Self {
-        let mut listener = Listener {
-            name: name.to_owned(),
-            address: "127.0.0.1:0".parse().unwrap(),
-            protocol: ListenerProtocol::Http(HttpListener {
-                route_table: "table".to_owned(),
-                tls: None,
-                forward_proxy: false,
-                head_bytes_max: 16 * 1024,
-                headers_max: 100,
-                head_timeout: Duration::from_secs(10),
-                idle_timeout: Duration::from_secs(60),
-                stream_idle_timeout: Duration::from_secs(60),
-            }),
-            connections_max: 1000,
-            source: Source::default(),
-        };
-        change(&mut listener);
-        self.0.listeners.insert(name.to_owned(), Arc::new(listener));
-        self
-    }
-
-    pub(super) fn http_listener(self, name: &str, change: impl FnOnce(&mut HttpListener)) -> Self {
-        self.listener_with(name, |listener| match &mut listener.protocol {
-            ListenerProtocol::Http(http) => change(http),
-            ListenerProtocol::Tcp { .. } => unreachable!(),
-        })
-    }
-
-    pub(super) fn without_listener(mut self, name: &str) -> Self {
-        self.0.listeners.remove(name).unwrap();
-        self
-    }
-
-    /// Routes `domain` and the paths under `path` to a cluster of its own with these endpoints.
-    pub(super) fn route(self, domain: &str, path: &str, endpoints: &[SocketAddr]) -> Self {
-        self.route_with(domain, path, endpoints, |_, _| {})
-    }
-
-    pub(super) fn route_with(
-        mut self,
-        domain: &str,
-        path: &str,
-        endpoints: &[SocketAddr],
-        change: impl FnOnce(&mut Forward, &mut Cluster),
-    ) -> Self {
-        let name = format!("{domain}{path}");
-        let mut cluster = Cluster {
-            name: name.clone(),
-            balancing: Balancing::RoundRobin,
-            protocol: UpstreamProtocol::Http1,
-            connect_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(60),
-            connections_max: 1000,
-            source: Source::default(),
-        };
-        let mut forward = Forward {
-            cluster: name.clone(),
-            timeout: Duration::ZERO,
-            retry: RetryPolicy::default(),
-            timing_headers: false,
-            timing_trailer: false,
-        };
-        change(&mut forward, &mut cluster);
-        self.0.clusters.insert(name.clone(), Arc::new(cluster));
-        self = self.endpoints(&name, endpoints);
-        self.action(domain, path, RouteAction::Forward(forward))
-    }
-
-    pub(super) fn endpoints(mut self, cluster: &str, endpoints: &[SocketAddr]) -> Self {
-        let endpoint = |address: &SocketAddr| Endpoint {
-            id: format!("node/{address}"),
-            host: address.ip().to_string(),
-            port: address.port(),
-            weight: 1,
-            health: EndpointHealth::Healthy,
-        };
-        let endpoints = Endpoints {
-            cluster: cluster.to_owned(),
-            endpoints: endpoints.iter().map(endpoint).collect(),
-        };
-        self.0.endpoints.insert(cluster.to_owned(), Arc::new(endpoints));
-        self
-    }
-
-    pub(super) fn action(mut self, domain: &str, path: &str, action: RouteAction) -> Self {
-        let mut tables = BTreeMap::new();
-        std::mem::swap(&mut tables, &mut self.0.route_tables);
-        let mut table = tables.remove("table").map_or_else(RouteTable::default, |it| (*it).clone());
-        table.name = "table".to_owned();
-        let route = Route {
-            name: path.to_owned(),
-            path: PathMatch::PathPrefix(path.to_owned()),
-            action,
-            source: Source::default(),
-        };
-        match table.virtual_hosts.iter_mut().find(|it| it.name == domain) {
-            Some(host) => host.routes.push(route),
-            None => table.virtual_hosts.push(VirtualHost {
-                name: domain.to_owned(),
-                domains: vec![domain.to_owned()],
-                routes: vec![route],
-            }),
-        }
-        self.0.route_tables.insert("table".to_owned(), Arc::new(table));
-        self
-    }
-
-    pub(super) fn config(&self) -> Arc<ProxyConfig> {
-        Arc::new(self.0.clone())
-    }
-
-    pub(super) fn start(&self) -> ProxyHandle {
-        self.start_with(|_| {})
-    }
-
-    pub(super) fn start_with(&self, change: impl FnOnce(&mut ProxyOptions)) -> ProxyHandle {
-        let mut options = ProxyOptions { workers: 2, seed: Some(7), ..ProxyOptions::default() };
-        change(&mut options);
-        Proxy::start(options, self.config()).unwrap()
-    }
 }
 
 /// An endpoint.

@@ -1,0 +1,79 @@
+//! What becomes of an endpoint's response on its way to the client.
+
+use std::time::Instant;
+
+use http::header::{CONTENT_LENGTH, TRAILER};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use proxy_config::Forward;
+use traffic::Outcome;
+
+use super::Asked;
+use crate::body::ResponseBody;
+use crate::exchange::{Exchange, grpc_outcome, grpc_status, millis};
+use crate::headers::{self, SERVICE_TIME, X_REQUEST_ID};
+
+/// Makes the endpoint's response into one for the client.
+pub(super) fn respond(
+    response: Response<Incoming>,
+    mut exchange: Box<Exchange>,
+    route: &Forward,
+    asked: Asked,
+) -> Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    let now = exchange.client.worker.now();
+    exchange.status = parts.status.as_u16();
+    let sent_at = exchange.upstream.as_ref().map_or(exchange.started, |it| it.sent_at);
+    let service_time = now.saturating_duration_since(sent_at);
+    exchange.service_time = Some(service_time);
+    report_head(&mut exchange, &parts.headers, parts.status, now);
+    headers::remove_hop_by_hop(&mut parts.headers);
+    parts.version = asked.version;
+    if route.timing_headers {
+        parts.headers.insert(SERVICE_TIME, headers::number(millis(service_time)));
+        if let Some(request_id) = asked.request_id {
+            parts.headers.insert(X_REQUEST_ID, request_id);
+        }
+    }
+    let timing_trailer = route.timing_trailer
+        && asked.accepts_trailers
+        && has_content(&exchange.method, parts.status);
+    if asked.version == Version::HTTP_11 && asked.accepts_trailers {
+        if exchange.is_grpc && has_content(&exchange.method, parts.status) {
+            announce_trailers(&mut parts.headers, GRPC_TRAILERS);
+        }
+        if timing_trailer {
+            announce_trailers(&mut parts.headers, SERVICE_TIME_NAME);
+        }
+    }
+    if exchange.client.is_closing.get() {
+        headers::announce_close(&mut parts.headers);
+    }
+    Response::from_parts(parts, ResponseBody::upstream(body, exchange, timing_trailer))
+}
+
+/// Tells what the head of a response says of the endpoint. Of a gRPC call the trailers tell, which may be in the
+/// head.
+fn report_head(exchange: &mut Exchange, headers: &HeaderMap, status: StatusCode, now: Instant) {
+    if !exchange.is_grpc || status != StatusCode::OK {
+        return exchange.report(Outcome::Response { status: status.as_u16() }, now);
+    }
+    exchange.grpc_status = grpc_status(headers);
+    if let Some(status) = exchange.grpc_status {
+        exchange.report(Outcome::Response { status: grpc_outcome(status) }, now);
+    }
+}
+
+fn has_content(method: &Method, status: StatusCode) -> bool {
+    *method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// Trailers come after chunks only, and hyper sends those that are announced only.
+fn announce_trailers(headers: &mut HeaderMap, names: &'static str) {
+    headers.remove(CONTENT_LENGTH);
+    headers.append(TRAILER, HeaderValue::from_static(names));
+}
+
+const SERVICE_TIME_NAME: &str = "x-envoy-upstream-service-time";
+/// What ends a gRPC call. An endpoint that speaks HTTP/2 need not announce it.
+const GRPC_TRAILERS: &str = "grpc-status, grpc-message, grpc-status-details-bin";
