@@ -98,6 +98,7 @@ impl Door {
 
     async fn ask_api(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let arrived = runtime::monotonic();
+        let question = Question::of(request);
         let mut wait: Option<Waiting> = None;
         let mut timed_out = false;
         loop {
@@ -105,16 +106,16 @@ impl Door {
             let live_checks = self.probes.live_checks();
             let context =
                 Context { catalog: &catalog, agent: &self.agent, live_checks: &live_checks };
-            let question = Question::of(request, timed_out);
-            let recalled =
-                question.as_ref().and_then(|it| self.memo.recall(it, catalog.revision()));
+            // Whether the time is over is not part of the question, so an answer for that is neither kept nor recalled.
+            let question = question.as_ref().filter(|_| !timed_out);
+            let recalled = question.and_then(|it| self.memo.recall(it, catalog.revision()));
             if let Some(response) = recalled {
                 return response;
             }
             match api::handle(request, &context, timed_out) {
                 Step::Reply(response) => {
                     if let Some(question) = question {
-                        self.memo.keep(question, catalog.revision(), &response);
+                        self.memo.keep(question.clone(), catalog.revision(), &response);
                     }
                     return response;
                 }

@@ -172,7 +172,7 @@ pub(crate) async fn run(worker: Worker, mut commands: mpsc::Receiver<Command>) {
                     let _ = taken.send(());
                 }
                 Some(Command::Drain { deadline, begun, drained }) => {
-                    let _ = begun.send(state.close());
+                    let _ = begun.send(state.close().await);
                     let _ = drained.send(state.drain(deadline, commands).await);
                     return;
                 }
@@ -228,11 +228,14 @@ impl State {
     }
 
     /// Closes the listeners. Gives the number of connections that are open.
-    fn close(&mut self) -> usize {
+    async fn close(&mut self) -> usize {
         let acceptors = std::mem::take(&mut self.acceptors);
         acceptors.values().for_each(|it| it.stop());
-        // An acceptor counts as a connection until it has emptied its queue.
-        self.worker.connections.get().saturating_sub(acceptors.len())
+        // Each counts as a connection until it has emptied its queue.
+        for acceptor in acceptors.values() {
+            acceptor.stopped().await;
+        }
+        self.worker.connections.get()
     }
 
     /// How many connections were still open at the deadline, or when `commands` ended.

@@ -1,9 +1,10 @@
 //! Answers of the current revision, so that a thousand clients that wait for the same change share one answer.
 //!
-//! `api::handle` is a function of the request, the catalog and whether the time is over; answers under `/v1/catalog/`,
+//! `api::handle` is a function of the request, the catalog and whether a wait is over; before it is, answers under `/v1/catalog/`,
 //! `/v1/health/` and `/leno/v1/services` depend on nothing else. So an answer holds for every equal request until the catalog moves on.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -26,12 +27,12 @@ struct Kept {
 }
 
 /// All of a request that its answer may depend on.
-#[derive(PartialEq, Eq, Hash)]
-pub(super) struct Question(Vec<u8>);
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Question(Arc<[u8]>);
 
 impl Question {
     /// `None` for a request whose answer may depend on more than the catalog.
-    pub(super) fn of(request: &Request<Bytes>, timed_out: bool) -> Option<Self> {
+    pub(super) fn of(request: &Request<Bytes>) -> Option<Self> {
         let path = request.uri().path();
         let is_read = ["/v1/catalog/", "/v1/health/", "/leno/v1/services"]
             .iter()
@@ -40,7 +41,6 @@ impl Question {
             return None;
         }
         let mut text = Vec::with_capacity(256);
-        text.push(u8::from(timed_out));
         text.extend_from_slice(request.uri().to_string().as_bytes());
         for (name, value) in request.headers() {
             // No value can contain a line break, so no two different heads give one text.
@@ -49,7 +49,7 @@ impl Question {
             text.push(b':');
             text.extend_from_slice(value.as_bytes());
         }
-        Some(Self(text))
+        Some(Self(text.into()))
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
 
     fn question(path: &str, accept: &str) -> Option<Question> {
         let request = Request::get(path).header("accept-encoding", accept);
-        Question::of(&request.body(Bytes::new()).expect("a request"), false)
+        Question::of(&request.body(Bytes::new()).expect("a request"))
     }
 
     #[test]
