@@ -163,7 +163,7 @@ pub(crate) async fn explain(arguments: ExplainArguments) -> anyhow::Result<ExitC
         bail!("{:?} names no host; write it as http://web/cart", arguments.url);
     };
     let path = format!(
-        "/explain?table={}&host={}&path={}",
+        "/explain?listener={}&host={}&path={}",
         encoded(&arguments.listener),
         encoded(host),
         encoded(url.path())
