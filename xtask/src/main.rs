@@ -58,7 +58,7 @@ fn test() -> anyhow::Result<()> {
     tidy::run()?;
     step("tests");
     let status = Command::new(env!("CARGO"))
-        .args(["test", "--workspace"])
+        .args(["test", "--workspace", "--no-fail-fast"])
         .env("LENO_PEERS", &peers.folder)
         .status()
         .context("cannot run cargo")?;

@@ -4,6 +4,7 @@ use http::StatusCode;
 use model::ServiceId;
 use registry::Command;
 
+use super::filter::quote;
 use super::params::parse_bool;
 use super::response::Reply;
 use super::write::Door;
@@ -27,8 +28,8 @@ pub(super) fn set_maintenance(call: &Call<'_>, service: Option<ServiceId>) -> Ou
     let bad = |text: String| Reply::text(StatusCode::BAD_REQUEST, text);
     let enable =
         call.query.first("enable").ok_or_else(|| bad("Missing value for enable".into()))?;
-    let enable =
-        parse_bool(enable).ok_or_else(|| bad(format!("Invalid value for enable: {enable:?}")))?;
+    let enable = parse_bool(enable)
+        .ok_or_else(|| bad(format!("Invalid value for enable: {}", quote(enable))))?;
     let reason = enable.then(|| call.query.text("reason").to_owned());
     let node = call.agent().node_name.clone();
     Ok(Answer::Write(Command::SetMaintenance { node, service, reason }, Door::Agent))

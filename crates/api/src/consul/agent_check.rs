@@ -6,7 +6,7 @@ use http::StatusCode;
 use model::{Check, CheckId, CheckStatus, CheckType, Origin, Stored};
 use registry::{Command, Rejection};
 
-use super::filter::HEALTH_CHECK;
+use super::filter::{HEALTH_CHECK, quote};
 use super::response::Reply;
 use super::shapes::{self, CheckView};
 use super::write::Door;
@@ -104,7 +104,7 @@ fn heartbeat(call: &Call<'_>, status: CheckStatus, output: &str) -> Outcome {
     };
     let definition = check.definition.as_deref();
     let Some(definition) = definition.filter(|it| it.check_type() == Some(CheckType::Ttl)) else {
-        let text = format!("CheckID {:?} does not have associated TTL", call.name);
+        let text = format!("CheckID {} does not have associated TTL", quote(call.name));
         return Err(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text));
     };
     let bytes_max = match definition.output_bytes_max as usize {

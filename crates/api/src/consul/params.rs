@@ -8,6 +8,7 @@ use http::header::CACHE_CONTROL;
 use percent_encoding::percent_decode_str;
 
 use super::duration::{self, DurationError};
+use super::filter::quote;
 use super::response::Reply;
 
 /// How long a blocking read waits when the client does not say.
@@ -119,7 +120,7 @@ impl ReadOptions {
         let max_stale = match query.text("max_stale") {
             "" => Duration::ZERO,
             text => parse_duration(text)
-                .ok_or_else(|| bad(&format!("Invalid max_stale value {text:?}")))?,
+                .ok_or_else(|| bad(&format!("Invalid max_stale value {}", quote(text))))?,
         };
         let is_stale = query.has("stale") || !max_stale.is_zero();
         if is_stale && is_consistent {
@@ -218,6 +219,7 @@ mod tests {
             ("index=%2B1", "Invalid index"),
             ("index=x", "Invalid index"),
             ("max_stale=x", "Invalid max_stale value \"x\""),
+            ("max_stale=%07%01", r#"Invalid max_stale value "\a\x01""#),
             ("stale&consistent", "Cannot specify ?stale with ?consistent, conflicting semantics."),
             (
                 "cached&consistent",

@@ -41,9 +41,11 @@ impl DeclaredCheck {
         Ok(Self { id, service_id, ..Self::read_common(fields)? })
     }
 
-    /// Reads the form that stands inside of a service.
+    /// Reads the form that stands inside of a service. It may name a service, but belongs to the one around it.
     pub(super) fn read_embedded(mut fields: Fields<'_>) -> Result<Self, BadRequest> {
         let id = fields.text("CheckID")?;
+        fields.text("ServiceID")?;
+        fields.text("service_id")?;
         let declared = Self { id, ..Self::read_common(&mut fields)? };
         fields.finish()?;
         Ok(declared)
@@ -90,7 +92,7 @@ impl DeclaredCheck {
             "Interval and TTL cannot both be specified"
         } else if needs_interval && !has_interval {
             "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks"
-        } else if is_alias && has_interval {
+        } else if is_alias && needs_interval {
             "Interval cannot be set for Alias checks"
         } else if is_alias && has_ttl {
             "TTL must be not be set for Alias checks"

@@ -339,6 +339,28 @@ fn a_check_is_read_alone() {
 }
 
 #[test]
+fn an_alias_may_have_an_interval_that_nothing_needs() {
+    let body = br#"{"Name":"a","AliasService":"s","Interval":"10s"}"#;
+    let check = check_registration(body, &agent()).unwrap();
+    assert_eq!(check.kind, "alias");
+    assert_eq!(check.definition.unwrap().interval.as_secs(), 10);
+}
+
+#[test]
+fn a_check_of_a_service_may_name_another_and_stays_with_its_own() {
+    for name in ["ServiceID", "serviceid", "service_id"] {
+        let check = format!(r#"{{"{name}":"other","TTL":"10s"}}"#);
+        let expected = json!({"id": "service:web1", "service_id": "web1"});
+        for body in [
+            format!(r#"{{"ID":"web1","Name":"web","Check":{check}}}"#),
+            format!(r#"{{"ID":"web1","Name":"web","Checks":[{check}]}}"#),
+        ] {
+            check_service(&body, json!({"id": "web1"}), std::slice::from_ref(&expected));
+        }
+    }
+}
+
+#[test]
 fn an_h2_ping_uses_tls_unless_told_otherwise() {
     let cases = [
         (r#"{"Name":"a","H2PING":"h:1","Interval":"1s"}"#, true),
@@ -366,7 +388,7 @@ fn checks_are_judged_in_consuls_order_and_words() {
             "Invalid check: Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks",
         ),
         (
-            r#"{"Name":"a","AliasService":"s","Interval":"1s"}"#,
+            r#"{"Name":"a","AliasService":"s","TCP":"h:1","Interval":"1s"}"#,
             "Invalid check: Interval cannot be set for Alias checks",
         ),
         (
