@@ -6,7 +6,8 @@ mod tidy;
 mod tools;
 
 use std::env;
-use std::process::{Command, ExitCode};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 
@@ -57,19 +58,44 @@ fn test() -> anyhow::Result<()> {
     step("tidy");
     tidy::run()?;
     step("tests");
-    let status = Command::new(env!("CARGO"))
-        .args(["test", "--workspace", "--no-fail-fast"])
-        .env("LENO_PEERS", &peers.folder)
-        .status()
-        .context("cannot run cargo")?;
-    if !status.success() {
-        bail!("tests failed");
-    }
+    let (passed, failed) = run_tests(&peers)?;
     for (peer, reason) in &peers.left_out {
         say(&format!("left out: the tests with {peer}, because {reason}"));
     }
-    say("everything passed");
+    say(&format!("{passed} passed, {failed} failed"));
     Ok(())
+}
+
+/// Runs every test, shows what they print, and counts them over all test programs.
+fn run_tests(peers: &peers::Peers) -> anyhow::Result<(u64, u64)> {
+    let mut tests = Command::new(env!("CARGO"))
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .env("LENO_PEERS", &peers.folder)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run cargo")?;
+    let out = tests.stdout.take().context("it is piped")?;
+    let (mut passed, mut failed) = (0, 0);
+    for line in BufReader::new(out).lines() {
+        let line = line.context("cannot read what the tests print")?;
+        say(&line);
+        if line.starts_with("test result:") {
+            passed += count_before(&line, " passed");
+            failed += count_before(&line, " failed");
+        }
+    }
+    let status = tests.wait().context("cannot wait for cargo")?;
+    if !status.success() {
+        say(&format!("{passed} passed, {failed} failed"));
+        bail!("tests failed");
+    }
+    Ok((passed, failed))
+}
+
+/// The number that stands before a word, as in `12 passed`.
+fn count_before(line: &str, word: &str) -> u64 {
+    let before = line.split(word).next().unwrap_or_default();
+    before.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
