@@ -78,12 +78,12 @@ fn say_where(node: &Node, arguments: &AgentArguments) {
         tracing::info!("DNS            {dns} (UDP and TCP)");
     }
     for (what, name) in [
-        ("ingress       ", "ingress"),
-        ("ingress (TLS) ", "ingress-https"),
-        ("mesh          ", "outbound"),
+        ("ingress        http", "ingress"),
+        ("ingress (TLS)  https", "ingress-https"),
+        ("mesh           http", "outbound"),
     ] {
         if let Some(address) = node.listener(name) {
-            tracing::info!("{what} http://{address}");
+            tracing::info!("{what}://{address}");
         }
     }
     if let Some(admin) = node.proxy.admin_addr() {

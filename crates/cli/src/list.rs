@@ -62,16 +62,20 @@ fn instance_row(entry: &Value) -> Vec<String> {
     let why = worst.filter(|_| rank > 0).map_or(String::new(), |check| {
         let output = text(&check["Output"]);
         let reason = if output.is_empty() { text(&check["Notes"]) } else { output };
-        format!("{}: {}", text(&check["CheckID"]), reason.lines().next().unwrap_or_default())
+        let reason = reason.lines().next().unwrap_or("not checked yet").to_owned();
+        format!("{}: {reason}", text(&check["CheckID"]))
     });
-    let weight =
-        if rank == 1 { &service["Weights"]["Warning"] } else { &service["Weights"]["Passing"] };
+    let weight = match rank {
+        0 => service["Weights"]["Passing"].to_string(),
+        1 => service["Weights"]["Warning"].to_string(),
+        _ => "0".to_owned(),
+    };
     vec![
         text(&service["ID"]),
         text(&entry["Node"]["Node"]),
         format!("{host}:{}", service["Port"].as_u64().unwrap_or(0)),
         state.into(),
-        weight.to_string(),
+        weight,
         joined(&service["Tags"]),
         why,
     ]

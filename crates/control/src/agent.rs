@@ -225,6 +225,7 @@ impl Agent {
             tasks: doors.clone(),
             leave: leave.clone(),
             memo: Memo::default(),
+            follows_folder: options.manifests.is_some(),
         });
         doors.spawn("HTTP server", http_server.run(Arc::clone(&door), doors.clone()));
         if let Some(dns_server) = dns_server {
@@ -326,19 +327,33 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     fs::rename(unfinished, path)
 }
 
+/// Metadata of a node record that was made by a take-over which is not finished: the id of the node that takes over.
+const TAKING_OVER: &str = "leno-taking-over";
+
+/// A record that an earlier start of this very node left behind when it was cut short.
+fn is_taking_over(node: &Node, id: &str) -> bool {
+    node.meta.as_ref().and_then(|meta| meta.get(TAKING_OVER)).is_some_and(|it| it == id)
+}
+
 /// A node that comes back under another name keeps what was registered on it: everything is registered under the new
 /// name first, and then [`register_self`] gives the new node the id, which removes the old one. A crash in between
 /// leaves both, and the next start does the rest.
 async fn take_over(mesh: &Mesh, info: &AgentInfo) -> Result<(), AgentError> {
     let (catalog, name) = (mesh.catalog(), info.node_name.folded());
     let Some(old) = catalog.node_by_id(&info.node_id) else { return Ok(()) };
-    let is_taken = catalog.node(&name).is_some_and(|node| !node.id.is_empty());
-    if old.name.folded() == name || is_taken {
-        // With a name that is taken, the registration of the node says so.
+    if old.name.folded() == name {
         return Ok(());
     }
+    if let Some(other) = catalog.node(&name).filter(|it| !is_taking_over(it, &info.node_id)) {
+        return Err(AgentError::Register(format!(
+            "the name {} is that of another node, at {}; give this one its own with --node (it was {} before)",
+            info.node_name, other.address, old.name
+        )));
+    }
     tracing::info!(from = %old.name, to = %info.node_name, "the node was renamed");
-    let (from, node) = (old.name.folded(), own_node(info, String::new()));
+    let (from, mut node) = (old.name.folded(), own_node(info, String::new()));
+    let meta = node.meta.iter().flat_map(FlatMap::iter).map(|(key, it)| (key, it.clone()));
+    node.meta = Some(meta.chain([(TAKING_OVER, info.node_id.clone())]).collect());
     let moved = |check: &Check| Check { node: info.node_name.clone(), ..check.clone() };
     let of_node = catalog.checks_of_node(&from).filter(|it| it.service_id.is_empty());
     let registration = |instance, checks| CatalogRegistration {

@@ -55,6 +55,8 @@ pub struct Door {
     pub leave: Drain,
     /// Answers of the current revision.
     pub(crate) memo: Memo,
+    /// The agent follows a manifest folder, which then owns the documents that it declared.
+    pub follows_folder: bool,
 }
 
 impl Door {

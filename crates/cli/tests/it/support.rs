@@ -119,7 +119,8 @@ impl Agent {
     }
 
     fn address(&self, what: &str) -> Option<SocketAddr> {
-        let line = self.log.iter().find(|line| line.contains(what))?;
+        let said = format!("INFO {what}");
+        let line = self.log.iter().find(|line| line.contains(&said))?;
         line.split([' ', '/']).find_map(|word| word.parse().ok())
     }
 

@@ -131,18 +131,19 @@ async fn a_name_that_another_node_has_is_refused_and_nothing_is_moved() {
     let folder = DataDir::new();
     let agent = Agent::start(folder.options("n1")).await.unwrap();
     register_web(&agent).await;
-    let node = Node {
-        id: "11111111-2222-3333-4444-555555555555".into(),
-        name: "other".into(),
-        address: "10.0.0.9".into(),
-        ..Node::default()
-    };
-    let registration = CatalogRegistration { node, ..CatalogRegistration::default() };
-    agent.mesh.run(Command::RegisterInCatalog(registration)).await;
+    // External nodes are often registered without an id.
+    for (name, id) in [("other", "11111111-2222-3333-4444-555555555555"), ("external", "")] {
+        let (id, name) = (id.into(), name.into());
+        let node = Node { id, name, address: "10.0.0.9".into(), ..Node::default() };
+        let registration = CatalogRegistration { node, ..CatalogRegistration::default() };
+        agent.mesh.run(Command::RegisterInCatalog(registration)).await;
+    }
     end(&agent).await;
     drop(agent);
-    let error = Agent::start(folder.options("other")).await.err().unwrap().to_string();
-    assert!(error.contains("other") && error.contains("--node"), "{error}");
+    for name in ["other", "external"] {
+        let error = Agent::start(folder.options(name)).await.err().unwrap().to_string();
+        assert!(error.contains(name) && error.contains("--node"), "{error}");
+    }
     let agent = Agent::start(folder.options("n1")).await.unwrap();
     let catalog = agent.mesh.catalog();
     assert!(catalog.instance(&Folded::new("n1"), &ServiceId::from("web-1")).is_some());

@@ -78,7 +78,7 @@ impl Door {
             return report(StatusCode::BAD_REQUEST, Vec::new(), errors);
         }
         let before = self.mesh.catalog();
-        let owned = owned_by_folder(&before, documents.iter().map(|it| &it.key));
+        let owned = self.owned_by_folder(&before, documents.iter().map(|it| &it.key));
         if !owned.is_empty() {
             return report(StatusCode::CONFLICT, Vec::new(), owned);
         }
@@ -103,7 +103,7 @@ impl Door {
             return report(StatusCode::BAD_REQUEST, Vec::new(), errors);
         }
         let before = self.mesh.catalog();
-        let owned = owned_by_folder(&before, &keys);
+        let owned = self.owned_by_folder(&before, &keys);
         if !owned.is_empty() {
             return report(StatusCode::CONFLICT, Vec::new(), owned);
         }
@@ -125,6 +125,30 @@ impl Door {
         report(StatusCode::OK, rows.collect(), Vec::new())
     }
 
+    /// An error for each document that a followed folder declares: a change from elsewhere would be undone with the
+    /// folder's next one.
+    fn owned_by_folder<'a>(
+        &self,
+        catalog: &Catalog,
+        keys: impl IntoIterator<Item = &'a DocumentKey>,
+    ) -> Vec<Diagnostic> {
+        if !self.follows_folder {
+            return Vec::new();
+        }
+        let documents = keys.into_iter().filter_map(|key| catalog.document(key));
+        let owned =
+            documents.filter_map(|it| it.source.strip_prefix(SOURCE_PREFIX).zip(Some(&it.key)));
+        owned
+            .map(|(file, key)| Diagnostic {
+                severity: Severity::Error,
+                place: model::Place::default(),
+                field: String::new(),
+                message: format!("{key} is declared by {file} in the agent's manifest folder"),
+                remedy: "change that file".into(),
+            })
+            .collect()
+    }
+
     fn row(&self, document: &Document, result: &str) -> DocumentRow {
         let mut diagnostics = document.diagnostics.clone();
         diagnostics.extend(self.compilation.diagnostics_of(&document.key));
@@ -137,25 +161,6 @@ impl Door {
             body: serde_json::Value::Null,
         }
     }
-}
-
-/// An error for each document that a followed folder declares: a change from elsewhere would be undone with the
-/// folder's next one.
-fn owned_by_folder<'a>(
-    catalog: &Catalog,
-    keys: impl IntoIterator<Item = &'a DocumentKey>,
-) -> Vec<Diagnostic> {
-    let documents = keys.into_iter().filter_map(|key| catalog.document(key));
-    let owned = documents.filter_map(|it| it.source.strip_prefix(SOURCE_PREFIX).zip(Some(&it.key)));
-    owned
-        .map(|(file, key)| Diagnostic {
-            severity: Severity::Error,
-            place: model::Place::default(),
-            field: String::new(),
-            message: format!("{key} is declared by {file} in the agent's manifest folder"),
-            remedy: "change that file".into(),
-        })
-        .collect()
 }
 
 fn result_of(catalog: &Catalog, document: &Document) -> &'static str {

@@ -199,7 +199,9 @@ impl<T: Truth, P: Prober> Run<T, P> {
                 };
                 match self.truth.run(command).await {
                     WriteOutcome::Done(_) => {
-                        tracing::info!(check = %self.id, %before, now = %status, "check changed");
+                        if before != status {
+                            tracing::info!(check = %self.id, %before, now = %status, "check changed");
+                        }
                         true
                     }
                     WriteOutcome::Rejected(reason) => {
