@@ -86,10 +86,10 @@ pub struct HttpListener {
     pub head_bytes_max: u32,
     /// Most request headers; beyond it 431.
     pub headers_max: u32,
-    /// How long a client may take to send a request head.
+    /// How long a client may take to send a request head, and to begin its first one after it has connected.
     #[serde(with = "duration_ns")]
     pub head_timeout: Duration,
-    /// How long a connection may stay open without a request.
+    /// How long a connection may stay open between two requests.
     #[serde(with = "duration_ns")]
     pub idle_timeout: Duration,
     /// How long a request under way may see no byte move in either direction, be it that the client sends nothing,

@@ -1,12 +1,12 @@
 //! Takes connections from a listening socket, up to the listener's limit.
 
 use std::cell::RefCell;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
@@ -89,8 +89,28 @@ impl Acceptor {
             }
         }
         // Who is in the queue has been accepted by the kernel and would see a reset.
-        while let Some(Ok((stream, peer))) = socket.accept().now_or_never() {
-            self.serve(stream, peer, None);
+        if let Err(error) = self.empty(socket) {
+            tracing::warn!(address = %self.slot.borrow().local_address(), %error, "connections are lost");
+        }
+    }
+
+    /// Serves all that wait in the queue. The kernel is asked, not tokio, which would say that there are none left after
+    /// 128 (its budget for one poll), or when it has not been told of the last ones yet.
+    fn empty(&self, socket: TcpListener) -> io::Result<()> {
+        let socket = socket.into_std()?;
+        loop {
+            match socket.accept() {
+                Ok((stream, peer)) => {
+                    stream.set_nonblocking(true)?;
+                    self.serve(TcpStream::from_std(stream)?, peer, None);
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Ok(()),
+                    // The client has left the queue; the next one may still be there.
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+                    _ => return Err(error),
+                },
+            }
         }
     }
 
@@ -117,8 +137,8 @@ impl Acceptor {
         let slot = self.slot.borrow().clone();
         let worker = self.worker.clone();
         tokio::task::spawn_local(async move {
-            connection::serve(worker, slot, stream, peer).await;
-            drop((permit, counted));
+            connection::serve(worker, slot, stream, peer, permit).await;
+            drop(counted);
         });
     }
 }

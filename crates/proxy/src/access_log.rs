@@ -47,23 +47,24 @@ pub struct AccessRecord<'a> {
     /// `x-envoy-upstream-service-time`, in milliseconds.
     pub upstream_service_time_ms: Option<u64>,
     /// `x-forwarded-for`.
-    pub forwarded_for: Option<&'a str>,
+    pub forwarded_for: Option<&'a [u8]>,
     /// `user-agent`.
-    pub user_agent: Option<&'a str>,
+    pub user_agent: Option<&'a [u8]>,
     /// `x-request-id`.
-    pub request_id: Option<&'a str>,
+    pub request_id: Option<&'a [u8]>,
     /// `:authority` or `host`.
-    pub authority: Option<&'a str>,
+    pub authority: Option<&'a [u8]>,
     /// Endpoint that answered.
     pub upstream_host: Option<SocketAddr>,
 }
 
-/// Envoy's default line, with its line feed.
+/// Envoy's default line, with its line feed. What the client chose is escaped: it cannot end a field or a line.
 impl fmt::Display for AccessRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let AccessRecord { method, path, protocol, status, flags, .. } = self;
         let AccessRecord { bytes_received, bytes_sent, .. } = self;
         write_time(f, self.start_unix_ms)?;
+        let (method, path) = (Escaped(method.as_bytes()), Escaped(path.as_bytes()));
         write!(
             f,
             " \"{method} {path} {protocol}\" {status} {flags} {bytes_received} {bytes_sent}"
@@ -74,12 +75,29 @@ impl fmt::Display for AccessRecord<'_> {
             None => f.write_str("-")?,
         }
         for value in [self.forwarded_for, self.user_agent, self.request_id, self.authority] {
-            write!(f, " \"{}\"", value.unwrap_or("-"))?;
+            write!(f, " \"{}\"", Escaped(value.unwrap_or(b"-")))?;
         }
         match self.upstream_host {
             Some(address) => writeln!(f, " \"{address}\""),
             None => writeln!(f, " \"-\""),
         }
+    }
+}
+
+/// Text of a client's, with quotes, backslashes, control characters and all that is not ASCII as `\xHH`.
+struct Escaped<'a>(&'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+        for chunk in self.0.chunk_by(|a, b| is_plain(*a) && is_plain(*b)) {
+            match std::str::from_utf8(chunk) {
+                Ok(text) if is_plain(chunk[0]) => f.write_str(text)?,
+                // What is not plain is alone in its chunk.
+                Ok(_) | Err(_) => write!(f, "\\x{:02x}", chunk[0])?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -266,10 +284,10 @@ mod tests {
             bytes_sent: 154,
             duration: Duration::from_micros(226_900),
             upstream_service_time_ms: Some(100),
-            forwarded_for: Some("10.0.35.28"),
-            user_agent: Some("curl/8"),
-            request_id: Some("cc21d9b0"),
-            authority: Some("web.mesh"),
+            forwarded_for: Some(b"10.0.35.28"),
+            user_agent: Some(b"curl/8"),
+            request_id: Some(b"cc21d9b0"),
+            authority: Some(b"web.mesh"),
             upstream_host: Some(([10, 0, 2, 1], 80).into()),
         }
     }
@@ -281,6 +299,18 @@ mod tests {
             "[2026-11-22T14:02:03.045Z] \"GET /a?b=1 HTTP/1.1\" 200 - 0 154 226 100 \
              \"10.0.35.28\" \"curl/8\" \"cc21d9b0\" \"web.mesh\" \"10.0.2.1:80\"\n"
         );
+    }
+
+    #[test]
+    fn a_client_cannot_forge_a_line() {
+        let forged = AccessRecord {
+            path: "/\"é",
+            user_agent: Some(b"a\" 200 -\n[\\\x00\x1f\x7f\xff~"),
+            ..record()
+        };
+        let line = forged.to_string();
+        assert!(line.contains("\"GET /\\x22\\xc3\\xa9 HTTP/1.1\""), "{line}");
+        assert!(line.contains("\"a\\x22 200 -\\x0a[\\x5c\\x00\\x1f\\x7f\\xff~\""), "{line}");
     }
 
     #[test]

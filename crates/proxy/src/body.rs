@@ -11,7 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::connection::AwaitedBody;
+use crate::connection::{AwaitedBody, OpenBody};
 use crate::exchange::Exchange;
 use crate::headers::{self, SERVICE_TIME};
 
@@ -33,6 +33,8 @@ pub(crate) struct RequestProgress {
     /// When the last frame came.
     pub(crate) moved_at: Cell<Option<Instant>>,
     pub(crate) ended_at: Cell<Option<Instant>>,
+    /// The client broke off: what the endpoint makes of half a request is not its fault.
+    pub(crate) is_broken: Cell<bool>,
 }
 
 /// The body of a request, from the client to an endpoint.
@@ -65,10 +67,17 @@ impl Body for RequestBody {
         {
             progress.bytes.set(progress.bytes.get() + data.len() as u64);
         }
+        if let Some(awaited) = awaited {
+            awaited.note_moved();
+        }
         let now = Some(runtime::monotonic());
         progress.moved_at.set(now);
         if frame.is_none() || incoming.is_end_stream() {
             progress.ended_at.set(now);
+            *awaited = None;
+        }
+        if let Some(Err(_)) = &frame {
+            progress.is_broken.set(true);
             *awaited = None;
         }
         Poll::Ready(frame.map(|it| it.map_err(BodyError::Broken)))
@@ -101,7 +110,7 @@ pub(crate) struct ResponseBody {
 enum Content {
     Done,
     Full(Bytes),
-    Upstream(Incoming),
+    Upstream(Incoming, OpenBody),
 }
 
 impl ResponseBody {
@@ -124,7 +133,12 @@ impl ResponseBody {
             exchange.finish();
             return Self { content: Content::Done, exchange: None, timing_trailer };
         }
-        Self { content: Content::Upstream(incoming), exchange: Some(exchange), timing_trailer }
+        let open = OpenBody::new(exchange.client.clone());
+        Self {
+            content: Content::Upstream(incoming, open),
+            exchange: Some(exchange),
+            timing_trailer,
+        }
     }
 
     fn finish(&mut self) {
@@ -146,7 +160,9 @@ impl ResponseBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Content::Upstream(incoming) = &mut self.content else { return Poll::Ready(None) };
+        let Content::Upstream(incoming, open) = &mut self.content else {
+            return Poll::Ready(None);
+        };
         let exchange = self.exchange.as_mut().expect("an unfinished body has its exchange");
         let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(frame) => frame,
@@ -158,6 +174,7 @@ impl ResponseBody {
                 };
             }
         };
+        open.note_moved();
         if let Some(limit) = &mut exchange.time_limit {
             limit.note_moved();
         }
@@ -206,7 +223,7 @@ impl Body for ResponseBody {
                 body.finish();
                 Poll::Ready(Some(Ok(Frame::data(content))))
             }
-            Content::Upstream(_) => body.poll_upstream(cx),
+            Content::Upstream(..) => body.poll_upstream(cx),
         }
     }
 
@@ -214,7 +231,7 @@ impl Body for ResponseBody {
         match &self.content {
             Content::Done => true,
             Content::Full(content) => content.is_empty(),
-            Content::Upstream(incoming) => incoming.is_end_stream() && !self.timing_trailer,
+            Content::Upstream(incoming, _) => incoming.is_end_stream() && !self.timing_trailer,
         }
     }
 
@@ -223,8 +240,8 @@ impl Body for ResponseBody {
             Content::Done => SizeHint::with_exact(0),
             Content::Full(content) => SizeHint::with_exact(content.len() as u64),
             // A length would mean `Content-Length`, which leaves no room for trailers in HTTP/1.1.
-            Content::Upstream(_) if self.timing_trailer => SizeHint::default(),
-            Content::Upstream(incoming) => incoming.size_hint(),
+            Content::Upstream(..) if self.timing_trailer => SizeHint::default(),
+            Content::Upstream(incoming, _) => incoming.size_hint(),
         }
     }
 }

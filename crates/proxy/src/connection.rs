@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::drive::{Limits, drive};
 use self::open::open_http;
@@ -42,9 +43,15 @@ pub(crate) struct Client {
     pub(crate) is_cut_idle: Cell<bool>,
     /// One that the last request has done with: usually one request follows the other.
     spare_timer: Cell<Option<Timer>>,
+    /// The connection's place in the listener's limit and counters, until the last tunnel over it has ended.
+    _place: (ConnectionCount, Option<OwnedSemaphorePermit>),
     requests_active: Cell<u32>,
     requests_begun: Cell<u64>,
     bodies_awaited: Cell<u32>,
+    /// Responses that have begun and not ended.
+    bodies_open: Cell<u32>,
+    /// A body moved since the driver looked last, of a request or of a response.
+    body_moved: Cell<bool>,
 }
 
 /// The client has not sent a request's body to its end.
@@ -57,6 +64,34 @@ impl AwaitedBody {
     }
 }
 
+impl AwaitedBody {
+    pub(crate) fn note_moved(&self) {
+        self.0.body_moved.set(true);
+    }
+}
+
+/// A response has begun and not ended.
+pub(crate) struct OpenBody(Rc<Client>);
+
+impl OpenBody {
+    pub(crate) fn new(client: Rc<Client>) -> Self {
+        client.bodies_open.set(client.bodies_open.get() + 1);
+        client.body_moved.set(true);
+        Self(client)
+    }
+
+    pub(crate) fn note_moved(&self) {
+        self.0.body_moved.set(true);
+    }
+}
+
+impl Drop for OpenBody {
+    fn drop(&mut self) {
+        self.0.bodies_open.set(self.0.bodies_open.get() - 1);
+        self.0.body_moved.set(true);
+    }
+}
+
 impl Drop for AwaitedBody {
     fn drop(&mut self) {
         self.0.bodies_awaited.set(self.0.bodies_awaited.get() - 1);
@@ -64,7 +99,13 @@ impl Drop for AwaitedBody {
 }
 
 impl Client {
-    fn new(worker: Rc<Worker>, slot: Rc<ListenerSlot>, peer: SocketAddr, is_tls: bool) -> Self {
+    fn new(
+        worker: Rc<Worker>,
+        slot: Rc<ListenerSlot>,
+        peer: SocketAddr,
+        is_tls: bool,
+        place: (ConnectionCount, Option<OwnedSemaphorePermit>),
+    ) -> Self {
         Self {
             worker,
             slot,
@@ -74,9 +115,12 @@ impl Client {
             is_closing: Cell::new(false),
             is_cut_idle: Cell::new(false),
             spare_timer: Cell::new(None),
+            _place: place,
             requests_active: Cell::new(0),
             requests_begun: Cell::new(0),
             bodies_awaited: Cell::new(0),
+            bodies_open: Cell::new(0),
+            body_moved: Cell::new(false),
         }
     }
 
@@ -97,6 +141,11 @@ impl Client {
         self.spare_timer.set(Some(timer));
     }
 
+    /// True when no body moved since the last call though a response is under way.
+    fn is_quiet(&self) -> bool {
+        !self.body_moved.replace(false) && self.bodies_open.get() > 0
+    }
+
     /// True when nothing has moved since the last call and it is the client's turn: to send the rest of a request,
     /// or to take the rest of a response. Who waits for an endpoint is not stalled.
     fn is_stalled(&self, activity: &Activity) -> bool {
@@ -110,9 +159,10 @@ pub(crate) async fn serve(
     slot: Rc<ListenerSlot>,
     stream: TcpStream,
     peer: SocketAddr,
+    permit: Option<OwnedSemaphorePermit>,
 ) {
     let view = slot.view();
-    let count = ConnectionCount::new(&view, runtime::monotonic());
+    let place = (ConnectionCount::new(&view, runtime::monotonic()), permit);
     let served = match &view.kind {
         ListenerKind::Tcp { cluster: None } => Ok(()),
         ListenerKind::Tcp { cluster: Some(cluster) } => {
@@ -120,7 +170,7 @@ pub(crate) async fn serve(
             drop(view);
             tunnel::serve_tcp(&worker, &cluster, stream).await
         }
-        ListenerKind::Http(_) => serve_http(worker, &slot, view, stream, peer, count).await,
+        ListenerKind::Http(_) => serve_http(worker, &slot, view, stream, peer, place).await,
     };
     if let Err(error) = served {
         let listener = &slot.view().shared.config.name;
@@ -134,7 +184,7 @@ async fn serve_http(
     view: Rc<ListenerView>,
     stream: TcpStream,
     peer: SocketAddr,
-    mut count: ConnectionCount,
+    mut place: (ConnectionCount, Option<OwnedSemaphorePermit>),
 ) -> io::Result<()> {
     let (ListenerKind::Http(http), Some(config)) = (&view.kind, view.shared.http()) else {
         return Ok(());
@@ -142,8 +192,8 @@ async fn serve_http(
     let opened = open_http(slot, &view, http, config, stream).await?;
     let Some((stream, is_http2)) = opened else { return Ok(()) };
     let is_tls = http.tls.is_some();
-    count.is_http(&view, is_http2, is_tls);
-    let client = Rc::new(Client::new(worker, slot.clone(), peer, is_tls));
+    place.0.is_http(&view, is_http2, is_tls);
+    let client = Rc::new(Client::new(worker, slot.clone(), peer, is_tls, place));
     let limits = Limits {
         head: config.head_timeout,
         idle: config.idle_timeout,

@@ -228,6 +228,7 @@ impl Controller {
                 Some(socket) => *socket,
                 None => match self.open(address, workers, &mut new) {
                     Ok(socket) => {
+                        tracing::info!(listener = %name, address = %socket.1, "listener opened");
                         self.bound.insert(key.clone(), socket);
                         socket
                     }

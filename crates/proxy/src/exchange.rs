@@ -90,6 +90,14 @@ impl Exchange {
         observe::forwarded(self);
     }
 
+    /// The configuration of its cluster has changed. The counters may be others too, when it was gone in between.
+    pub(crate) fn renew_cluster(&mut self, cluster: Rc<WorkerCluster>) {
+        cluster.counters.upstream_rq_active.inc();
+        if let Some(before) = self.cluster.replace(cluster) {
+            before.counters.upstream_rq_active.dec();
+        }
+    }
+
     /// The response has been handed over to its end.
     pub(crate) fn finish(mut self: Box<Self>) {
         let now = self.client.worker.now();

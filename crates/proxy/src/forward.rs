@@ -29,7 +29,7 @@ use crate::headers::{self, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::reply::{self, Refusal};
 use crate::time_limit::{Expired, TimeLimit};
 use crate::tunnel;
-use crate::upstream::{Lease, NoConnection, UpstreamVersion};
+use crate::upstream::{Greeted, Lease, NoConnection, UpstreamVersion};
 use crate::view::WorkerCluster;
 
 /// Connections that may turn out dead under one request before that counts as a failure. They died idle and nothing
@@ -45,6 +45,8 @@ pub(crate) struct Forwarded<'a> {
     pub(crate) route: &'a Forward,
     /// How long it may stand still.
     pub(crate) idle_timeout: Duration,
+    /// It comes from outside the mesh: what it says about its own way here is not believed.
+    pub(crate) is_ingress: bool,
 }
 
 /// What the response needs to know about the request.
@@ -60,7 +62,11 @@ pub(crate) async fn forward(
     request: Forwarded<'_>,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
-    let Forwarded { mut parts, body, authority, cluster, route, idle_timeout } = request;
+    let Forwarded { mut parts, body, authority, cluster, route, idle_timeout, is_ingress } =
+        request;
+    if is_ingress {
+        headers::remove_untrusted(&mut parts.headers);
+    }
     let protocol = match cluster.state.cluster().protocol {
         UpstreamProtocol::Http2 => UpstreamVersion::Http2,
         UpstreamProtocol::Http1 | UpstreamProtocol::Tcp if exchange.is_grpc => {
@@ -183,7 +189,8 @@ struct Tries<'a> {
 
 /// Why a try gave no response.
 enum FailedTry {
-    /// An idle connection was dead already; nothing was sent.
+    /// An idle connection was dead already, or the endpoint was taken out of service while the request waited for one;
+    /// nothing was sent.
     Stale,
     Failed {
         origin: Origin,
@@ -270,6 +277,32 @@ impl<'a> Tries<'a> {
                     self.tried.push(endpoint);
                 }
             }
+            self.renew_cluster(exchange);
+        }
+    }
+
+    /// Takes the cluster as it is now: the configuration may have changed during the last try. Held on to when it is
+    /// gone, or speaks another protocol than the request was made for.
+    fn renew_cluster(&mut self, exchange: &mut Exchange) {
+        let Some(current) = exchange.client.worker.cluster(self.cluster.state.name()) else {
+            return;
+        };
+        if current.state.cluster().protocol == self.cluster.state.cluster().protocol {
+            exchange.renew_cluster(current.clone());
+            self.cluster = current;
+        }
+    }
+
+    /// True when the endpoint does not speak the HTTP/2 that was spoken to it. Silence says so only where HTTP/2 was
+    /// a guess, from the request being gRPC; elsewhere the endpoint may just have died.
+    fn is_other_protocol(&self, greeted: Option<Greeted>) -> bool {
+        match greeted {
+            None | Some(Greeted::Http2) => false,
+            Some(Greeted::Otherwise) => true,
+            Some(Greeted::Silent) => match self.cluster.state.cluster().protocol {
+                UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => true,
+                UpstreamProtocol::Http2 => false,
+            },
         }
     }
 
@@ -321,6 +354,22 @@ impl<'a> Tries<'a> {
             }
             Err(failure) => failure,
         };
+        if exchange.request.as_ref().is_some_and(|it| it.is_broken.get()) {
+            return Err(FailedTry::Failed {
+                origin: Origin::Downstream,
+                stage: Stage::AfterSend,
+                outcome: Outcome::Abandoned,
+                refusal: Refusal::ClientGone,
+            });
+        }
+        if self.is_other_protocol(failure.greeted) {
+            return Err(FailedTry::Failed {
+                origin: Origin::Local,
+                stage: failure.stage,
+                outcome: Outcome::Abandoned,
+                refusal: Refusal::NotHttp,
+            });
+        }
         if let Some(unsent) = failure.unsent {
             self.request = Some(unsent);
             if reused && self.stale < STALE_CONNECTIONS_MAX {
@@ -348,6 +397,8 @@ impl<'a> Tries<'a> {
 
 fn no_connection(why: NoConnection) -> FailedTry {
     let (origin, outcome, refusal) = match why {
+        NoConnection::Retired => return FailedTry::Stale,
+        NoConnection::Local => (Origin::Local, Outcome::Abandoned, Refusal::ConnectFailed),
         NoConnection::Failed => (Origin::Upstream, Outcome::ConnectFailed, Refusal::ConnectFailed),
         NoConnection::TimedOut => {
             (Origin::Upstream, Outcome::ConnectTimedOut, Refusal::ConnectFailed)

@@ -13,6 +13,8 @@ pub(crate) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-c
 pub(crate) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const X_FORWARDED_CLIENT_CERT: HeaderName =
+    HeaderName::from_static("x-forwarded-client-cert");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const SERVICE_TIME: HeaderName =
     HeaderName::from_static("x-envoy-upstream-service-time");
@@ -77,6 +79,15 @@ pub(crate) fn wanted_upgrade(version: Version, headers: &HeaderMap) -> Option<He
     wanted.then(|| upgrade.clone())
 }
 
+/// Removes what only a proxy of one's own may say: Envoy's internal fields, the client's certificate, and the scheme.
+pub(crate) fn remove_untrusted(headers: &mut HeaderMap) {
+    let internal: Vec<HeaderName> =
+        headers.keys().filter(|it| it.as_str().starts_with("x-envoy-")).cloned().collect();
+    for name in internal.iter().chain([&X_FORWARDED_CLIENT_CERT, &X_FORWARDED_PROTO]) {
+        headers.remove(name);
+    }
+}
+
 /// Adds who asked and how, and an id when there is none yet.
 pub(crate) fn add_forwarding(
     headers: &mut HeaderMap,
@@ -97,7 +108,7 @@ pub(crate) fn add_forwarding(
             headers.insert(name, trail);
         }
     }
-    // Without TLS the client may be a proxy that took it off; what it says is kept.
+    // In the mesh a client without TLS may be a proxy that took it off; what it says is kept.
     if is_tls {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
     } else {
@@ -220,6 +231,21 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "1.1.1.1, 2.2.2.2");
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-request-id"], "kept");
+    }
+
+    #[test]
+    fn what_a_client_says_about_its_way_here_is_not_believed() {
+        let mut headers = map(&[
+            ("x-envoy-original-path", "/admin"),
+            ("x-envoy-internal", "true"),
+            ("x-envoy-internal", "1"),
+            ("x-forwarded-client-cert", "By=spiffe://mesh/admin"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-for", "1.1.1.1"),
+            ("accept", "*/*"),
+        ]);
+        remove_untrusted(&mut headers);
+        assert_eq!(headers, map(&[("x-forwarded-for", "1.1.1.1"), ("accept", "*/*")]));
     }
 
     #[test]

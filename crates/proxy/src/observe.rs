@@ -195,7 +195,7 @@ pub(crate) fn rejected(worker: &Worker, http: &HttpCounters, status: StatusCode)
 }
 
 fn log(exchange: &Exchange, entry: &LogEntry, duration: Duration) {
-    let authority = entry.uri.authority().map(|it| it.as_str());
+    let authority = entry.uri.authority().map(|it| it.as_str().as_bytes());
     exchange.client.worker.access_log.write(&AccessRecord {
         start_unix_ms: entry.start_unix_ms,
         method: exchange.method.as_str(),
@@ -222,6 +222,6 @@ fn log(exchange: &Exchange, entry: &LogEntry, duration: Duration) {
     });
 }
 
-fn text(value: &Option<HeaderValue>) -> Option<&str> {
-    value.as_ref().and_then(|it| it.to_str().ok())
+fn text(value: &Option<HeaderValue>) -> Option<&[u8]> {
+    value.as_ref().map(HeaderValue::as_bytes)
 }

@@ -24,12 +24,14 @@ pub(crate) enum Refusal {
     NotHttp,
     TimedOut,
     StreamIdle,
+    /// The client broke off in the middle of the request's body.
+    ClientGone,
 }
 
 impl Refusal {
     fn status(self) -> StatusCode {
         match self {
-            Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Refusal::BadRequest(_) | Refusal::ClientGone => StatusCode::BAD_REQUEST,
             Refusal::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
             Refusal::NoCluster
@@ -57,6 +59,7 @@ impl Refusal {
             Refusal::NotHttp => ResponseFlag::UpstreamProtocolError,
             Refusal::TimedOut => ResponseFlag::UpstreamRequestTimeout,
             Refusal::StreamIdle => ResponseFlag::StreamIdleTimeout,
+            Refusal::ClientGone => ResponseFlag::DownstreamConnectionTermination,
         }
     }
 
@@ -85,6 +88,7 @@ impl Refusal {
             }
             Refusal::TimedOut => "upstream request timeout",
             Refusal::StreamIdle => "stream timeout",
+            Refusal::ClientGone => "the request broke off\n",
         }
     }
 }
@@ -141,6 +145,8 @@ fn refuse_grpc(
         Refusal::BadRequest(_) | Refusal::TooManyHeaders => "13",
         // UNIMPLEMENTED, which is what gRPC makes of 404
         Refusal::NoRoute => "12",
+        // CANCELLED
+        Refusal::ClientGone => "1",
         // DEADLINE_EXCEEDED
         Refusal::TimedOut | Refusal::StreamIdle => "4",
         // UNAVAILABLE

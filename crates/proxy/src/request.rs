@@ -53,6 +53,9 @@ async fn route(
     if is_connect && !config.forward_proxy {
         return reply::no_route(host, path, false, exchange);
     }
+    if has_dot_segment(path) {
+        return reply::refuse(Refusal::BadRequest("the path has dot segments\n"), exchange);
+    }
     let Some(found) = http.table.router.find_index(host, path) else {
         let is_unknown_service = config.forward_proxy && !http.table.router.has_host(host);
         return reply::no_route(host, path, is_unknown_service, exchange);
@@ -75,6 +78,7 @@ async fn route(
                     cluster,
                     route: forward,
                     idle_timeout: config.stream_idle_timeout,
+                    is_ingress: !config.forward_proxy,
                 },
                 exchange,
             )
@@ -89,6 +93,23 @@ async fn route(
             reply::redirect_to_https(*status, &normalized_host(host), *port, path, exchange)
         }
     }
+}
+
+/// True when a segment of the path is `.` or `..`, also percent-encoded: an endpoint that resolves it (RFC 3986, section
+/// 5.2.4) would serve another path than the one that was routed. Clients resolve them before they ask.
+fn has_dot_segment(path: &str) -> bool {
+    path.split('/').any(|segment| {
+        let mut rest = segment.as_bytes();
+        let mut dots = 0;
+        while dots < 3 {
+            rest = match rest {
+                [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
+                _ => break,
+            };
+            dots += 1;
+        }
+        rest.is_empty() && (dots == 1 || dots == 2)
+    })
 }
 
 /// Who the request is meant for: the target's authority if it has one, else `Host` (RFC 9112, section 3.2).
@@ -112,5 +133,8 @@ fn authority(request: &Request<Incoming>) -> Result<HeaderValue, &'static str> {
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
+    let rest =
+        headers.get(CONTENT_TYPE).and_then(|it| it.as_bytes().strip_prefix(b"application/grpc"));
+    // `application/grpc-web` is another protocol, over any HTTP.
+    rest.is_some_and(|it| matches!(it.first(), None | Some(b'+' | b';' | b' ' | b'\t')))
 }

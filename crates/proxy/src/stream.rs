@@ -5,12 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use crate::stats::{HttpCounters, Shard};
@@ -89,24 +87,17 @@ impl DownstreamStream {
     }
 
     /// Reads until it is certain whether the client speaks HTTP/2. What was read is read again by the next reader.
-    /// The first byte may take `idle_timeout`, the rest of a preface `head_timeout`.
-    pub(crate) async fn detect_http2(
-        &mut self,
-        idle_timeout: Duration,
-        head_timeout: Duration,
-    ) -> io::Result<bool> {
+    pub(crate) async fn detect_http2(&mut self) -> io::Result<bool> {
         let mut seen = Vec::with_capacity(READ_AHEAD_BYTES);
         let mut is_http2 = None;
-        let mut limit = idle_timeout;
         while is_http2.is_none() {
-            let read = timeout(limit, self.transport.read_buf(&mut seen)).await??;
+            let read = self.transport.read_buf(&mut seen).await?;
             is_http2 = match HTTP2_PREFACE.strip_prefix(seen.as_slice()) {
                 _ if read == 0 => Some(false),
                 Some([]) => Some(true),
                 Some(_) => None,
                 None => Some(seen.starts_with(HTTP2_PREFACE)),
             };
-            limit = head_timeout;
         }
         self.counters.downstream_cx_rx_bytes_total.add(seen.len() as u64);
         self.read_ahead = seen.into();

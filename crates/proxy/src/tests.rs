@@ -1,5 +1,6 @@
 //! The proxy between real sockets: endpoints and clients are in the test.
 
+mod blame;
 mod change;
 mod drain;
 mod http1;

@@ -57,17 +57,20 @@ async fn dial(
     loop {
         let picked =
             worker.pick(cluster, &tried, worker.now()).map_err(|_| Refusal::NoHealthyUpstream)?;
-        let outcome = match upstream::connect(picked.endpoint(), limit).await {
+        let (origin, outcome) = match upstream::connect(picked.endpoint(), limit).await {
             Ok(stream) => {
                 let counted = ActiveConnection::new(picked.endpoint().clone());
                 let stream = Wire::new(stream, cluster.counters.clone());
                 return Ok(Dialed { stream, picked, _counted: counted });
             }
-            Err(NoConnection::TimedOut) => Outcome::ConnectTimedOut,
-            Err(NoConnection::Failed | NoConnection::Overflow) => Outcome::ConnectFailed,
+            Err(NoConnection::TimedOut) => (Origin::Upstream, Outcome::ConnectTimedOut),
+            Err(NoConnection::Failed) => (Origin::Upstream, Outcome::ConnectFailed),
+            Err(NoConnection::Local | NoConnection::Overflow | NoConnection::Retired) => {
+                (Origin::Local, Outcome::Abandoned)
+            }
         };
         worker.report(cluster, picked.endpoint(), outcome, worker.now());
-        let failure = Failure { origin: Origin::Upstream, stage: Stage::BeforeSend };
+        let failure = Failure { origin, stage: Stage::BeforeSend };
         let traits = RequestTraits { idempotent: false, body_replayable: true };
         let retries = u32::try_from(tried.len()).unwrap_or(u32::MAX);
         match retry(&policy, retries, failure, traits) {
@@ -110,6 +113,8 @@ pub(crate) async fn connect(
         return reply::refuse(Refusal::BadRequest("CONNECT cannot be served here\n"), exchange);
     };
     let counted = worker.count_connection();
+    // Keeps the connection's place in the limit of its listener.
+    let place = exchange.client.clone();
     tokio::task::spawn_local(async move {
         let Dialed { stream, picked, _counted } = dialed;
         if let Ok(client) = downstream.await {
@@ -118,7 +123,7 @@ pub(crate) async fn connect(
         }
         let outcome = Outcome::Response { status: StatusCode::OK.as_u16() };
         worker.report(&cluster, picked.endpoint(), outcome, worker.now());
-        drop(counted);
+        drop((counted, place));
     });
     reply::respond(StatusCode::OK, Bytes::new(), exchange)
 }
@@ -146,12 +151,13 @@ pub(crate) fn upgrade(
     let endpoint = hyper::upgrade::on(&mut response);
     let counted = worker.count_connection();
     let picked = upstream.picked;
+    let place = exchange.client.clone();
     tokio::task::spawn_local(async move {
         if let Ok((client, endpoint)) = both(downstream, endpoint).await {
             let copied = copy(TokioIo::new(client), TokioIo::new(endpoint)).await;
             log_end(copied);
         }
-        drop((opened, picked, counted));
+        drop((opened, picked, counted, place));
     });
     let (mut parts, _) = response.into_parts();
     let upgraded_to = parts.headers.get(UPGRADE).cloned();

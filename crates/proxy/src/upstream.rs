@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use traffic::{ActiveConnection, EndpointState, Stage};
 
 pub(crate) use connect::{LocalExecutor, connect};
-pub(crate) use wire::Wire;
+pub(crate) use wire::{Greeted, Wire};
 
 use crate::body::RequestBody;
 use crate::stats::{ClusterCounters, Shard};
@@ -45,6 +45,10 @@ pub(crate) enum NoConnection {
     TimedOut,
     /// The endpoint's connections are all in use and too many requests wait already.
     Overflow,
+    /// This host cannot: it has no descriptor, port or memory left, or no address for the endpoint's name.
+    Local,
+    /// The endpoint was taken out of service while the request waited.
+    Retired,
 }
 
 /// A request that got no response head.
@@ -52,6 +56,8 @@ pub(crate) struct SendFailure {
     pub(crate) stage: Stage,
     /// The response was not HTTP.
     pub(crate) is_protocol_error: bool,
+    /// What the endpoint said first; `None` when HTTP/1.1 was spoken to it.
+    pub(crate) greeted: Option<Greeted>,
     /// The request, when none of it was written.
     pub(crate) unsent: Option<Request<RequestBody>>,
 }
@@ -127,6 +133,7 @@ impl EndpointPool {
         if too_late == NoConnection::Overflow {
             self.counters.upstream_cx_overflow.inc();
         }
+        let was_retired = self.retired.get();
         let (waker, woken) = oneshot::channel();
         {
             let mut waiting = self.waiting.borrow_mut();
@@ -137,6 +144,8 @@ impl EndpointPool {
             waiting.push_back(waker);
         }
         match tokio::time::timeout(limit, woken).await {
+            // Another endpoint may serve it. When there is none, the next wait is for this one.
+            Ok(_) if self.retired.get() && !was_retired => Err(NoConnection::Retired),
             Ok(_) => Ok(()),
             Err(_) => Err(too_late),
         }
@@ -224,6 +233,10 @@ impl Lease {
             Lease::Http1(lease) => lease.send(request).await,
             Lease::Http2(lease) => lease.send(request).await,
         };
+        let greeted = match self {
+            Lease::Http1(_) => None,
+            Lease::Http2(lease) => Some(lease.greeted()),
+        };
         sent.map_err(|mut failure| {
             let unsent = failure.take_message();
             let error = failure.into_error();
@@ -232,7 +245,7 @@ impl Lease {
                 None if http2::is_refused_unread(&error) => Stage::RefusedUnread,
                 None => Stage::AfterSend,
             };
-            SendFailure { stage, is_protocol_error: error.is_parse(), unsent }
+            SendFailure { stage, is_protocol_error: error.is_parse(), greeted, unsent }
         })
     }
 

@@ -27,8 +27,9 @@ const STREAMS_MAX: u32 = 100;
 /// Receive windows. They bound what a slow endpoint makes the proxy hold: per stream, and per connection.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// Response bytes buffered per stream before the endpoint is slowed down.
-const SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// Response bytes buffered per stream before the endpoint is slowed down. A client that takes nothing makes the proxy
+/// hold this much for each stream: 100 x 64 KiB = 6.4 MB per connection.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Streams that were reset and not looked at yet, and streams reset for errors of the client: beyond them the
 /// connection is closed (CVE-2023-44487 and its kin).
 const RESET_STREAMS_MAX: usize = 20;
@@ -111,11 +112,14 @@ pub(crate) struct WorkerTable {
     pub(crate) clusters: Vec<Option<Rc<WorkerCluster>>>,
 }
 
+/// The clusters of a worker by name.
+pub(crate) type Clusters = BTreeMap<String, Rc<WorkerCluster>>;
+
 /// Everything that a worker does by at one time.
 #[derive(Default)]
 pub(crate) struct View {
     pub(crate) shared: Arc<Snapshot>,
-    pub(crate) clusters: BTreeMap<String, Rc<WorkerCluster>>,
+    pub(crate) clusters: Rc<Clusters>,
     tables: BTreeMap<String, Rc<WorkerTable>>,
 }
 
@@ -138,7 +142,7 @@ impl View {
             };
             clusters.insert(name.clone(), cluster);
         }
-        for (name, before) in &previous.clusters {
+        for (name, before) in previous.clusters.iter() {
             before.retire_those_not_in(clusters.get(name).map(Rc::as_ref));
         }
         let tables = shared
@@ -146,7 +150,7 @@ impl View {
             .iter()
             .map(|(name, router)| (name.clone(), Rc::new(table(router, &clusters))))
             .collect();
-        Self { shared, clusters, tables }
+        Self { shared, clusters: Rc::new(clusters), tables }
     }
 
     /// What a listener does by.

@@ -21,7 +21,7 @@ use crate::access_log::AccessLog;
 use crate::headers;
 use crate::snapshot::{Snapshot, SocketId};
 use crate::stats::Stats;
-use crate::view::{ListenerSlot, View, WorkerCluster};
+use crate::view::{Clusters, ListenerSlot, View, WorkerCluster};
 
 /// How often idle connections are looked through: an idle timeout is kept to within this.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
@@ -49,6 +49,8 @@ pub(crate) struct Worker {
     evidence: mpsc::Sender<Evidence>,
     stats: Arc<Stats>,
     pub(crate) access_log: AccessLog,
+    /// Those of the current configuration.
+    clusters: RefCell<Rc<Clusters>>,
     connections: Cell<usize>,
     connection_ended: Notify,
 }
@@ -70,6 +72,7 @@ impl Worker {
             evidence,
             stats,
             access_log,
+            clusters: RefCell::default(),
             connections: Cell::new(0),
             connection_ended: Notify::new(),
         }
@@ -95,6 +98,11 @@ impl Worker {
         let mut rng = self.rng.borrow_mut();
         let random = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
         headers::request_id(random)
+    }
+
+    /// A cluster as the current configuration has it.
+    pub(crate) fn cluster(&self, name: &str) -> Option<Rc<WorkerCluster>> {
+        self.clusters.borrow().get(name).cloned()
     }
 
     /// Picks an endpoint, if possible none that was tried before.
@@ -192,6 +200,7 @@ impl State {
     ) {
         let (stats, index) = (&self.worker.stats, self.worker.index);
         self.view = View::new(snapshot, &self.view, stats, index);
+        *self.worker.clusters.borrow_mut() = self.view.clusters.clone();
         let mut before = std::mem::take(&mut self.acceptors);
         for shared in self.view.shared.listeners.values() {
             let view = self.view.listener(shared, stats, index);

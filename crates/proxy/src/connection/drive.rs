@@ -68,7 +68,9 @@ impl Limits {
 /// What a connection is waiting for.
 #[derive(Clone, Copy, PartialEq)]
 enum Phase {
-    /// The first byte of a request.
+    /// The first request of the connection. Who connects wants something: this is not given the time of an idle one.
+    First { since: Instant },
+    /// The first byte of another request.
     Idle { since: Instant },
     /// The rest of a request head.
     Head { since: Instant },
@@ -81,6 +83,10 @@ enum Phase {
 impl Phase {
     fn deadline(self, limits: Limits, closing_since: Option<Instant>) -> Option<Instant> {
         match self {
+            Phase::First { since } => {
+                let deadline = since + limits.head;
+                Some(closing_since.map_or(deadline, |closing| deadline.min(closing + LINGER)))
+            }
             Phase::Idle { since } => Some(match closing_since {
                 None => since + limits.idle,
                 Some(closing) if since > closing => since + LINGER_AFTER_RESPONSE,
@@ -92,14 +98,19 @@ impl Phase {
         }
     }
 
-    /// The phase after hyper has done what it could. `arrived` says that bytes were read that made no request yet.
-    fn next(self, client: &Client, arrived: bool) -> Phase {
+    /// The phase after hyper has done what it could. `is_new` says that a request came, and `arrived` that bytes were
+    /// read that made none yet.
+    fn next(self, client: &Client, is_new: bool, arrived: bool) -> Phase {
         let is_busy = client.requests_active.get() > 0;
         match self {
             Phase::Ending { .. } => self,
             _ if is_busy => Phase::Busy,
-            Phase::Idle { .. } if arrived => Phase::Head { since: runtime::monotonic() },
-            Phase::Idle { .. } | Phase::Head { .. } => self,
+            // It came and was answered in one go.
+            _ if is_new => Phase::Idle { since: client.worker.last_now() },
+            Phase::First { .. } | Phase::Idle { .. } if arrived => {
+                Phase::Head { since: runtime::monotonic() }
+            }
+            Phase::First { .. } | Phase::Idle { .. } | Phase::Head { .. } => self,
             Phase::Busy => Phase::Idle { since: client.worker.last_now() },
         }
     }
@@ -116,9 +127,10 @@ pub(super) async fn drive(
     let mut connection = pin!(connection);
     let mut closing = pin!(client.slot.closing.cancelled());
     let mut timer = pin!(sleep(limits.idle.min(limits.look())));
-    let mut phase = Phase::Idle { since: runtime::monotonic() };
+    let mut phase = Phase::First { since: runtime::monotonic() };
     let mut closing_since = None;
     let mut begun = 0;
+    let mut quiet_since = None;
     poll_fn(|cx| {
         if closing_since.is_none() && closing.as_mut().poll(cx).is_ready() {
             closing_since = Some(runtime::monotonic());
@@ -136,7 +148,7 @@ pub(super) async fn drive(
             let is_new = client.requests_begun.get() != begun;
             begun = client.requests_begun.get();
             let arrived = activity.take_arrived() && !is_new && !is_http2;
-            phase = phase.next(client, arrived);
+            phase = phase.next(client, is_new, arrived);
             // Looked at only when the timer fires or must fire earlier than it is set to.
             match phase.deadline(limits, closing_since) {
                 Some(deadline) if tokio::time::Instant::from(deadline) < timer.deadline() => {
@@ -149,7 +161,17 @@ pub(super) async fn drive(
             }
             let now = runtime::monotonic();
             let deadline = phase.deadline(limits, closing_since);
+            quiet_since = if client.is_quiet() { quiet_since.or(Some(now)) } else { None };
             match phase {
+                // An HTTP/2 client that gives no window keeps hyper from asking for bodies, whose own limits then never
+                // run. They come first where they do, and end one stream only.
+                Phase::Busy
+                    if !limits.stream_idle.is_zero()
+                        && quiet_since.is_some_and(|it| it + limits.stream_idle <= now) =>
+                {
+                    client.is_cut_idle.set(true);
+                    return Poll::Ready(Ok(()));
+                }
                 Phase::Busy if client.is_stalled(activity) && !limits.stream_idle.is_zero() => {
                     client.is_cut_idle.set(true);
                     return Poll::Ready(Ok(()));
@@ -158,7 +180,7 @@ pub(super) async fn drive(
                     let look = now + limits.look();
                     timer.as_mut().reset(deadline.map_or(look, |it| it.min(look)).into());
                 }
-                Phase::Idle { .. } => {
+                Phase::First { .. } | Phase::Idle { .. } => {
                     client.slot.view().http_counters.downstream_cx_idle_timeout.inc();
                     phase = Phase::Ending { since: now };
                     connection.as_mut().begin_end();

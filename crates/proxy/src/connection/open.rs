@@ -43,7 +43,7 @@ pub(super) async fn open_http(
         let mut stream = DownstreamStream::new(transport, view.http_counters.clone());
         let is_http2 = match agreed {
             Some(is_http2) => is_http2,
-            None => stream.detect_http2(config.idle_timeout, config.head_timeout).await?,
+            None => timeout(config.head_timeout, stream.detect_http2()).await??,
         };
         io::Result::Ok(Some((stream, is_http2)))
     };

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use http::Request;
 use http_body_util::BodyExt;
 use proxy_config::{EndpointHealth, RouteAction};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use super::support::{Backend, Client, Setup, empty, raw, slow, soon, text};
 use crate::{Proxy, ProxyError, ProxyOptions};
@@ -69,6 +71,31 @@ async fn an_endpoint_that_drains_gets_no_new_requests_and_ends_its_own() {
     assert_eq!(slow.connections(), 1);
     go_on.notify_one();
     assert_eq!(text(response).await, " end");
+}
+
+#[tokio::test]
+async fn a_retry_goes_by_the_configuration_of_its_time() {
+    let (asked, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (on_asked, on_go) = (asked.clone(), go_on.clone());
+    let breaking = Backend::tcp(move |mut stream| {
+        let (asked, go_on) = (on_asked.clone(), on_go.clone());
+        async move {
+            let _ = stream.read(&mut [0; 1024]).await;
+            asked.notify_one();
+            go_on.notified().await;
+        }
+    })
+    .await;
+    let new = Backend::text("new").await;
+    let setup = Setup::new().listener("in").route("web", "/", &[breaking.address]);
+    let proxy = setup.start();
+    let address = proxy.local_addr("in").unwrap();
+    let answer = tokio::spawn(async move { Client::http1(address).await.get("web", "/").await });
+    soon(asked.notified()).await;
+    let setup = setup.endpoints("web/", &[new.address]);
+    soon(proxy.update(setup.config())).await.unwrap();
+    go_on.notify_one();
+    assert_eq!(soon(answer).await.unwrap(), (200, "new".to_owned()));
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::support::{Backend, Client, HANG, Setup, empty, full, slow, soon, text};
+use super::support::{Backend, Client, HANG, Setup, empty, full, read_to_close, slow, soon, text};
 use crate::stats::ServerState;
 use crate::{ProxyError, ProxyHandle};
 
@@ -196,4 +197,32 @@ async fn a_drain_ends_when_nobody_is_left_who_waits() {
     until_closed(address).await;
     drained.abort();
     assert!(soon(response.collect()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_drain_serves_all_that_wait_in_the_queue() {
+    // More than what tokio lets a task do before it says that nothing is ready.
+    const WAITING: usize = 300;
+    let respond = proxy_config::RouteAction::Respond { status: 200, body: "here".to_owned() };
+    let proxy = Setup::new()
+        .listener_with("in", |listener| listener.connections_max = 1)
+        .action("web", "/", respond)
+        .start_with(|options| options.workers = 1);
+    let address = proxy.local_addr("in").unwrap();
+    let mut first = Client::http1(address).await;
+    assert_eq!(first.get("web", "/").await.0, 200);
+    let mut waiting = Vec::new();
+    for _ in 0..WAITING {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: web\r\n\r\n").await.unwrap();
+        waiting.push(stream);
+    }
+    let handle = proxy.clone();
+    let drained = tokio::spawn(async move { handle.drain(HANG).await });
+    for (idx, stream) in waiting.iter_mut().enumerate() {
+        let answer = read_to_close(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "connection {idx}: {answer:?}");
+    }
+    drop(first);
+    assert_eq!(soon(drained).await.unwrap(), 0);
 }

@@ -175,3 +175,39 @@ async fn trailers_of_a_grpc_call_reach_an_http1_client_unannounced() {
     );
     assert_eq!(collected.to_bytes(), "message");
 }
+
+#[tokio::test]
+async fn clients_that_read_nothing_do_not_block_the_others() {
+    let web = Backend::http2(|request| async move {
+        if request.uri().path() == "/small" {
+            return Response::new(full("small"));
+        }
+        Response::new(full(vec![b'x'; 1 << 20]))
+    })
+    .await;
+    let proxy = Setup::new()
+        .listener("in")
+        .route_with("web", "/", &[web.address], |_, cluster| {
+            cluster.protocol = UpstreamProtocol::Http2;
+        })
+        .start_with(|options| options.workers = 1);
+    let address = proxy.local_addr("in").unwrap();
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut slow, connection) =
+        hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+            .initial_stream_window_size(1024)
+            .handshake(hyper_util::rt::TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let mut unread = Vec::new();
+    for _ in 0..20 {
+        let request = Request::get("http://web/").body(empty()).unwrap();
+        unread.push(soon(slow.send_request(request)).await.unwrap());
+    }
+    let mut client = Client::http1(address).await;
+    for _ in 0..100 {
+        assert_eq!(client.get("web", "/small").await, (200, "small".to_owned()));
+    }
+    assert_eq!(web.connections(), 1);
+}

@@ -183,3 +183,59 @@ async fn requests_wait_for_a_connection_when_all_are_in_use() {
     }
     assert_eq!(web.connections(), 1);
 }
+
+#[tokio::test]
+async fn a_head_in_pieces_that_is_answered_at_once_leaves_the_connection_idle() {
+    let proxy = Setup::new()
+        .http_listener("in", |http| http.head_timeout = Duration::from_millis(300))
+        .action("web", "/", respond())
+        .start_with(|options| options.workers = 1);
+    let address = proxy.local_addr("in").unwrap();
+    let mut other = Client::http1(address).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    for piece in ["GET / HTTP/1.1\r\nho", "st: web\r\n\r\n"] {
+        stream.write_all(piece.as_bytes()).await.unwrap();
+        // By then the worker has read the piece.
+        for _ in 0..3 {
+            assert_eq!(other.get("web", "/").await.0, 200);
+        }
+    }
+    // One that began later is closed first.
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    slow.write_all(b"GET /").await.unwrap();
+    assert_eq!(read_to_close(&mut slow).await, "");
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n").await.unwrap();
+    let answers = read_to_close(&mut stream).await;
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
+}
+
+#[tokio::test]
+async fn the_first_request_must_come_within_the_time_for_a_head() {
+    let proxy = Setup::new()
+        .http_listener("in", |http| http.head_timeout = Duration::from_millis(100))
+        .action("web", "/", respond())
+        .start();
+    let address = proxy.local_addr("in").unwrap();
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    assert_eq!(read_to_close(&mut silent).await, "");
+    let Client::Http2(client) = Client::http2(address).await else { unreachable!() };
+    soon(async {
+        while !client.is_closed() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn paths_with_dot_segments_are_400() {
+    let web = Backend::text("web").await;
+    let proxy = Setup::new().listener("in").route("web", "/", &[web.address]).start();
+    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
+    for path in ["/..", "/a/../b", "/./", "/a/%2e%2E/b", "/.%2e/", "/a/%2e?q"] {
+        assert_eq!(client.get("web", path).await.0, 400, "{path}");
+    }
+    for path in ["/", "/...", "/.well-known/x", "/a..b", "/%2e%2e%2e", "/?a=/../b", "/%2f.."] {
+        assert_eq!(client.get("web", path).await.0, 200, "{path}");
+    }
+}

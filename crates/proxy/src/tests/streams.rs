@@ -236,3 +236,26 @@ async fn a_client_that_waits_for_its_endpoint_is_not_closed() {
     let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
     assert_eq!(client.get("web", "/").await, (200, "slow".to_owned()));
 }
+
+#[tokio::test]
+async fn an_http2_client_that_gives_no_window_is_closed() {
+    let web = Backend::http1(|_| async { Response::new(full(vec![b'x'; 1 << 20])) }).await;
+    let proxy = Setup::new()
+        .http_listener("in", |http| http.stream_idle_timeout = LIMIT)
+        .route("web", "/", &[web.address])
+        .start();
+    let stream = TcpStream::connect(proxy.local_addr("in").unwrap()).await.unwrap();
+    let (mut client, connection) =
+        hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+            .initial_stream_window_size(0)
+            .handshake(hyper_util::rt::TokioIo::new(stream))
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get("http://web/").body(empty()).unwrap();
+    let response = soon(client.send_request(request)).await.unwrap();
+    let _ = soon(connection).await.unwrap();
+    assert!(soon(response.into_body().collect()).await.is_err());
+    let counters = [0, 1].map(|worker| proxy.stats().http("in", worker));
+    assert_eq!(counters.iter().map(|it| it.downstream_rq_idle_timeout.get()).sum::<u64>(), 1);
+}

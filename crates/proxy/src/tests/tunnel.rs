@@ -151,6 +151,45 @@ async fn a_tcp_connection_goes_to_another_endpoint_when_one_refuses() {
     }
 }
 
+#[tokio::test]
+async fn a_tunnel_counts_as_a_connection_until_it_ends() {
+    let echo = echo().await;
+    let proxy = Setup::new()
+        .listener_with("out", |listener| {
+            listener.connections_max = 1;
+            if let ListenerProtocol::Http(http) = &mut listener.protocol {
+                http.forward_proxy = true;
+            }
+        })
+        .route("echo.mesh", "/", &[echo.address])
+        .start_with(|options| options.workers = 1);
+    let address = proxy.local_addr("out").unwrap();
+    let counters = proxy.stats().listener(address, 0);
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"CONNECT echo.mesh:80 HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let head = b"HTTP/1.1 200 OK\r\n";
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n") {
+        soon(stream.read_buf(&mut read)).await.unwrap();
+    }
+    assert!(read.starts_with(head));
+    let second = tokio::spawn(async move {
+        raw(address, b"GET / HTTP/1.1\r\nhost: nowhere\r\nconnection: close\r\n\r\n").await
+    });
+    let mut word = [0; 4];
+    soon(async {
+        while counters.downstream_cx_overflow.get() == 0 {
+            stream.write_all(b"ping").await.unwrap();
+            stream.read_exact(&mut word).await.unwrap();
+        }
+    })
+    .await;
+    assert_eq!(counters.downstream_cx_active.get(), 1);
+    assert!(!second.is_finished());
+    drop(stream);
+    assert!(soon(second).await.unwrap().starts_with("HTTP/1.1 404"));
+}
+
 fn tcp_setup(endpoints: &[SocketAddr]) -> Setup {
     let mut cluster: Option<Cluster> = None;
     let mut setup = Setup::new().route_with("tcp", "/", endpoints, |_, it| {

@@ -12,14 +12,17 @@ use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use proxy_config::Cluster;
 
+use super::wire::{Greeted, Greeting};
 use super::{EndpointPool, LocalExecutor, NoConnection, OpenConnection, Wire};
 use crate::body::RequestBody;
 
 /// Streams that one connection carries before another one is opened, if the endpoint does not ask for less.
 const STREAMS_PER_CONNECTION: u32 = 100;
-/// Receive windows. They bound what a slow client makes the proxy hold: per stream, and per connection.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Receive windows. They bound what a slow client makes the proxy hold: per stream, and per connection. The connection's
+/// has room for all streams at once, 100 x 64 KiB = 6.4 MB: streams whose clients are slow leave the others theirs. 64 KiB
+/// per round trip are 64 MB/s at the 1 ms of a data center.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = STREAMS_PER_CONNECTION * STREAM_WINDOW_BYTES;
 const HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
 /// Of an endpoint that vanished without a word (a machine that lost power) no `RST` ever comes.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
@@ -29,6 +32,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Shared {
     sender: SendRequest<RequestBody>,
     open: Rc<OpenConnection>,
+    greeting: Greeting,
     streams: Cell<u32>,
     /// What the endpoint allows, and at most [`STREAMS_PER_CONNECTION`].
     streams_max: Rc<Cell<u32>>,
@@ -121,6 +125,7 @@ fn with_room(pool: &EndpointPool) -> Option<Rc<Shared>> {
 async fn open(pool: &Rc<EndpointPool>, cluster: &Cluster) -> Result<Shared, NoConnection> {
     let open = Rc::new(OpenConnection::new(pool));
     let stream = open.connect(cluster).await?;
+    let greeting = stream.greeting();
     pool.counters.upstream_cx_http2_total.inc();
     let (sender, connection) = Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
@@ -138,6 +143,7 @@ async fn open(pool: &Rc<EndpointPool>, cluster: &Cluster) -> Result<Shared, NoCo
     Ok(Shared {
         sender,
         open,
+        greeting,
         streams: Cell::new(0),
         streams_max,
         carried: Cell::new(false),
@@ -169,6 +175,10 @@ impl Lease {
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         self.connection.sender.clone().try_send_request(request).await
+    }
+
+    pub(super) fn greeted(&self) -> Greeted {
+        self.connection.greeting.greeted()
     }
 
     pub(super) fn release(self, now: Instant) {

@@ -1,5 +1,7 @@
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -11,11 +13,58 @@ use crate::stats::{ClusterCounters, Shard};
 pub(crate) struct Wire {
     stream: TcpStream,
     counters: Shard<ClusterCounters>,
+    greeting: Greeting,
+}
+
+/// What an endpoint that should speak HTTP/2 says first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Greeted {
+    /// Nothing yet.
+    Silent,
+    /// Something else than HTTP/2.
+    Otherwise,
+    /// `SETTINGS`, which is how every HTTP/2 server begins (RFC 9113, section 3.4).
+    Http2,
+}
+
+/// The first bytes that a connection brought. hyper wants a `Send` stream for upgrades, hence the atomic; it never
+/// leaves the thread.
+#[derive(Clone, Default)]
+pub(super) struct Greeting(Arc<AtomicUsize>);
+
+impl Greeting {
+    /// The position of the type in a frame's head, and the type of `SETTINGS` (RFC 9113, sections 4.1 and 6.5).
+    const TYPE_AT: usize = 3;
+    const SETTINGS: u8 = 4;
+    /// Stands for "the type was seen and is `SETTINGS`"; smaller numbers count the bytes before it.
+    const IS_HTTP2: usize = usize::MAX;
+
+    pub(super) fn greeted(&self) -> Greeted {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Greeted::Silent,
+            Self::IS_HTTP2 => Greeted::Http2,
+            _ => Greeted::Otherwise,
+        }
+    }
+
+    fn note(&self, bytes: &[u8]) {
+        let before = self.0.load(Ordering::Relaxed);
+        if before > Self::TYPE_AT {
+            return;
+        }
+        let is_http2 = bytes.get(Self::TYPE_AT - before) == Some(&Self::SETTINGS);
+        let now = if is_http2 { Self::IS_HTTP2 } else { before + bytes.len() };
+        self.0.store(now, Ordering::Relaxed);
+    }
 }
 
 impl Wire {
     pub(crate) fn new(stream: TcpStream, counters: Shard<ClusterCounters>) -> Self {
-        Self { stream, counters }
+        Self { stream, counters, greeting: Greeting::default() }
+    }
+
+    pub(super) fn greeting(&self) -> Greeting {
+        self.greeting.clone()
     }
 
     fn count_written(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -37,6 +86,7 @@ impl AsyncRead for Wire {
         let read = buf.filled().len() - before;
         if read > 0 {
             self.counters.upstream_cx_rx_bytes_total.add(read as u64);
+            self.greeting.note(&buf.filled()[before..]);
         }
         outcome
     }
