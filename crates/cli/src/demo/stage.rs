@@ -157,7 +157,20 @@ impl Stage {
         );
         let files = serde_json::json!({ "files": [{ "source": "demo.yaml", "text": document }] });
         self.ask(Method::POST, "/leno/v1/apply", files.to_string()).await?;
-        Ok(())
+        self.proxy_is_current().await
+    }
+
+    /// Waits until every worker of the proxy has what the catalog says now.
+    async fn proxy_is_current(&self) -> anyhow::Result<()> {
+        let revision = self.node.agent.mesh.catalog().revision();
+        let taken = async {
+            while self.node.proxy.config().revision < revision {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, taken)
+            .await
+            .context("the proxy did not take the change in 15 s")
     }
 
     /// Asks the agent; anything but 200 is an error.
