@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use api::{AgentInfo, WriteOutcome};
 use compiler::Compiler;
-use model::{Catalog, Check, CheckStatus, Diagnostic, FlatMap, Instance, Node, NodeName};
+use model::{Catalog, Check, CheckStatus, FlatMap, Instance, Node, NodeName};
 use registry::{CatalogRegistration, Command, Rejection};
 use runtime::{Drain, Tasks};
 use store::{Store, StoreError};
@@ -151,14 +151,6 @@ pub enum AgentError {
         /// What the registry or the store said.
         reason: String,
     },
-    /// A document of the folder is wrong.
-    #[error("the manifests are not applied:\n{}", lines(.0))]
-    Documents(Vec<Diagnostic>),
-}
-
-fn lines(diagnostics: &[Diagnostic]) -> String {
-    let lines: Vec<String> = diagnostics.iter().map(|it| format!("  {it}")).collect();
-    lines.join("\n")
 }
 
 impl Agent {

@@ -542,16 +542,21 @@ impl Catalog {
         self.check_owners.insert_mut(owner_key, check.service_id.clone());
         let owner = check.service_id.clone();
         let key = (node.clone(), owner.clone(), check.id.clone());
-        self.remove_check(&key);
+        self.uncount_check(&key);
         self.status_counts[check.status as usize] += 1;
         self.checks.insert_mut(key, Arc::new(check));
         self.touch_check_owner(&node, &owner, revision, touched);
     }
 
     fn remove_check(&mut self, key: &CheckKey) {
+        self.uncount_check(key);
+        self.checks.remove_mut(key);
+    }
+
+    /// Takes a check that is about to be replaced or removed, if there is one, out of the counts.
+    fn uncount_check(&mut self, key: &CheckKey) {
         if let Some(check) = self.checks.get(key) {
             self.status_counts[check.status as usize] -= 1;
-            self.checks.remove_mut(key);
         }
     }
 

@@ -26,7 +26,9 @@ pub(crate) use schema::{
     AGENT_SERVICE, CHECK_SERVICE_NODE, HEALTH_CHECK, MEMBER, NODE, NODE_SERVICE, SERVICE_NODE,
     Schema,
 };
-pub(crate) use views::{CheckRow, HealthRow, MemberRow, NodeRow, NodeServiceRow, ServiceNodeRow};
+pub(crate) use views::{
+    CheckRow, HealthRow, MemberRow, NodeRow, NodeServiceRow, ServiceNodeRow, check_duration,
+};
 
 /// A filter that fits the schema that it was parsed for.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use model::{
 };
 
 use super::duration;
-use super::filter::CheckRow;
+use super::filter::{CheckRow, check_duration};
 use crate::json::JsonWriter;
 
 /// Go's `structs.Node`.
@@ -174,18 +174,6 @@ impl<'a> CheckView<'a> {
     pub(super) fn row(&self) -> CheckRow<'a> {
         CheckRow { check: self.check, instance: self.owner }
     }
-
-    /// One of its times at the top level, as filters see it too. The catalog's checks have theirs in the definition
-    /// only. One that is not set is `0s` for a check that was registered on its own and nothing for one that came
-    /// with a service; we no longer know how a service's check came, and take the second.
-    fn time(&self, which: impl Fn(&CheckDefinition) -> Duration) -> String {
-        let (Some(definition), Origin::Agent) = (&self.check.definition, self.check.origin) else {
-            return String::new();
-        };
-        let time = which(definition);
-        let is_alone = self.check.service_id.is_empty();
-        if time.is_zero() && !is_alone { String::new() } else { duration::format(time) }
-    }
 }
 
 /// Go's `structs.HealthCheck`.
@@ -193,8 +181,8 @@ pub(super) fn check(w: &mut JsonWriter, it: &CheckView<'_>) {
     w.object(|w| {
         check_head(w, it);
         w.string_field("Type", &it.check.kind);
-        w.string_field("Interval", &it.time(|definition| definition.interval));
-        w.string_field("Timeout", &it.time(|definition| definition.timeout));
+        w.string_field("Interval", &check_duration(it.check, |definition| definition.interval));
+        w.string_field("Timeout", &check_duration(it.check, |definition| definition.timeout));
         w.number_field("ExposedPort", 0u32);
         w.key("Definition");
         w.object(|w| {

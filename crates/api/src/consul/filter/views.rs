@@ -96,7 +96,10 @@ impl Row for CheckRow<'_> {
 
 /// `Interval` or `Timeout` of a check as responses show it: only checks of an agent show any, and one that is not set
 /// is `0s` for a check that was registered alone, and empty for one that belongs to a service.
-fn check_duration(check: &Check, which: impl Fn(&CheckDefinition) -> Duration) -> String {
+pub(crate) fn check_duration(
+    check: &Check,
+    which: impl Fn(&CheckDefinition) -> Duration,
+) -> String {
     match (&check.definition, check.origin) {
         (Some(definition), Origin::Agent) => {
             let value = which(definition);
