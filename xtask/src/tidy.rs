@@ -20,10 +20,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("traffic", &["model", "proxy-config"]),
     ("recovery", &["model"]),
     ("api", &["model", "registry", "proxy-config"]),
+    ("codec", &[]),
     ("dns", &["model", "registry"]),
     ("manifests", &["model", "registry"]),
     ("runtime", &[]),
-    ("proxy", &["model", "proxy-config", "traffic", "runtime"]),
+    ("proxy", &["model", "proxy-config", "traffic", "codec", "runtime"]),
     (
         "control",
         &[
@@ -52,6 +53,7 @@ const PURE: &[&str] = &[
     "traffic",
     "recovery",
     "api",
+    "codec",
     "dns",
     "manifests",
 ];
