@@ -13,8 +13,6 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use proxy_config::{Forward, UpstreamProtocol};
 use traffic::{
     EndpointState, Failure, Origin, Outcome, RefusedRetry, RequestTraits, ResponseFlag, Retry,
@@ -26,6 +24,7 @@ use crate::body::{RequestBody, RequestProgress, ResponseBody};
 use crate::connection::AwaitedBody;
 use crate::exchange::{Exchange, Upstream};
 use crate::headers::{self, X_FORWARDED_FOR, X_REQUEST_ID};
+use crate::incoming::{Incoming, Upgrade};
 use crate::reply::{self, Refusal};
 use crate::time_limit::{Expired, TimeLimit};
 use crate::tunnel;
@@ -40,6 +39,8 @@ const STALE_CONNECTIONS_MAX: u32 = 8;
 pub(crate) struct Forwarded<'a> {
     pub(crate) parts: Parts,
     pub(crate) body: Incoming,
+    /// The client's connection, should the response end HTTP on it.
+    pub(crate) upgrade: Option<Upgrade>,
     pub(crate) authority: HeaderValue,
     pub(crate) cluster: Rc<WorkerCluster>,
     pub(crate) route: &'a Forward,
@@ -54,7 +55,7 @@ struct Asked {
     version: Version,
     accepts_trailers: bool,
     request_id: Option<HeaderValue>,
-    upgrade: Option<OnUpgrade>,
+    upgrade: Option<Upgrade>,
 }
 
 /// Forwards a request and gives the response, the endpoint's or one that says why there is none.
@@ -62,7 +63,7 @@ pub(crate) async fn forward(
     request: Forwarded<'_>,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
-    let Forwarded { mut parts, body, authority, cluster, route, idle_timeout, is_ingress } =
+    let Forwarded { mut parts, body, upgrade, authority, cluster, route, idle_timeout, is_ingress } =
         request;
     if is_ingress {
         headers::remove_untrusted(&mut parts.headers);
@@ -75,7 +76,7 @@ pub(crate) async fn forward(
         UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => UpstreamVersion::Http1,
     };
     exchange.enter_cluster(cluster.clone());
-    let asked = prepare(&mut parts, protocol, route, &mut exchange);
+    let asked = prepare(&mut parts, upgrade, protocol, route, &mut exchange);
     let body = if body.is_end_stream() {
         RequestBody::Empty
     } else {
@@ -111,6 +112,7 @@ pub(crate) async fn forward(
 /// Makes the client's head into one that may be sent on, and keeps what the answer depends on.
 fn prepare(
     parts: &mut Parts,
+    upgrade: Option<Upgrade>,
     protocol: UpstreamVersion,
     route: &Forward,
     exchange: &mut Exchange,
@@ -123,7 +125,7 @@ fn prepare(
         Version::HTTP_11 => headers::has_token(headers, &TE, "trailers"),
         _ => false,
     };
-    let upgrade = match protocol {
+    let wanted = match protocol {
         UpstreamVersion::Http1 => headers::wanted_upgrade(version, headers),
         UpstreamVersion::Http2 => None,
     };
@@ -135,10 +137,10 @@ fn prepare(
         log.forwarded_for = headers.get(X_FORWARDED_FOR).cloned();
         log.request_id = headers.get(X_REQUEST_ID).cloned();
     }
-    let upgrade = upgrade.and_then(|value| {
+    let upgrade = wanted.and_then(|value| {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, value);
-        parts.extensions.remove::<OnUpgrade>()
+        upgrade
     });
     Asked { version, accepts_trailers, request_id, upgrade }
 }
