@@ -70,10 +70,21 @@ pub(crate) async fn forward(
     }
     let protocol = match cluster.state.cluster().protocol {
         UpstreamProtocol::Http2 => UpstreamVersion::Http2,
-        UpstreamProtocol::Http1 | UpstreamProtocol::Tcp if exchange.is_grpc => {
+        UpstreamProtocol::Http1
+        | UpstreamProtocol::Tcp
+        | UpstreamProtocol::SameAsClient
+        | UpstreamProtocol::Alpn
+            if exchange.is_grpc =>
+        {
             UpstreamVersion::Http2
         }
-        UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => UpstreamVersion::Http1,
+        UpstreamProtocol::SameAsClient if parts.version == Version::HTTP_2 => {
+            UpstreamVersion::Http2
+        }
+        UpstreamProtocol::Http1
+        | UpstreamProtocol::Tcp
+        | UpstreamProtocol::SameAsClient
+        | UpstreamProtocol::Alpn => UpstreamVersion::Http1,
     };
     exchange.enter_cluster(cluster.clone());
     let asked = prepare(&mut parts, upgrade, protocol, route, &mut exchange);
@@ -302,7 +313,10 @@ impl<'a> Tries<'a> {
             None | Some(Greeted::Http2) => false,
             Some(Greeted::Otherwise) => true,
             Some(Greeted::Silent) => match self.cluster.state.cluster().protocol {
-                UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => true,
+                UpstreamProtocol::Http1
+                | UpstreamProtocol::Tcp
+                | UpstreamProtocol::SameAsClient
+                | UpstreamProtocol::Alpn => true,
                 UpstreamProtocol::Http2 => false,
             },
         }
@@ -343,7 +357,7 @@ impl<'a> Tries<'a> {
         let request = self.request.take().expect("a request is kept for every try");
         // HTTP/1.1 has no way to say that a request was not looked at: then only an idempotent one is sent again.
         let may_repeat = self.idempotent || self.protocol == UpstreamVersion::Http2;
-        let may_retry = self.retries < self.route.retry.connection_failures_max;
+        let may_retry = self.retries < self.route.retry.retries_max;
         if !self.has_body && may_repeat && may_retry {
             self.request = Some(copy_of(&request));
         }

@@ -91,9 +91,10 @@ async fn route(
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::OK);
             reply::text(status, Bytes::copy_from_slice(body.as_bytes()), exchange)
         }
-        RouteAction::RedirectToHttps { status, port } => {
+        RouteAction::Redirect(redirect) => {
             let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
-            reply::redirect_to_https(*status, &normalized_host(host), *port, path, exchange)
+            let port = redirect.port.unwrap_or(443);
+            reply::redirect_to_https(redirect.status, &normalized_host(host), port, path, exchange)
         }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) struct Dialed {
 async fn dial(
     worker: &Worker,
     cluster: &WorkerCluster,
-    policy: RetryPolicy,
+    policy: &RetryPolicy,
 ) -> Result<Dialed, Refusal> {
     let mut tried: Vec<Arc<EndpointState>> = Vec::new();
     let limit = cluster.state.cluster().connect_timeout;
@@ -71,7 +71,7 @@ async fn dial(
         let failure = Failure { origin, stage: Stage::BeforeSend };
         let traits = RequestTraits { idempotent: false, body_replayable: true };
         let retries = u32::try_from(tried.len()).unwrap_or(u32::MAX);
-        match retry(&policy, retries, failure, traits) {
+        match retry(policy, retries, failure, traits) {
             Retry::Yes => tried.push(picked.endpoint().clone()),
             Retry::No(_) => return Err(Refusal::ConnectFailed),
         }
@@ -85,7 +85,7 @@ pub(crate) async fn serve_tcp(
     client: TcpStream,
 ) -> io::Result<()> {
     // Without an endpoint the connection is closed: there is no other way to say it.
-    let Ok(dialed) = dial(worker, cluster, RetryPolicy::default()).await else { return Ok(()) };
+    let Ok(dialed) = dial(worker, cluster, &RetryPolicy::default()).await else { return Ok(()) };
     let Dialed { stream, picked, _counted } = dialed;
     let copied = copy(client, stream).await;
     // A connection that was established says that the endpoint lives, whatever was spoken on it.
@@ -103,7 +103,7 @@ pub(crate) async fn connect(
 ) -> Response<ResponseBody> {
     exchange.enter_cluster(cluster.clone());
     let worker = exchange.client.worker.clone();
-    let dialed = match dial(&worker, &cluster, route.retry).await {
+    let dialed = match dial(&worker, &cluster, &route.retry).await {
         Ok(dialed) => dialed,
         Err(refusal) => return reply::refuse_connect(refusal, exchange),
     };
