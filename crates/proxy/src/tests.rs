@@ -2,6 +2,7 @@
 
 mod blame;
 mod change;
+mod conformance;
 mod drain;
 mod http1;
 mod http2;
