@@ -2,6 +2,7 @@
 //!
 //! Each table holds one case a line: what is sent, and what must come of it at the client and at the endpoint.
 
+mod http2;
 mod requests;
 mod responses;
 mod smuggling;
