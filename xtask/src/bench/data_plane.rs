@@ -183,10 +183,13 @@ fn print(options: &Options, stand: &Stand, outcomes: &[Outcome]) -> anyhow::Resu
     let machine = machine::describe();
     let versions = versions(&stand.programs, &options.proxies)?;
     let (rounds, seconds) = (options.rounds, options.seconds);
-    let method = format!(
+    let mut method = format!(
         "{versions}\nmedian (lowest–highest) of {rounds} interleaved rounds of {seconds} s; one worker on core 0, the rest on \
          other cores"
     );
+    if !machine::fits_two_workers(machine::cores()) {
+        method.push_str("; in workers-2 nothing is pinned, for want of cores");
+    }
     if options.json {
         let json = report::json(&machine, &method, outcomes, &bar);
         say(&serde_json::to_string_pretty(&json)?);

@@ -45,7 +45,8 @@ pub(super) fn request(path: &str, close: bool) -> Vec<u8> {
         .into_bytes()
 }
 
-/// TLS 1.3 with the cipher that all proxies share, a full handshake each time, and the certificate verified.
+/// TLS 1.3 with the cipher that all proxies share, a full handshake each time, and the certificate verified. Only X25519 is
+/// offered for the exchange of keys: some proxies would choose a post-quantum group, which not all have and which costs more.
 pub(super) fn tls_config(certificate: &Path) -> anyhow::Result<Arc<ClientConfig>> {
     let certificate = CertificateDer::from_pem_file(certificate)
         .with_context(|| format!("cannot read {}", certificate.display()))?;
@@ -53,6 +54,7 @@ pub(super) fn tls_config(certificate: &Path) -> anyhow::Result<Arc<ClientConfig>
     roots.add(certificate)?;
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256];
+    provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)

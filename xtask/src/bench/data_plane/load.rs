@@ -4,7 +4,7 @@
 //! and large, a rate that does not yield to a slow server, and idle connections. Each connection is a thread with a
 //! blocking socket, so that it wakes when it should and not at the next tick of a timer.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -165,7 +165,7 @@ impl Generator {
     pub(super) fn ready(&mut self) -> anyhow::Result<()> {
         let mut line = String::new();
         self.tells.read_line(&mut line)?;
-        if line.trim() == "ready" { Ok(()) } else { bail!("the load generator ended early") }
+        if line.trim() == "ready" { Ok(()) } else { Err(self.failure(&line)) }
     }
 
     /// Tells it to finish, and takes what it counted.
@@ -173,11 +173,14 @@ impl Generator {
         drop(self.told.take());
         let mut line = String::new();
         self.tells.read_line(&mut line)?;
-        let status = self.child.wait()?;
-        if !status.success() {
-            bail!("the load generator failed; it says above why");
-        }
-        parse_load(&line)
+        parse_load(&line).map_err(|_| self.failure(&line))
+    }
+
+    /// Why it ended, in its own words.
+    fn failure(&mut self, line: &str) -> anyhow::Error {
+        let mut rest = String::new();
+        let _ = self.tells.read_to_string(&mut rest);
+        anyhow!("the load generator ended early: {line}{rest}")
     }
 }
 
@@ -230,10 +233,12 @@ fn tell(line: &str) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Source address of a connection: one of 127.0.1.1, 127.0.1.2 and so on.
-fn source(number: usize) -> IpAddr {
-    let [low, high] = [number % 250 + 1, number / 250 % 250 + 1].map(|it| it as u8);
-    Ipv4Addr::new(127, 0, high, low).into()
+/// Source address of a connection: 127.HIGH.LOW.NUMBER with both bytes of the target's port, so that ports which wait for
+/// their end after one proxy's run are not missing in the next one's.
+fn source(target: SocketAddr, number: usize) -> anyhow::Result<IpAddr> {
+    let [high, low] = target.port().to_be_bytes();
+    let last = u8::try_from(number + 1).context("more than 255 source addresses")?;
+    Ok(Ipv4Addr::new(127, high, low, last).into())
 }
 
 /// What one thread counted.
@@ -296,7 +301,8 @@ struct Schedule<'a> {
 impl Schedule<'_> {
     fn run(&self, target: &Target) -> anyhow::Result<Counted> {
         let request = request(&self.plan.path, self.plan.connection_each);
-        let source = self.plan.connection_each.then(|| source(self.number));
+        let source = self.plan.connection_each.then(|| source(target.address, self.number));
+        let source = source.transpose()?;
         let mut counted = Counted::default();
         let mut client = None;
         for round in 0.. {
@@ -350,7 +356,8 @@ fn idle(plan: &Plan, target: &Target) -> anyhow::Result<Load> {
     let began = Instant::now();
     let mut clients = Vec::with_capacity(plan.connections);
     for number in 0..plan.connections {
-        let opened = Client::open(target, Some(source(number / CONNECTIONS_PER_SOURCE)));
+        let opened =
+            Client::open(target, Some(source(target.address, number / CONNECTIONS_PER_SOURCE)?));
         let mut client = opened.with_context(|| format!("connection {number}"))?;
         client.expect(&request, plan.bytes).with_context(|| format!("connection {number}"))?;
         // 100,000 buffers would be more memory than the proxies have.

@@ -19,6 +19,8 @@ use super::{Options, note};
 const WARM_UP_SECONDS: u64 = 1;
 /// Requests of a warm-up, for a tool that counts; they also tell how many make a round.
 const WARM_UP_REQUESTS: u64 = 5_000;
+/// Connections that a proxy must bear at once, on both sides: 200 streams at most, and their upstream connections.
+const CONNECTIONS: u64 = 4_096;
 /// Files that a process has open beside its connections.
 const OTHER_FILES: u64 = 500;
 /// Connections that send while the configuration is reloaded.
@@ -113,7 +115,13 @@ pub(super) fn measure(
 }
 
 fn order(kind: Kind, workers: u16, scenario: Scenario, layout: &Layout) -> Order {
-    Order { kind, workers, bootstrap: scenario.bootstrap(), cores: layout.proxy.clone() }
+    Order {
+        kind,
+        workers,
+        bootstrap: scenario.bootstrap(),
+        cores: layout.proxy.clone(),
+        connections: CONNECTIONS,
+    }
 }
 
 fn rounds(
@@ -206,8 +214,12 @@ fn idle_connections(wanted: u64, file_limit: u64) -> u64 {
 }
 
 fn idle(kind: Kind, options: &Options, stand: &Stand, layout: &Layout) -> anyhow::Result<Idle> {
-    let proxy = Proxy::start(&order(kind, 1, Scenario::Idle100k, layout), stand)?;
     let connections = idle_connections(options.idle, stand.files.file_limit);
+    let order = Order {
+        connections: 2 * connections + OTHER_FILES,
+        ..order(kind, 1, Scenario::Idle100k, layout)
+    };
+    let proxy = Proxy::start(&order, stand)?;
     if connections < options.idle {
         let limit = stand.files.file_limit;
         note(&format!("  {connections} connections: a process may open only {limit} files"));

@@ -71,13 +71,19 @@ backend web_tcp
 }
 
 /// nginx. It speaks HTTP/2 to a backend only as gRPC, so h2 requests that are not gRPC go on as HTTP/1.1.
-pub(super) fn nginx(place: &Place<'_>, ports: &Ports, stream_module: &Path, files: u64) -> String {
+///
+/// Its memory grows with the connections that it may have, so it is allowed what the scenario needs.
+pub(super) fn nginx(
+    place: &Place<'_>,
+    ports: &Ports,
+    stream_module: &Path,
+    connections: u64,
+) -> String {
     let Ports { http1, https, h2c, tcp, .. } = ports;
     let workers = place.workers;
     let folder = place.folder.display();
     let (certificate, key) = (place.certificate.display(), place.key.display());
     let ([web_1, web_2], [h2_1, h2_2]) = (place.backend_http1, place.backend_http2);
-    let connections = files / u64::from(workers.max(1));
     let module = stream_module.display();
     let generation = place.generation;
     format!(

@@ -78,6 +78,8 @@ pub(super) struct Order {
     pub(super) workers: u16,
     pub(super) bootstrap: Bootstrap,
     pub(super) cores: Option<String>,
+    /// Connections that it must bear at once, on both sides.
+    pub(super) connections: u64,
 }
 
 impl Order {
@@ -259,7 +261,7 @@ fn render(
         Kind::Haproxy => Ok(peer_files::haproxy(&place, ports)),
         Kind::Nginx => {
             let module = &stand.programs.nginx_stream_module;
-            Ok(peer_files::nginx(&place, ports, module, files.file_limit))
+            Ok(peer_files::nginx(&place, ports, module, order.connections))
         }
     }
 }

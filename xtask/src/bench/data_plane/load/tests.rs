@@ -1,4 +1,3 @@
-use std::io::Read;
 use std::net::TcpListener;
 
 use super::*;
@@ -79,7 +78,10 @@ fn a_connection_may_serve_one_request_each() {
 }
 
 #[test]
-fn sources_are_different_addresses_of_this_machine() {
-    let sources = [0, 1, 249, 250].map(source).map(|it| it.to_string());
-    assert_eq!(sources, ["127.0.1.1", "127.0.1.2", "127.0.1.250", "127.0.2.1"]);
+fn each_target_is_reached_from_addresses_of_its_own() {
+    let from =
+        |port, number| source((Ipv4Addr::LOCALHOST, port).into(), number).map(|it| it.to_string());
+    assert_eq!(from(0xab12, 0).expect("it is the first"), "127.171.18.1");
+    assert_eq!(from(0xab13, 4).expect("it is the fifth"), "127.171.19.5");
+    assert!(from(0xab12, 255).is_err());
 }
