@@ -1,6 +1,5 @@
 //! Rounds: every proxy of a scenario alive at once, one after the other under load, and again.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,7 +37,7 @@ pub(super) struct Round {
     pub(super) cpu_us_per_request: f64,
     /// CPU time of the proxy in this time, as a share of one core.
     pub(super) busy: f64,
-    /// Resident memory at the end of the load.
+    /// Resident memory at the end of the round's load.
     pub(super) loaded_kib: u64,
 }
 
@@ -48,6 +47,7 @@ pub(super) struct Series {
     pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) workers: u16,
+    /// The most that it had before its first request, over the rounds.
     pub(super) idle_kib: u64,
     pub(super) rounds: Vec<Round>,
 }
@@ -124,6 +124,7 @@ fn order(kind: Kind, workers: u16, scenario: Scenario, layout: &Layout) -> Order
     }
 }
 
+/// Each round has processes of its own: two of one program were seen to differ by a tenth for as long as they lived.
 fn rounds(
     scenario: Scenario,
     kinds: &[Kind],
@@ -132,43 +133,29 @@ fn rounds(
     options: &Options,
     stand: &Stand,
 ) -> anyhow::Result<Outcome> {
-    let mut proxies = Vec::new();
+    let mut series = Vec::new();
     for kind in kinds {
-        for workers in workers {
-            let proxy = Proxy::start(&order(*kind, *workers, scenario, layout), stand)?;
-            probe::verify(&proxy, stand)?;
-            proxies.push(proxy);
-        }
-    }
-    let mut amounts = BTreeMap::new();
-    for proxy in &proxies {
-        let amount = Amount {
-            seconds: WARM_UP_SECONDS,
-            requests: WARM_UP_REQUESTS,
-            rate: options.rate,
-            layout,
-        };
-        let load = apply(scenario, proxy, stand, &amount)?;
-        let rate = load.requests as f64 / load.seconds.max(1e-3);
-        let requests = (rate * options.seconds as f64).max(WARM_UP_REQUESTS as f64) as u64;
-        amounts.insert(proxy.name(), Amount { seconds: options.seconds, requests, ..amount });
-    }
-    let mut series: Vec<Series> = proxies
-        .iter()
-        .map(|proxy| Series {
-            name: proxy.name(),
-            kind: proxy.order.kind,
-            workers: proxy.order.workers,
-            idle_kib: proxy.idle_kib,
+        series.extend(workers.iter().map(|workers| Series {
+            name: order(*kind, *workers, scenario, layout).name(),
+            kind: *kind,
+            workers: *workers,
+            idle_kib: 0,
             rounds: Vec::new(),
-        })
-        .collect();
+        }));
+    }
     for number in 0..options.rounds {
+        let mut proxies = Vec::new();
+        for one in &mut series {
+            let proxy = Proxy::start(&order(one.kind, one.workers, scenario, layout), stand)?;
+            one.idle_kib = one.idle_kib.max(proxy.idle_kib);
+            probe::verify(&proxy, stand)?;
+            let amount = warm_up(scenario, &proxy, layout, options, stand)?;
+            proxies.push((proxy, amount));
+        }
         for turn in 0..proxies.len() {
             // Each round begins with another, so that none always runs behind the same neighbor.
             let index = (turn + number) % proxies.len();
-            let proxy = &proxies[index];
-            let amount = amounts.get(&proxy.name()).context("each had its warm-up")?;
+            let (proxy, amount) = &proxies[index];
             let round = round(scenario, proxy, stand, amount)?;
             note(&format!(
                 "  round {}  {:<10} {:>9.2} µs  {:>8.0} /s",
@@ -179,11 +166,27 @@ fn rounds(
             ));
             series[index].rounds.push(round);
         }
-    }
-    for proxy in &proxies {
-        probe::verify(proxy, stand)?;
+        for (proxy, _) in &proxies {
+            probe::verify(proxy, stand)?;
+        }
     }
     Ok(Outcome::Rounds(scenario, series))
+}
+
+/// A short load that does not count; it tells how many requests a round has, for a tool that does not look at the clock.
+fn warm_up<'a>(
+    scenario: Scenario,
+    proxy: &Proxy,
+    layout: &'a Layout,
+    options: &Options,
+    stand: &Stand,
+) -> anyhow::Result<Amount<'a>> {
+    let amount =
+        Amount { seconds: WARM_UP_SECONDS, requests: WARM_UP_REQUESTS, rate: options.rate, layout };
+    let load = apply(scenario, proxy, stand, &amount)?;
+    let rate = load.requests as f64 / load.seconds.max(1e-3);
+    let requests = (rate * options.seconds as f64).max(WARM_UP_REQUESTS as f64) as u64;
+    Ok(Amount { seconds: options.seconds, requests, ..amount })
 }
 
 fn round(

@@ -195,8 +195,8 @@ fn bar_table(bar: &[Line]) -> String {
     table(&rows)
 }
 
-/// Rows with columns as wide as their widest cell: the first to the left, figures to the right, and what comes after the
-/// last figure as it is.
+/// Rows with columns as wide as their widest cell: the first to the left, figures to the right. A later column without a head
+/// holds words, and stands as it is.
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -213,6 +213,9 @@ fn table(rows: &[Vec<String>]) -> String {
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
             match column {
                 0 => line.push_str(&format!(" {cell:<width$}")),
+                _ if rows[0].get(column).is_some_and(String::is_empty) => {
+                    line.push_str(&format!("  {cell}"));
+                }
                 _ => line.push_str(&format!("  {cell:>width$}")),
             }
         }
@@ -319,5 +322,9 @@ mod tests {
         let rows = [vec!["", "µs"], vec!["envoy", "90.1"], vec!["leno", "9"]];
         let rows = rows.map(|row| row.into_iter().map(str::to_owned).collect::<Vec<_>>());
         assert_eq!(table(&rows), "           µs\n  envoy  90.1\n  leno      9\n");
+        let rows =
+            [vec!["", "µs", ""], vec!["envoy", "9", "far too much"], vec!["leno", "1", "met"]];
+        let rows = rows.map(|row| row.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(table(&rows), "         µs\n  envoy   9  far too much\n  leno    1  met\n");
     }
 }
