@@ -15,16 +15,22 @@ pub(super) fn openssl() -> String {
     )
 }
 
-/// HAProxy with its threads in one process.
-pub(super) fn haproxy(place: &Place<'_>, ports: &Ports) -> String {
+/// What HAProxy has open beside its connections.
+const HAPROXY_OTHER_FILES: u64 = 200;
+
+/// HAProxy with its threads in one process. Without a limit of connections it takes memory for as many files as it may open.
+pub(super) fn haproxy(place: &Place<'_>, ports: &Ports, connections: u64) -> String {
     let Ports { http1, https, h2c, tcp, .. } = ports;
     let workers = place.workers;
+    // It counts those of clients, and keeps a file for the other side of each.
+    let clients = connections.saturating_sub(HAPROXY_OTHER_FILES) / 2;
     let both = place.certificate_and_key.display();
     let ([web_1, web_2], [h2_1, h2_2]) = (place.backend_http1, place.backend_http2);
     format!(
         "\
 global
     nbthread {workers}
+    maxconn {clients}
     ssl-default-bind-options ssl-min-ver TLSv1.3
     ssl-default-bind-ciphersuites {CIPHER}
 
@@ -72,7 +78,7 @@ backend web_tcp
 
 /// nginx. It speaks HTTP/2 to a backend only as gRPC, so h2 requests that are not gRPC go on as HTTP/1.1.
 ///
-/// Its memory grows with the connections that it may have, so it is allowed what the scenario needs.
+/// Its memory, too, grows with the connections that it may have.
 pub(super) fn nginx(
     place: &Place<'_>,
     ports: &Ports,

@@ -258,7 +258,7 @@ fn render(
                 .with_context(|| format!("cannot read {file}"))?;
             fill(&text, &bootstrap_values(&place, ports)).with_context(|| file.to_owned())
         }
-        Kind::Haproxy => Ok(peer_files::haproxy(&place, ports)),
+        Kind::Haproxy => Ok(peer_files::haproxy(&place, ports, order.connections)),
         Kind::Nginx => {
             let module = &stand.programs.nginx_stream_module;
             Ok(peer_files::nginx(&place, ports, module, order.connections))
