@@ -47,7 +47,7 @@ pub(super) struct Series {
     pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) workers: u16,
-    /// The most that it had before its first request, over the rounds.
+    /// The most that it had before it was under load, over the rounds.
     pub(super) idle_kib: u64,
     pub(super) rounds: Vec<Round>,
 }
@@ -148,7 +148,7 @@ fn rounds(
         for one in &mut series {
             let proxy = Proxy::start(&order(one.kind, one.workers, scenario, layout), stand)?;
             one.idle_kib = one.idle_kib.max(proxy.idle_kib);
-            probe::verify(&proxy, stand)?;
+            probe::verify(&proxy, stand, scenario)?;
             let amount = warm_up(scenario, &proxy, layout, options, stand)?;
             proxies.push((proxy, amount));
         }
@@ -167,7 +167,7 @@ fn rounds(
             series[index].rounds.push(round);
         }
         for (proxy, _) in &proxies {
-            probe::verify(proxy, stand)?;
+            probe::verify(proxy, stand, scenario)?;
         }
     }
     Ok(Outcome::Rounds(scenario, series))
@@ -245,7 +245,7 @@ fn reloads(
     layout: &Layout,
 ) -> anyhow::Result<Reloads> {
     let proxy = Proxy::start(&order(kind, 1, Scenario::Reloads, layout), stand)?;
-    probe::verify(&proxy, stand)?;
+    probe::verify(&proxy, stand, Scenario::Reloads)?;
     let mut plan =
         Plan::new(proxy.ports.http1, "/", BODY_SMALL, RELOAD_CONNECTIONS, Pace::UntilTold);
     plan.tolerant = true;

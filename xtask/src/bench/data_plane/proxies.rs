@@ -15,7 +15,7 @@ use super::backend::Backend;
 use super::bootstrap::fill;
 use super::files::Files;
 use super::machine::pinned;
-use super::{kernel, peer_files};
+use super::{kernel, peer_files, probe};
 use crate::tools::root;
 
 /// How long a proxy may take to start, or to end.
@@ -129,7 +129,7 @@ pub(super) struct Place<'a> {
 pub(super) struct Proxy {
     pub(super) order: Order,
     pub(super) ports: Ports,
-    /// Resident memory before the first request, in KiB.
+    /// Resident memory after one request, in KiB: an answer shows that all of its processes are there.
     pub(super) idle_kib: u64,
     child: Child,
     folder: PathBuf,
@@ -202,6 +202,7 @@ impl Proxy {
             }
             thread::sleep(LOOK_EVERY);
         }
+        probe::generation(self).with_context(|| format!("{} does not answer", self.name()))?;
         Ok(())
     }
 
