@@ -26,11 +26,11 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use proxy_config::{Place, ProxyConfig};
+use proxy_config::{Place, ProxyConfig, UpstreamProtocol};
 use serde_json::Value;
 
 use self::fields::{Field, Message, Reading};
@@ -85,17 +85,17 @@ fn read_root(root: &Field<'_>) -> Bootstrap {
     let Some(mut it) = root.message(&schema::BOOTSTRAP) else { return Bootstrap::default() };
     let node = it.message("node", &schema::NODE).map(read_node).unwrap_or_default();
     let admin = it.message("admin", &schema::ADMIN).and_then(read_admin);
-    let local_cluster = it
-        .message("cluster_manager", &schema::CLUSTER_MANAGER)
-        .and_then(|mut it| it.text("local_cluster_name"))
-        .filter(|name| !name.is_empty());
     let mut build = Build::default();
     build.config.place = node.place.clone();
-    build.config.local_cluster = local_cluster.map(str::to_owned);
+    let manager = it.message("cluster_manager", &schema::CLUSTER_MANAGER);
+    let local = manager.and_then(|mut it| it.take("local_cluster_name"));
+    build.config.local_cluster = local.filter(|it| it.value != "").and_then(|it| build.refer(&it));
     let resources = it.message("static_resources", &schema::STATIC_RESOURCES);
     if let Some(resources) = resources {
         read_resources(resources, &mut build);
     }
+    build.check_references();
+    build.speak_bytes();
     let config = build.config;
     it.refuse(
         "dynamic_resources",
@@ -149,7 +149,6 @@ fn read_resources<'a>(mut it: Message<'a>, build: &mut Build<'a>) {
     for field in it.items("listeners") {
         listener::read(&field, build);
     }
-    build.check_references();
 }
 
 /// What has been read so far.
@@ -158,27 +157,61 @@ struct Build<'a> {
     config: ProxyConfig,
     /// The file's secrets, which TLS contexts refer to by name.
     secrets: BTreeMap<String, tls::StaticSecret>,
-    /// Where clusters are named that must exist.
-    references: Vec<(String, Field<'a>)>,
+    /// Where clusters are named.
+    references: Vec<Reference<'a>>,
+}
+
+/// The name of a cluster somewhere in the file.
+struct Reference<'a> {
+    cluster: String,
+    field: Field<'a>,
+    /// Bytes are sent there, not requests.
+    is_tcp: bool,
+    /// It may be missing; then what is sent there fails.
+    may_dangle: bool,
 }
 
 impl<'a> Build<'a> {
-    /// The name of a cluster that must exist.
+    /// The name of a cluster that requests are sent to, and that must exist.
     fn refer(&mut self, field: &Field<'a>) -> Option<String> {
-        let name = field.text()?;
-        if name.is_empty() {
+        self.refer_to(field, false)
+    }
+
+    /// The name of a cluster that bytes are sent to, and that must exist.
+    fn refer_for_bytes(&mut self, field: &Field<'a>) -> Option<String> {
+        self.refer_to(field, true)
+    }
+
+    fn refer_to(&mut self, field: &Field<'a>, is_tcp: bool) -> Option<String> {
+        let cluster = field.text()?.to_owned();
+        if cluster.is_empty() {
             field.error("must not be empty", "name a cluster");
             return None;
         }
-        self.references.push((name.to_owned(), field.clone()));
-        Some(name.to_owned())
+        let field = field.clone();
+        let reference = Reference { cluster: cluster.clone(), field, is_tcp, may_dangle: false };
+        self.references.push(reference);
+        Some(cluster)
     }
 
     fn check_references(&self) {
-        for (name, field) in &self.references {
-            if !self.config.clusters.contains_key(name) {
-                let message = format!("there is no cluster {name:?}");
+        for Reference { cluster, field, may_dangle, .. } in &self.references {
+            if !may_dangle && !self.config.clusters.contains_key(cluster) {
+                let message = format!("there is no cluster {cluster:?}");
                 field.error(message, "add it to static_resources.clusters");
+            }
+        }
+    }
+
+    /// Clusters that no requests are sent to carry bytes.
+    fn speak_bytes(&mut self) {
+        let named = |is_tcp: bool| -> BTreeSet<&str> {
+            let wanted = self.references.iter().filter(|it| it.is_tcp == is_tcp);
+            wanted.map(|it| it.cluster.as_str()).collect()
+        };
+        for name in named(true).difference(&named(false)) {
+            if let Some(cluster) = self.config.clusters.get_mut(*name) {
+                Arc::make_mut(cluster).protocol = UpstreamProtocol::Tcp;
             }
         }
     }

@@ -267,6 +267,7 @@ fn read_listener_filters(it: &mut Message<'_>) -> Option<ProxyProtocolIn> {
                 config.message(&schema::TLS_INSPECTOR);
             }
             "extensions.filters.listener.http_inspector.v3.HttpInspector" => {
+                config.message(&schema::HTTP_INSPECTOR);
                 config.approximated(
                     "HTTP is told apart in the chain, not before it is chosen",
                     "choose chains by other conditions than application_protocols of plain text",

@@ -63,7 +63,7 @@ pub(crate) fn read<'a>(
     let read = |it: &Field<'a>| read_host(it, &mut around, &mut domains, build);
     let virtual_hosts = fields.iter().filter_map(read).collect();
     if !looks_up {
-        build.references.truncate(known);
+        build.references[known..].iter_mut().for_each(|it| it.may_dangle = true);
     }
     Some(RouteTable { name, virtual_hosts })
 }

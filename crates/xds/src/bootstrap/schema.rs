@@ -61,8 +61,6 @@ pub(crate) const DATA_SOURCE: Schema = Schema {
     name: "config.core.v3.DataSource",
     fields: "filename? inline_bytes? inline_string? environment_variable? watched_directory?",
 };
-pub(crate) const WATCHED_DIRECTORY: Schema =
-    Schema { name: "config.core.v3.WatchedDirectory", fields: "path watch_modify" };
 pub(crate) const METADATA: Schema =
     Schema { name: "config.core.v3.Metadata", fields: "filter_metadata typed_filter_metadata" };
 pub(crate) const CIDR_RANGE: Schema =
@@ -120,8 +118,6 @@ pub(crate) const PROXY_PROTOCOL_CONFIG: Schema = Schema {
     name: "config.core.v3.ProxyProtocolConfig",
     fields: "version=V1 pass_through_tlvs? added_tlvs",
 };
-pub(crate) const BACK_OFF_STRATEGY: Schema =
-    Schema { name: "config.core.v3.BackoffStrategy", fields: "base_interval? max_interval?" };
 pub(crate) const HEALTH_CHECK: Schema = Schema {
     name: "config.core.v3.HealthCheck",
     fields: "name timeout? interval? initial_jitter? interval_jitter? interval_jitter_percent \
@@ -662,10 +658,6 @@ pub(crate) const LB_MAGLEV: Schema =
 pub(crate) const LB_SLOW_START: Schema = Schema {
     name: "config.cluster.v3.Cluster.SlowStartConfig",
     fields: "slow_start_window? aggression? min_weight_percent?",
-};
-pub(crate) const REFRESH_RATE: Schema = Schema {
-    name: "config.cluster.v3.Cluster.RefreshRate",
-    fields: "base_interval? max_interval?",
 };
 pub(crate) const LB_POLICIES: Schema =
     Schema { name: "config.cluster.v3.LoadBalancingPolicy", fields: "policies" };

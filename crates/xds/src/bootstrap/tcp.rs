@@ -39,7 +39,7 @@ pub(crate) fn read<'a>(field: &Field<'a>, build: &mut Build<'a>) -> Option<TcpLi
 fn read_clusters<'a>(it: &mut Message<'a>, build: &mut Build<'a>) -> Vec<WeightedCluster> {
     match it.required_one_of(&["cluster", "weighted_clusters"]) {
         Some(("cluster", field)) => {
-            let name = build.refer(&field);
+            let name = build.refer_for_bytes(&field);
             name.map(|it| WeightedCluster::new(&it, 1)).into_iter().collect()
         }
         Some((_, field)) => {
@@ -55,7 +55,7 @@ fn read_clusters<'a>(it: &mut Message<'a>, build: &mut Build<'a>) -> Vec<Weighte
 
 fn read_weighted<'a>(field: &Field<'a>, build: &mut Build<'a>) -> Option<WeightedCluster> {
     let mut it = field.message(&schema::TCP_CLUSTER_WEIGHT)?;
-    let name = it.required("name").and_then(|it| build.refer(&it))?;
+    let name = it.required("name").and_then(|it| build.refer_for_bytes(&it))?;
     let weight = it.u32_in("weight", 1..=u32::MAX).unwrap_or_else(|| {
         it.at("weight").error("missing", "add a `weight` of at least 1");
         1
