@@ -49,7 +49,7 @@ usage: cargo xtask bench data-plane [SCENARIO]… [OPTION]…
   --idle N              connections of idle-100k [default: 100000]
   --reloads N           reloads of reloads [default: 1000]
   --leno PATH           a built binary [default: builds the release]
-  --leno-arguments TEXT how it is called [default: proxy --config {config} --workers {workers}]
+  --leno-arguments TEXT how it is called [default: proxy -c {config} --concurrency {workers} -l error --drain-time-s 1]
   -o json               JSON on standard output; the default is text
 
 Without a scenario, all of them run, in half an hour:
@@ -81,7 +81,8 @@ impl Options {
             idle: 100_000,
             reloads: 1000,
             leno: None,
-            leno_arguments: "proxy --config {config} --workers {workers}".to_owned(),
+            leno_arguments: "proxy -c {config} --concurrency {workers} -l error --drain-time-s 1"
+                .to_owned(),
             json: false,
         };
         let mut words = arguments.iter();
