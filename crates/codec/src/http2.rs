@@ -1,1 +1,1 @@
-//! To come with its first line.
+mod hpack;
