@@ -111,7 +111,7 @@ mod tests {
             while output.len() > 0 {
                 let mut slices = [IoSlice::new(&[]); 3];
                 let count = output.slices(&mut slices);
-                let bytes: Vec<u8> = slices[..count].concat();
+                let bytes: Vec<u8> = slices[..count].iter().flat_map(|it| it.to_vec()).collect();
                 let taken = step.min(bytes.len());
                 written.extend_from_slice(&bytes[..taken]);
                 output.advance(taken);

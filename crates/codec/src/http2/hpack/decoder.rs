@@ -28,12 +28,7 @@ struct Entry {
 
 impl Decoder {
     pub(in crate::http2) fn new() -> Self {
-        Self {
-            table: VecDeque::new(),
-            bytes: 0,
-            bytes_max: TABLE_BYTES,
-            scratch: BytesMut::new(),
-        }
+        Self { table: VecDeque::new(), bytes: 0, bytes_max: TABLE_BYTES, scratch: BytesMut::new() }
     }
 
     /// Hands each field of the block to `take`, with its size as section 4.1 counts it. An error leaves the state

@@ -139,7 +139,8 @@ impl Encoder {
         value: &HeaderValue,
         out: &mut BytesMut,
     ) {
-        let indexing = if is_secret(name, value) { Indexing::Never } else { Indexing::WhenRepeated };
+        let indexing =
+            if is_secret(name, value) { Indexing::Never } else { Indexing::WhenRepeated };
         match static_table::index_of(name) {
             Some(ACCEPT_ENCODING)
                 if value.as_bytes() == static_table::value(ACCEPT_ENCODING).as_bytes() =>

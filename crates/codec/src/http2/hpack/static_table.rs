@@ -15,7 +15,18 @@ const LAST_PSEUDO: u8 = 14;
 
 /// Values of the entries before [`FIRST_REGULAR`], from 2 on.
 const PSEUDO_VALUES: [&str; 13] = [
-    "GET", "POST", "/", "/index.html", "http", "https", "200", "204", "206", "304", "400", "404",
+    "GET",
+    "POST",
+    "/",
+    "/index.html",
+    "http",
+    "https",
+    "200",
+    "204",
+    "206",
+    "304",
+    "400",
+    "404",
     "500",
 ];
 /// The one of the others that has a value.
@@ -156,6 +167,9 @@ mod tests {
         for name in ["x", "x-request-id", "te", "forwarded", "accept-encodinh"] {
             assert_eq!(index_of(&HeaderName::from_static(name)), None, "{name}");
         }
-        assert_eq!((header_name(61).as_str(), header_name(32).as_str()), ("www-authenticate", "cookie"));
+        assert_eq!(
+            (header_name(61).as_str(), header_name(32).as_str()),
+            ("www-authenticate", "cookie")
+        );
     }
 }
