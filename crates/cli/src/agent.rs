@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use control::agent::{AgentOptions, Balancing, CompilerSettings, Ending};
+use control::agent::{AgentOptions, Balancing, CompilerSettings, Ending, LeastRequest, PeakEwma};
 use control::dns_server::{DnsOptions, parse_recursor};
 use proxy::ProxyOptions;
 use runtime::{Hangup, Termination};
@@ -147,7 +147,8 @@ fn compiler_settings(
             BalancingWord::Random => Balancing::Random,
             BalancingWord::RoundRobin => Balancing::RoundRobin,
             BalancingWord::Weighted => Balancing::Weighted,
-            BalancingWord::LeastRequest => Balancing::LeastRequest,
+            BalancingWord::LeastRequest => Balancing::LeastRequest(LeastRequest::default()),
+            BalancingWord::PeakEwma => Balancing::PeakEwma(PeakEwma::default()),
         },
         ..CompilerSettings::default()
     }

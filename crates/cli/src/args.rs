@@ -186,6 +186,7 @@ pub(crate) enum BalancingWord {
     RoundRobin,
     Weighted,
     LeastRequest,
+    PeakEwma,
 }
 
 #[derive(Debug, Args)]

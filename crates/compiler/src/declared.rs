@@ -17,9 +17,7 @@ use model::{
     Catalog, Diagnostic, Document, DocumentKey, Folded, Instance, Place, PortRef, PortSpec,
     ServiceSpec, Severity, Spec, Stored,
 };
-use proxy_config::{
-    Balancing, Cluster, Endpoint, EndpointHealth, Endpoints, Source, UpstreamProtocol,
-};
+use proxy_config::{Balancing, Cluster, Endpoint, Endpoints, Source, UpstreamProtocol};
 
 use crate::labels::{Label, LabelIndex, anchor};
 use crate::{Finding, Settings, registered};
@@ -134,7 +132,8 @@ impl Declared {
                     endpoints
                 }
             };
-            let endpoints = Endpoints { cluster: cluster.name.clone(), endpoints };
+            let endpoints =
+                Endpoints { cluster: cluster.name.clone(), endpoints, ..Endpoints::default() };
             let old = before
                 .and_then(|it| it.ports.iter().find(|port| port.cluster.name == cluster.name));
             ports.push(DeclaredPort {
@@ -249,6 +248,7 @@ fn cluster(
         idle_timeout: settings.upstream_idle_timeout,
         connections_max: settings.upstream_connections_max,
         source: source(document),
+        ..Cluster::default()
     }
 }
 
@@ -331,11 +331,5 @@ fn external(host: &str, port: &PortSpec) -> Endpoint {
         PortRef::Number(number) => number,
         PortRef::Name(_) => port.port,
     };
-    Endpoint {
-        id: format!("external/{host}"),
-        host: host.to_owned(),
-        port,
-        weight: 1,
-        health: EndpointHealth::Healthy,
-    }
+    Endpoint::new(&format!("external/{host}"), host, port)
 }

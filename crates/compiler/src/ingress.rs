@@ -10,7 +10,7 @@ use model::{
     Backend, Catalog, Document, DocumentKey, Folded, IngressSpec, PathKind, PortRef, Severity,
     Spec, Stored,
 };
-use proxy_config::{Forward, PathMatch, RetryPolicy, Route, RouteAction, RouteTable, VirtualHost};
+use proxy_config::{Forward, PathMatch, Route, RouteAction, RouteTable, VirtualHost};
 
 use crate::declared::{Declared, finding, source};
 use crate::registered::Registered;
@@ -67,7 +67,7 @@ pub(crate) fn route_table(
         let name = format!("{}/{} default", document.key.namespace, document.key.name);
         let path = PathMatch::PathPrefix("/".to_owned());
         let action = backends.action(document, ingress, backend, field, &mut findings);
-        default = Some(Route { name, path, action, source: source(document) });
+        default = Some(Route { source: source(document), ..Route::new(&name, path, action) });
     }
     if default.is_some() {
         hosts.entry("*".to_owned()).or_default();
@@ -78,7 +78,7 @@ pub(crate) fn route_table(
             let catches_all = routes.keys().any(|it| it.is_prefix && it.path == "/");
             let mut routes: Vec<Route> = routes.into_values().collect();
             routes.extend(default.clone().filter(|_| !catches_all));
-            VirtualHost { name: host.clone(), domains: vec![host], routes }
+            VirtualHost { name: host.clone(), domains: vec![host], routes, require_tls: false }
         })
         .collect();
     (RouteTable { name: INGRESS.to_owned(), virtual_hosts }, findings)
@@ -112,7 +112,7 @@ fn add_rules(
             let of_backend = format!("{field}.backend");
             let action = backends.action(document, ingress, &path.backend, &of_backend, findings);
             let path = free.key().to_match();
-            free.insert(Route { name, path, action, source: source(document) });
+            free.insert(Route { source: source(document), ..Route::new(&name, path, action) });
         }
     }
 }
@@ -157,13 +157,12 @@ impl Backends<'_> {
                     let remedy = "declare a Service document of that name";
                     finding(document, Severity::Approximated, field, message, remedy)
                 }));
-                RouteAction::Forward(Forward {
-                    cluster,
+                RouteAction::Forward(Box::new(Forward {
                     timeout: self.settings.request_timeout,
-                    retry: RetryPolicy::default(),
                     timing_headers: ingress.timing_headers,
                     timing_trailer: ingress.timing_trailer,
-                })
+                    ..Forward::to(&cluster)
+                }))
             }
             Err((reason, remedy)) => {
                 let message = format!("{reason}: answered with 503");

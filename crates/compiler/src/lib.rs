@@ -177,6 +177,7 @@ impl State {
             clusters: clusters.map(|it| (it.name.clone(), it.clone())).collect(),
             endpoints: endpoints.map(|it| (it.cluster.clone(), it.clone())).collect(),
             secrets: self.tables.secrets.clone(),
+            ..ProxyConfig::default()
         };
         let of_documents = self.documents.values().flat_map(|it| &it.findings);
         let mut diagnostics: Vec<Finding> =

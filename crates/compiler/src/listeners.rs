@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use model::{DocumentKey, Revision, Severity};
-use proxy_config::{HttpListener, Listener, ListenerProtocol, Source, TlsServer};
+use proxy_config::{
+    ClientAddress, HttpListener, Listener, ListenerProtocol, Source, TcpListener, TlsServer,
+};
 
 use crate::declared::{Declared, finding};
 use crate::{Finding, INGRESS, INGRESS_HTTPS, OUTBOUND, Settings};
@@ -42,22 +44,20 @@ fn http(
     route_table: &str,
     tls: Option<TlsServer>,
 ) -> Listener {
-    let protocol = ListenerProtocol::Http(HttpListener {
+    let protocol = ListenerProtocol::Http(Box::new(HttpListener {
         route_table: route_table.to_owned(),
-        tls,
         forward_proxy: name == OUTBOUND,
         head_bytes_max: settings.head_bytes_max,
         headers_max: settings.headers_max,
         head_timeout: settings.head_timeout,
         idle_timeout: settings.idle_timeout,
-        stream_idle_timeout: proxy_config::STREAM_IDLE_TIMEOUT,
-    });
+        client_address: ClientAddress { is_edge: name != OUTBOUND, ..ClientAddress::default() },
+        ..HttpListener::default()
+    }));
     Listener {
-        name: name.to_owned(),
-        address,
-        protocol,
         connections_max: settings.connections_max,
         source: Source { object: "settings of the proxy".to_owned(), revision: Revision(0) },
+        ..Listener::with_one_chain(name, address, tls, protocol)
     }
 }
 
@@ -88,12 +88,12 @@ fn add_raw_port(
             findings.push(finding(document, Severity::Ignored, field, message, remedy));
             continue;
         }
+        let name = format!("tcp/{}/{}", document.key.namespace, document.key.name);
+        let protocol = ListenerProtocol::Tcp(TcpListener::to(&port.cluster.name));
         listeners.push(Listener {
-            name: format!("tcp/{}/{}", document.key.namespace, document.key.name),
-            address,
-            protocol: ListenerProtocol::Tcp { cluster: port.cluster.name.clone() },
             connections_max: settings.connections_max,
             source: declared.source(),
+            ..Listener::with_one_chain(&name, address, None, protocol)
         });
     }
 }

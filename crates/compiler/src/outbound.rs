@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{DocumentKey, Folded, Severity};
-use proxy_config::{
-    Forward, PathMatch, RetryPolicy, Route, RouteAction, RouteTable, Source, VirtualHost,
-};
+use proxy_config::{Forward, PathMatch, Route, RouteAction, RouteTable, Source, VirtualHost};
 
 use crate::declared::{Declared, finding};
 use crate::registered::{self, Registered};
@@ -36,7 +34,7 @@ pub(crate) fn route_table(
         domains.retain(|it| taken.insert(it.clone()));
         let name = format!("{name}.{namespace}");
         let route = route(name.clone(), &port.cluster.name, settings, declared.source());
-        virtual_hosts.push(VirtualHost { name, domains, routes: vec![route] });
+        virtual_hosts.push(VirtualHost { name, domains, routes: vec![route], require_tls: false });
     }
     let first = virtual_hosts.len();
     for (name, registered) in services {
@@ -49,7 +47,12 @@ pub(crate) fn route_table(
         };
         let source = registered::source(name);
         let route = route(own.clone(), &registered.cluster.name, settings, source);
-        virtual_hosts.push(VirtualHost { name: own, domains, routes: vec![route] });
+        virtual_hosts.push(VirtualHost {
+            name: own,
+            domains,
+            routes: vec![route],
+            require_tls: false,
+        });
     }
     let datacenter = settings.datacenter.to_lowercase();
     for host in virtual_hosts.iter_mut().skip(first).filter(|it| !it.name.contains('*')) {
@@ -70,15 +73,9 @@ pub(crate) fn route_table(
 }
 
 fn route(name: String, cluster: &str, settings: &Settings, source: Source) -> Route {
-    let forward = Forward {
-        cluster: cluster.to_owned(),
-        timeout: settings.request_timeout,
-        retry: RetryPolicy::default(),
-        timing_headers: false,
-        timing_trailer: false,
-    };
+    let forward = Forward { timeout: settings.request_timeout, ..Forward::to(cluster) };
     let path = PathMatch::Prefix("/".to_owned());
-    Route { name, path, action: RouteAction::Forward(forward), source }
+    Route { source, ..Route::new(&name, path, RouteAction::Forward(Box::new(forward))) }
 }
 
 /// A host has no port in a route table, so of several HTTP ports only one is reached by name.

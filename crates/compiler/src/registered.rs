@@ -73,6 +73,7 @@ impl Registered {
             idle_timeout: settings.upstream_idle_timeout,
             connections_max: settings.upstream_connections_max,
             source: source(name),
+            ..Cluster::default()
         };
         Self {
             index: entry.index,
@@ -103,7 +104,7 @@ fn endpoints(catalog: &Catalog, name: &Folded) -> Endpoints {
         .filter_map(|it| endpoint(catalog, it))
         .filter(|it| it.port != 0)
         .collect();
-    Endpoints { cluster: name.to_string(), endpoints }
+    Endpoints { cluster: name.to_string(), endpoints, ..Endpoints::default() }
 }
 
 /// An instance as an endpoint on its registered port, which may be 0. `None` when it has no address or weighs nothing.
@@ -125,6 +126,7 @@ pub(crate) fn endpoint(catalog: &Catalog, instance: &Instance) -> Option<Endpoin
         port: instance.port,
         weight,
         health,
+        ..Endpoint::default()
     })
 }
 

@@ -165,11 +165,15 @@ fn routes(compiled: &Compiled, host: &str) -> Vec<String> {
             PathMatch::Exact(path) => format!("= {path}"),
             PathMatch::PathPrefix(path) => path.clone(),
             PathMatch::Prefix(path) => format!("{path}…"),
+            PathMatch::Regex(form) | PathMatch::Template(form) => format!("~ {form}"),
         };
         match &route.action {
-            RouteAction::Forward(forward) => format!("{path} -> {}", forward.cluster),
+            RouteAction::Forward(forward) => {
+                let names: Vec<&str> = forward.cluster.names().collect();
+                format!("{path} -> {}", names.join(","))
+            }
             RouteAction::Respond { status, body } => format!("{path} -> {status} {}", body.trim()),
-            RouteAction::RedirectToHttps { status, .. } => format!("{path} -> {status}"),
+            RouteAction::Redirect(it) => format!("{path} -> {}", it.status),
         }
     };
     found.routes.iter().map(show).collect()
@@ -413,10 +417,8 @@ fn hosts_with_a_certificate_are_served_on_https() {
     world.put(document("Secret", "default", "other", Spec::Secret(secret)));
     world.put(ingress("j", spec(&["a.example.com", "*.b.com"], "other")));
     let compiled = world.compile();
-    let ListenerProtocol::Http(http) = &compiled.config.listeners[INGRESS_HTTPS].protocol else {
-        panic!("HTTPS is HTTP")
-    };
-    let names = serde_json::to_value(http.tls.as_ref().unwrap()).unwrap();
+    let tls = compiled.config.listeners[INGRESS_HTTPS].chains[0].tls.as_ref().unwrap();
+    let names = serde_json::to_value(tls).unwrap();
     let expected = json!({"a.example.com": "default/cert", "*.b.com": "default/other"});
     assert_eq!(names["by_server_name"], expected);
     assert_eq!(compiled.config.secrets.len(), 2);
@@ -440,8 +442,8 @@ fn a_port_of_bytes_is_reached_at_the_address_that_it_asks_for() {
     world.put(document("Service", "y", "db", Spec::Service(raw(None))));
     let compiled = world.compile();
     let listener = &compiled.config.listeners["tcp/default/db"];
-    let expected = ListenerProtocol::Tcp { cluster: "db.default:5432".into() };
-    assert_eq!(listener.protocol, expected);
+    let expected = ListenerProtocol::Tcp(proxy_config::TcpListener::to("db.default:5432"));
+    assert_eq!(listener.chains[0].protocol, expected);
     assert_eq!(compiled.config.listeners.len(), 3);
     assert_eq!(compiled.diagnostics.len(), 2, "{:?}", messages(&compiled));
     assert_eq!(domains(&compiled, "db.default"), [""; 0]);

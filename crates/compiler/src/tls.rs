@@ -138,6 +138,7 @@ fn secret<'a>(
         name: format!("{namespace}/{name}"),
         certificate_chain_pem: certificate.clone(),
         private_key: PrivateKey(private.clone()),
+        trust_bundle_pem: String::new(),
     };
     Ok((secret, document, kind))
 }

@@ -29,7 +29,7 @@ use crate::supervisor::Supervisor;
 pub(crate) mod tests;
 
 pub use compiler::Settings as CompilerSettings;
-pub use proxy_config::Balancing;
+pub use proxy_config::{Balancing, LeastRequest, PeakEwma};
 
 /// Version of Consul's API that is spoken; clients decide by it what they may ask.
 const CONSUL_VERSION: &str = "1.21.4";

@@ -9,18 +9,18 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::connection::{AwaitedBody, OpenBody};
 use crate::exchange::Exchange;
 use crate::headers::{self, SERVICE_TIME};
+use crate::incoming::{Incoming, IncomingError};
 
 /// A body could not be passed on to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     /// The side that sends it broke off.
     #[error("the sender of the body broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] IncomingError),
     /// No byte moved for as long as a stream may stand still.
     #[error("no byte moved for too long")]
     Idle,

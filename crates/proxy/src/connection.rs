@@ -4,13 +4,13 @@ mod drive;
 mod open;
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, StatusCode};
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -18,6 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use self::drive::{Limits, drive};
 use self::open::open_http;
+use crate::incoming::{Incoming, Upgrade};
 use crate::observe::{self, ConnectionCount};
 use crate::request;
 use crate::stream::Activity;
@@ -202,7 +203,11 @@ async fn serve_http(
     let activity = stream.activity();
     let answer = {
         let client = client.clone();
-        service_fn(move |request: Request<Incoming>| request::answer(client.clone(), request))
+        service_fn(move |mut request: Request<hyper::body::Incoming>| {
+            let upgrade = Upgrade::of_hyper(request.extensions_mut());
+            let answered = request::answer(client.clone(), request.map(Incoming::from), upgrade);
+            async move { Ok::<_, Infallible>(answered.await) }
+        })
     };
     let stream = TokioIo::new(stream);
     let served = if is_http2 {

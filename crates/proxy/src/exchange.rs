@@ -4,12 +4,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, Request};
-use hyper::body::Incoming;
 use traffic::{Outcome, Picked, ResponseFlag, ResponseFlags};
 
 use crate::body::{BodyError, RequestProgress};
 use crate::connection::Client;
 use crate::headers::GRPC_STATUS;
+use crate::incoming::Incoming;
 use crate::observe::{self, LogEntry};
 use crate::time_limit::TimeLimit;
 use crate::upstream::Lease;

@@ -13,8 +13,6 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use proxy_config::{Forward, UpstreamProtocol};
 use traffic::{
     EndpointState, Failure, Origin, Outcome, RefusedRetry, RequestTraits, ResponseFlag, Retry,
@@ -26,6 +24,7 @@ use crate::body::{RequestBody, RequestProgress, ResponseBody};
 use crate::connection::AwaitedBody;
 use crate::exchange::{Exchange, Upstream};
 use crate::headers::{self, X_FORWARDED_FOR, X_REQUEST_ID};
+use crate::incoming::{Incoming, Upgrade};
 use crate::reply::{self, Refusal};
 use crate::time_limit::{Expired, TimeLimit};
 use crate::tunnel;
@@ -40,6 +39,8 @@ const STALE_CONNECTIONS_MAX: u32 = 8;
 pub(crate) struct Forwarded<'a> {
     pub(crate) parts: Parts,
     pub(crate) body: Incoming,
+    /// The client's connection, should the response end HTTP on it.
+    pub(crate) upgrade: Option<Upgrade>,
     pub(crate) authority: HeaderValue,
     pub(crate) cluster: Rc<WorkerCluster>,
     pub(crate) route: &'a Forward,
@@ -54,7 +55,7 @@ struct Asked {
     version: Version,
     accepts_trailers: bool,
     request_id: Option<HeaderValue>,
-    upgrade: Option<OnUpgrade>,
+    upgrade: Option<Upgrade>,
 }
 
 /// Forwards a request and gives the response, the endpoint's or one that says why there is none.
@@ -62,20 +63,31 @@ pub(crate) async fn forward(
     request: Forwarded<'_>,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
-    let Forwarded { mut parts, body, authority, cluster, route, idle_timeout, is_ingress } =
+    let Forwarded { mut parts, body, upgrade, authority, cluster, route, idle_timeout, is_ingress } =
         request;
     if is_ingress {
         headers::remove_untrusted(&mut parts.headers);
     }
     let protocol = match cluster.state.cluster().protocol {
         UpstreamProtocol::Http2 => UpstreamVersion::Http2,
-        UpstreamProtocol::Http1 | UpstreamProtocol::Tcp if exchange.is_grpc => {
+        UpstreamProtocol::Http1
+        | UpstreamProtocol::Tcp
+        | UpstreamProtocol::SameAsClient
+        | UpstreamProtocol::Alpn
+            if exchange.is_grpc =>
+        {
             UpstreamVersion::Http2
         }
-        UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => UpstreamVersion::Http1,
+        UpstreamProtocol::SameAsClient if parts.version == Version::HTTP_2 => {
+            UpstreamVersion::Http2
+        }
+        UpstreamProtocol::Http1
+        | UpstreamProtocol::Tcp
+        | UpstreamProtocol::SameAsClient
+        | UpstreamProtocol::Alpn => UpstreamVersion::Http1,
     };
     exchange.enter_cluster(cluster.clone());
-    let asked = prepare(&mut parts, protocol, route, &mut exchange);
+    let asked = prepare(&mut parts, upgrade, protocol, route, &mut exchange);
     let body = if body.is_end_stream() {
         RequestBody::Empty
     } else {
@@ -111,6 +123,7 @@ pub(crate) async fn forward(
 /// Makes the client's head into one that may be sent on, and keeps what the answer depends on.
 fn prepare(
     parts: &mut Parts,
+    upgrade: Option<Upgrade>,
     protocol: UpstreamVersion,
     route: &Forward,
     exchange: &mut Exchange,
@@ -123,7 +136,7 @@ fn prepare(
         Version::HTTP_11 => headers::has_token(headers, &TE, "trailers"),
         _ => false,
     };
-    let upgrade = match protocol {
+    let wanted = match protocol {
         UpstreamVersion::Http1 => headers::wanted_upgrade(version, headers),
         UpstreamVersion::Http2 => None,
     };
@@ -135,10 +148,10 @@ fn prepare(
         log.forwarded_for = headers.get(X_FORWARDED_FOR).cloned();
         log.request_id = headers.get(X_REQUEST_ID).cloned();
     }
-    let upgrade = upgrade.and_then(|value| {
+    let upgrade = wanted.and_then(|value| {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, value);
-        parts.extensions.remove::<OnUpgrade>()
+        upgrade
     });
     Asked { version, accepts_trailers, request_id, upgrade }
 }
@@ -300,7 +313,10 @@ impl<'a> Tries<'a> {
             None | Some(Greeted::Http2) => false,
             Some(Greeted::Otherwise) => true,
             Some(Greeted::Silent) => match self.cluster.state.cluster().protocol {
-                UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => true,
+                UpstreamProtocol::Http1
+                | UpstreamProtocol::Tcp
+                | UpstreamProtocol::SameAsClient
+                | UpstreamProtocol::Alpn => true,
                 UpstreamProtocol::Http2 => false,
             },
         }
@@ -341,7 +357,7 @@ impl<'a> Tries<'a> {
         let request = self.request.take().expect("a request is kept for every try");
         // HTTP/1.1 has no way to say that a request was not looked at: then only an idempotent one is sent again.
         let may_repeat = self.idempotent || self.protocol == UpstreamVersion::Http2;
-        let may_retry = self.retries < self.route.retry.connection_failures_max;
+        let may_retry = self.retries < self.route.retry.retries_max;
         if !self.has_body && may_repeat && may_retry {
             self.request = Some(copy_of(&request));
         }

@@ -36,6 +36,7 @@ mod exchange;
 mod forward;
 mod handle;
 mod headers;
+mod incoming;
 mod observe;
 mod reply;
 mod request;

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderValue, Request, StatusCode, Uri, Version};
-use hyper::body::Incoming;
 use traffic::ResponseFlag;
 
 use crate::access_log::AccessRecord;
 use crate::exchange::{Exchange, millis};
 use crate::headers::{X_FORWARDED_FOR, X_REQUEST_ID};
+use crate::incoming::Incoming;
 use crate::stats::{HttpCounters, ListenerCounters, MeshResponse, Shard};
 use crate::view::ListenerView;
 use crate::worker::Worker;

@@ -1,12 +1,10 @@
 //! Takes a request from a client and finds out what is to be done with it.
 
-use std::convert::Infallible;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use proxy_config::RouteAction;
 use traffic::normalized_host;
 
@@ -14,24 +12,28 @@ use crate::body::ResponseBody;
 use crate::connection::Client;
 use crate::exchange::Exchange;
 use crate::forward::{self, Forwarded};
+use crate::incoming::{Incoming, Upgrade};
 use crate::reply::{self, Refusal};
 use crate::tunnel;
 use crate::view::{ListenerKind, ListenerView};
 
-/// Answers a request. Never fails: what goes wrong becomes a response.
+/// Answers a request. Never fails: what goes wrong becomes a response. `upgrade` is where the connection may go on as a
+/// tunnel.
 pub(crate) async fn answer(
     client: Rc<Client>,
     request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
+    upgrade: Option<Upgrade>,
+) -> Response<ResponseBody> {
     let view = client.slot.view();
     let is_grpc = is_grpc(request.headers());
     let exchange = Exchange::new(client, view.clone(), &request, is_grpc);
-    Ok(route(&view, request, Box::new(exchange)).await)
+    route(&view, request, upgrade, Box::new(exchange)).await
 }
 
 async fn route(
     view: &ListenerView,
     request: Request<Incoming>,
+    upgrade: Option<Upgrade>,
     exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     let (ListenerKind::Http(http), Some(config)) = (&view.kind, view.shared.http()) else {
@@ -67,13 +69,14 @@ async fn route(
                 return reply::refuse(Refusal::NoCluster, exchange);
             };
             if is_connect {
-                return tunnel::connect(request, cluster, forward, exchange).await;
+                return tunnel::connect(upgrade, cluster, forward, exchange).await;
             }
             let (parts, body) = request.into_parts();
             forward::forward(
                 Forwarded {
                     parts,
                     body,
+                    upgrade,
                     authority,
                     cluster,
                     route: forward,
@@ -88,9 +91,10 @@ async fn route(
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::OK);
             reply::text(status, Bytes::copy_from_slice(body.as_bytes()), exchange)
         }
-        RouteAction::RedirectToHttps { status, port } => {
+        RouteAction::Redirect(redirect) => {
             let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
-            reply::redirect_to_https(*status, &normalized_host(host), *port, path, exchange)
+            let port = redirect.port.unwrap_or(443);
+            reply::redirect_to_https(redirect.status, &normalized_host(host), port, path, exchange)
         }
     }
 }

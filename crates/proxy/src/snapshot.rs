@@ -33,16 +33,18 @@ pub(crate) struct SharedListener {
 
 impl SharedListener {
     pub(crate) fn http(&self) -> Option<&HttpListener> {
-        match &self.config.protocol {
+        match &self.config.chains[0].protocol {
             ListenerProtocol::Http(http) => Some(http),
-            ListenerProtocol::Tcp { .. } => None,
+            ListenerProtocol::Tcp(_) => None,
         }
     }
 
     /// True when connections of `other` can go on under this listener.
     pub(crate) fn speaks_like(&self, other: &SharedListener) -> bool {
         match (self.http(), other.http()) {
-            (Some(ours), Some(theirs)) => ours.tls.is_some() == theirs.tls.is_some(),
+            (Some(_), Some(_)) => {
+                self.config.chains[0].tls.is_some() == other.config.chains[0].tls.is_some()
+            }
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         }
@@ -123,7 +125,7 @@ fn clusters(
             }
             _ => {
                 let endpoints = endpoints.cloned().unwrap_or_else(|| {
-                    Arc::new(Endpoints { cluster: name.clone(), endpoints: Vec::new() })
+                    Arc::new(Endpoints { cluster: name.clone(), ..Endpoints::default() })
                 });
                 let before = before.map(Arc::as_ref);
                 Arc::new(ClusterState::new(cluster.clone(), endpoints, before, seed))
@@ -141,12 +143,9 @@ fn tls_of(
     previous: &Snapshot,
     errors: &mut Vec<ProxyError>,
 ) -> Option<Arc<ServerTls>> {
-    let tls = match &listener.protocol {
-        ListenerProtocol::Http(http) => http.tls.as_ref()?,
-        ListenerProtocol::Tcp { .. } => return None,
-    };
+    let tls = listener.chains[0].tls.as_ref()?;
     if let Some(before) = before
-        && before.http().and_then(|it| it.tls.as_ref()) == Some(tls)
+        && before.config.chains[0].tls.as_ref() == Some(tls)
         && same_secrets(tls, &config.secrets, &previous.config.secrets)
     {
         return before.tls.clone();

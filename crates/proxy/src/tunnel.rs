@@ -6,10 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, Response, StatusCode};
 use proxy_config::{Forward, RetryPolicy};
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
@@ -21,6 +18,7 @@ use traffic::{
 use crate::body::ResponseBody;
 use crate::exchange::Exchange;
 use crate::headers;
+use crate::incoming::{Incoming, Upgrade};
 use crate::reply::{self, Refusal};
 use crate::upstream::{self, Lease, NoConnection, Wire};
 use crate::view::WorkerCluster;
@@ -50,7 +48,7 @@ pub(crate) struct Dialed {
 async fn dial(
     worker: &Worker,
     cluster: &WorkerCluster,
-    policy: RetryPolicy,
+    policy: &RetryPolicy,
 ) -> Result<Dialed, Refusal> {
     let mut tried: Vec<Arc<EndpointState>> = Vec::new();
     let limit = cluster.state.cluster().connect_timeout;
@@ -73,7 +71,7 @@ async fn dial(
         let failure = Failure { origin, stage: Stage::BeforeSend };
         let traits = RequestTraits { idempotent: false, body_replayable: true };
         let retries = u32::try_from(tried.len()).unwrap_or(u32::MAX);
-        match retry(&policy, retries, failure, traits) {
+        match retry(policy, retries, failure, traits) {
             Retry::Yes => tried.push(picked.endpoint().clone()),
             Retry::No(_) => return Err(Refusal::ConnectFailed),
         }
@@ -87,7 +85,7 @@ pub(crate) async fn serve_tcp(
     client: TcpStream,
 ) -> io::Result<()> {
     // Without an endpoint the connection is closed: there is no other way to say it.
-    let Ok(dialed) = dial(worker, cluster, RetryPolicy::default()).await else { return Ok(()) };
+    let Ok(dialed) = dial(worker, cluster, &RetryPolicy::default()).await else { return Ok(()) };
     let Dialed { stream, picked, _counted } = dialed;
     let copied = copy(client, stream).await;
     // A connection that was established says that the endpoint lives, whatever was spoken on it.
@@ -98,18 +96,18 @@ pub(crate) async fn serve_tcp(
 
 /// Serves `CONNECT`: a tunnel to an endpoint of the service that it names.
 pub(crate) async fn connect(
-    mut request: Request<Incoming>,
+    upgrade: Option<Upgrade>,
     cluster: Rc<WorkerCluster>,
     route: &Forward,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     exchange.enter_cluster(cluster.clone());
     let worker = exchange.client.worker.clone();
-    let dialed = match dial(&worker, &cluster, route.retry).await {
+    let dialed = match dial(&worker, &cluster, &route.retry).await {
         Ok(dialed) => dialed,
         Err(refusal) => return reply::refuse_connect(refusal, exchange),
     };
-    let Some(downstream) = request.extensions_mut().remove::<OnUpgrade>() else {
+    let Some(downstream) = upgrade else {
         return reply::refuse(Refusal::BadRequest("CONNECT cannot be served here\n"), exchange);
     };
     let counted = worker.count_connection();
@@ -117,8 +115,8 @@ pub(crate) async fn connect(
     let place = exchange.client.clone();
     tokio::task::spawn_local(async move {
         let Dialed { stream, picked, _counted } = dialed;
-        if let Ok(client) = downstream.await {
-            let copied = copy(TokioIo::new(client), stream).await;
+        if let Ok(client) = downstream.upgraded().await {
+            let copied = copy(client, stream).await;
             log_end(copied);
         }
         let outcome = Outcome::Response { status: StatusCode::OK.as_u16() };
@@ -131,7 +129,7 @@ pub(crate) async fn connect(
 /// Answers an upgrade that the endpoint agreed to (a WebSocket), and passes bytes from then on.
 pub(crate) fn upgrade(
     mut response: Response<Incoming>,
-    downstream: OnUpgrade,
+    downstream: Upgrade,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     let Some(upstream) = exchange.upstream.take() else {
@@ -148,13 +146,16 @@ pub(crate) fn upgrade(
         Some(Lease::Http1(lease)) => Some(lease.into_open()),
         Some(Lease::Http2(_)) | None => None,
     };
-    let endpoint = hyper::upgrade::on(&mut response);
+    let Some(endpoint) = Upgrade::of_hyper(response.extensions_mut()) else {
+        return reply::refuse(Refusal::NotHttp, exchange);
+    };
     let counted = worker.count_connection();
     let picked = upstream.picked;
     let place = exchange.client.clone();
     tokio::task::spawn_local(async move {
-        if let Ok((client, endpoint)) = both(downstream, endpoint).await {
-            let copied = copy(TokioIo::new(client), TokioIo::new(endpoint)).await;
+        let both = tokio::try_join!(downstream.upgraded(), endpoint.upgraded());
+        if let Ok((client, endpoint)) = both {
+            let copied = copy(client, endpoint).await;
             log_end(copied);
         }
         drop((opened, picked, counted, place));
@@ -168,10 +169,6 @@ pub(crate) fn upgrade(
     }
     exchange.status = status;
     Response::from_parts(parts, ResponseBody::full(Bytes::new(), exchange))
-}
-
-async fn both(a: OnUpgrade, b: OnUpgrade) -> hyper::Result<(Upgraded, Upgraded)> {
-    Ok((a.await?, b.await?))
 }
 
 fn log_end(copied: io::Result<(u64, u64)>) {

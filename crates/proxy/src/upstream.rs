@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use proxy_config::Cluster;
 use tokio::sync::oneshot;
 use traffic::{ActiveConnection, EndpointState, Stage};
@@ -24,6 +23,7 @@ pub(crate) use connect::{LocalExecutor, connect};
 pub(crate) use wire::{Greeted, Wire};
 
 use crate::body::RequestBody;
+use crate::incoming::Incoming;
 use crate::stats::{ClusterCounters, Shard};
 
 /// Requests that may wait for a connection to one endpoint; Envoy's `max_pending_requests`.

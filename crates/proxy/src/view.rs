@@ -71,7 +71,7 @@ impl WorkerCluster {
                 None => Rc::new(EndpointPool::new(endpoint_state.clone(), counters.clone())),
             };
             match endpoint.health {
-                EndpointHealth::Healthy => pool.set_retired(false),
+                EndpointHealth::Healthy | EndpointHealth::Degraded => pool.set_retired(false),
                 EndpointHealth::Draining | EndpointHealth::Unhealthy => pool.set_retired(true),
             }
             pools.insert(key, pool);
@@ -160,15 +160,16 @@ impl View {
         stats: &Stats,
         worker: usize,
     ) -> ListenerView {
-        let kind = match &shared.config.protocol {
+        let kind = match &shared.config.chains[0].protocol {
             ListenerProtocol::Http(http) => ListenerKind::Http(Box::new(HttpView {
                 table: self.tables.get(&http.route_table).cloned().unwrap_or_else(no_table),
                 tls: shared.tls.clone(),
                 http1: http1_builder(http),
                 http2: http2_builder(http),
             })),
-            ListenerProtocol::Tcp { cluster } => {
-                ListenerKind::Tcp { cluster: self.clusters.get(cluster).cloned() }
+            ListenerProtocol::Tcp(tcp) => {
+                let cluster = tcp.clusters.first().map(|it| it.cluster.as_str());
+                ListenerKind::Tcp { cluster: cluster.and_then(|it| self.clusters.get(it)).cloned() }
             }
         };
         ListenerView {
@@ -182,8 +183,10 @@ impl View {
 
 fn table(router: &Arc<Router>, clusters: &BTreeMap<String, Rc<WorkerCluster>>) -> WorkerTable {
     let cluster_of = |action: &RouteAction| match action {
-        RouteAction::Forward(forward) => clusters.get(&forward.cluster).cloned(),
-        RouteAction::Respond { .. } | RouteAction::RedirectToHttps { .. } => None,
+        RouteAction::Forward(forward) => {
+            forward.cluster.names().next().and_then(|it| clusters.get(it)).cloned()
+        }
+        RouteAction::Respond { .. } | RouteAction::Redirect(_) => None,
     };
     let clusters = router.routes().iter().map(|route| cluster_of(&route.action)).collect();
     WorkerTable { router: router.clone(), clusters }

@@ -60,15 +60,20 @@ impl ClusterState {
             .collect();
         let healthy: Vec<u32> = (0u32..)
             .zip(&endpoints.endpoints)
-            .filter(|(_, endpoint)| endpoint.health == EndpointHealth::Healthy)
+            .filter(|(_, endpoint)| {
+                matches!(endpoint.health, EndpointHealth::Healthy | EndpointHealth::Degraded)
+            })
             .map(|(idx, _)| idx)
             .collect();
         let weights = healthy.iter().map(|idx| endpoints.endpoints[*idx as usize].weight);
         let schedule = match cluster.balancing {
             Balancing::Weighted => Schedule::weighted(&weights.collect::<Vec<_>>()),
-            Balancing::Random | Balancing::RoundRobin | Balancing::LeastRequest => {
-                Schedule::equal(healthy.len())
-            }
+            Balancing::Random
+            | Balancing::RoundRobin
+            | Balancing::LeastRequest(_)
+            | Balancing::PeakEwma(_)
+            | Balancing::RingHash(_)
+            | Balancing::Maglev(_) => Schedule::equal(healthy.len()),
         };
         let shared = match previous {
             Some(previous) => Arc::clone(&previous.shared),

@@ -216,7 +216,7 @@ fn verdict(endpoint: &Endpoint, state: &EndpointState, now_ns: u64, exclude: &[&
     match endpoint.health {
         EndpointHealth::Draining => return Verdict::Draining,
         EndpointHealth::Unhealthy => return Verdict::Unhealthy,
-        EndpointHealth::Healthy => {}
+        EndpointHealth::Healthy | EndpointHealth::Degraded => {}
     }
     let ejected_ns = state.ejected_until_ns().saturating_sub(now_ns);
     if ejected_ns > 0 {
@@ -300,8 +300,10 @@ impl Candidates<'_> {
     /// endpoint is chosen.
     fn choose<R: Rng + ?Sized>(&self, rng: &mut R, next_turn: &mut impl FnMut() -> u64) -> Choice {
         let (position, method) = match self.cluster.cluster().balancing {
-            Balancing::Random => (self.sample(rng, None), Method::Sampled),
-            Balancing::LeastRequest => self.fewer_active(rng),
+            Balancing::Random | Balancing::RingHash(_) | Balancing::Maglev(_) => {
+                (self.sample(rng, None), Method::Sampled)
+            }
+            Balancing::LeastRequest(_) | Balancing::PeakEwma(_) => self.fewer_active(rng),
             Balancing::RoundRobin | Balancing::Weighted => self.by_turn(rng, next_turn),
         };
         Choice { position, tier: self.tier, method }

@@ -118,10 +118,10 @@ pub fn retry(
     if !request.body_replayable {
         return Retry::No(RefusedRetry::BodySent);
     }
-    if policy.connection_failures_max == 0 {
+    if policy.retries_max == 0 {
         return Retry::No(RefusedRetry::Disabled);
     }
-    if retries >= policy.connection_failures_max {
+    if retries >= policy.retries_max {
         return Retry::No(RefusedRetry::LimitReached);
     }
     Retry::Yes
@@ -147,7 +147,7 @@ mod tests {
     fn decide(stage: Stage, retries: u32, method: &Method, body_replayable: bool) -> Retry {
         let request = RequestTraits { idempotent: is_idempotent(method), body_replayable };
         let failure = Failure { origin: Origin::Upstream, stage };
-        retry(&RetryPolicy { connection_failures_max: 1 }, retries, failure, request)
+        retry(&RetryPolicy::default(), retries, failure, request)
     }
 
     #[test]
@@ -177,7 +177,7 @@ mod tests {
         );
         let failure = Failure { origin: Origin::Upstream, stage: Stage::BeforeSend };
         let request = RequestTraits { idempotent: true, body_replayable: true };
-        let none = RetryPolicy { connection_failures_max: 0 };
+        let none = RetryPolicy::none();
         assert_eq!(retry(&none, 0, failure, request), Retry::No(RefusedRetry::Disabled));
     }
 

@@ -206,6 +206,7 @@ fn mismatch(condition: &PathMatch, path: &str) -> Option<&'static str> {
                 Some(_) => Some("the path goes on within the last segment"),
             }
         }
+        PathMatch::Regex(_) | PathMatch::Template(_) => Some("the path does not have this form"),
     }
 }
 
@@ -214,6 +215,8 @@ fn condition(path: &PathMatch) -> String {
         PathMatch::Exact(whole) => format!("path = {whole}"),
         PathMatch::PathPrefix(prefix) => format!("path under {prefix}"),
         PathMatch::Prefix(prefix) => format!("path starts with {prefix}"),
+        PathMatch::Regex(pattern) => format!("path matches {pattern}"),
+        PathMatch::Template(template) => format!("path has the form {template}"),
     }
 }
 
@@ -264,13 +267,14 @@ impl fmt::Display for RouteExplanation {
         match self.route.as_ref().map(|route| &route.action) {
             None => writeln!(f, "  no route matches"),
             Some(RouteAction::Forward(forward)) => {
-                writeln!(f, "  => forward to cluster {}", forward.cluster)
+                let names: Vec<&str> = forward.cluster.names().collect();
+                writeln!(f, "  => forward to cluster {}", names.join(", "))
             }
             Some(RouteAction::Respond { status, body }) => {
                 writeln!(f, "  => respond {status}: {:?}", body.trim_end())
             }
-            Some(RouteAction::RedirectToHttps { status, port }) => {
-                writeln!(f, "  => redirect with {status} to https, port {port}")
+            Some(RouteAction::Redirect(redirect)) => {
+                writeln!(f, "  => redirect with {}", redirect.status)
             }
         }
     }

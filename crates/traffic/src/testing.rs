@@ -1,24 +1,13 @@
 //! Clusters for the tests of this room.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use proxy_config::{
-    Balancing, Cluster, Endpoint, EndpointHealth, Endpoints, Source, UpstreamProtocol,
-};
+use proxy_config::{Balancing, Cluster, Endpoint, EndpointHealth, Endpoints};
 
 use crate::ClusterState;
 
 pub(crate) fn cluster(balancing: Balancing) -> Arc<Cluster> {
-    Arc::new(Cluster {
-        name: "web".to_owned(),
-        balancing,
-        protocol: UpstreamProtocol::Http1,
-        connect_timeout: Duration::from_secs(1),
-        idle_timeout: Duration::from_secs(60),
-        connections_max: 100,
-        source: Source::default(),
-    })
+    Arc::new(Cluster { balancing, ..Cluster::named("web") })
 }
 
 pub(crate) fn endpoint(idx: usize, weight: u16, health: EndpointHealth) -> Endpoint {
@@ -28,11 +17,12 @@ pub(crate) fn endpoint(idx: usize, weight: u16, health: EndpointHealth) -> Endpo
         port: 8000 + idx as u16,
         weight,
         health,
+        ..Endpoint::default()
     }
 }
 
 pub(crate) fn endpoints(endpoints: Vec<Endpoint>) -> Arc<Endpoints> {
-    Arc::new(Endpoints { cluster: "web".to_owned(), endpoints })
+    Arc::new(Endpoints { cluster: "web".to_owned(), endpoints, ..Endpoints::default() })
 }
 
 /// Healthy endpoints `n/web-0`, `n/web-1`, … with these weights.

@@ -86,6 +86,7 @@ fn health_flags(endpoint: &Endpoint, state: &EndpointState, now_ns: u64) -> Stri
     }
     match endpoint.health {
         EndpointHealth::Healthy => {}
+        EndpointHealth::Degraded => flags.push_str("/degraded_eds_health"),
         EndpointHealth::Draining => flags.push_str("/eds_status_draining"),
         EndpointHealth::Unhealthy => flags.push_str("/failed_eds_health"),
     }
@@ -114,6 +115,7 @@ fn host_json(endpoint: &Endpoint, state: &EndpointState, now_ns: u64) -> Json {
         .collect();
     let eds_health_status = match endpoint.health {
         EndpointHealth::Healthy => "HEALTHY",
+        EndpointHealth::Degraded => "DEGRADED",
         EndpointHealth::Draining => "DRAINING",
         EndpointHealth::Unhealthy => "UNHEALTHY",
     };

@@ -56,10 +56,13 @@ fn asked<'a>(view: &AdminView<'a>, query: &Query) -> Result<Vec<&'a Arc<Router>>
         let Some(listener) = view.config.listeners.get(name) else {
             return Err(unknown("listener", name, view.config.listeners.keys()));
         };
-        match &listener.protocol {
+        match &listener.chains[0].protocol {
             ListenerProtocol::Http(http) => table = Some(&http.route_table),
-            ListenerProtocol::Tcp { cluster } => {
-                let text = format!("listener {name} has no routes: its bytes go to {cluster}\n");
+            ListenerProtocol::Tcp(tcp) => {
+                let clusters: Vec<&str> =
+                    tcp.clusters.iter().map(|it| it.cluster.as_str()).collect();
+                let clusters = clusters.join(", ");
+                let text = format!("listener {name} has no routes: its bytes go to {clusters}\n");
                 return Err(text);
             }
         }
@@ -81,7 +84,7 @@ fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a String>) 
 
 fn dry_pick(view: &AdminView<'_>, route: &RouteExplanation) -> Option<PickExplanation> {
     let RouteAction::Forward(forward) = &route.route.as_ref()?.action else { return None };
-    let cluster = view.clusters.get(&forward.cluster)?;
+    let cluster = view.clusters.get(forward.cluster.names().next()?)?;
     let mut rng = SmallRng::seed_from_u64(view.now_ns);
     Some(cluster.explain_pick(view.now_ns, &mut rng, &[]))
 }
@@ -90,7 +93,8 @@ fn pick_text(route: &RouteExplanation, pick: Option<PickExplanation>) -> String 
     match (pick, route.route.as_ref().map(|it| &it.action)) {
         (Some(pick), _) => pick.to_string(),
         (None, Some(RouteAction::Forward(forward))) => {
-            format!("  => none: there is no cluster {}\n", forward.cluster)
+            let names: Vec<&str> = forward.cluster.names().collect();
+            format!("  => none: there is no cluster {}\n", names.join(", "))
         }
         (None, _) => String::new(),
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use proxy_config::{
-    Balancing, Cluster, Endpoint, EndpointHealth, Endpoints, Forward, HttpListener, Listener,
-    ListenerProtocol, PathMatch, PrivateKey, ProxyConfig, RetryPolicy, Route, RouteAction,
-    RouteTable, Secret, Source, UpstreamProtocol, VirtualHost,
+    Cluster, Endpoint, EndpointHealth, Endpoints, Forward, HttpListener, Listener,
+    ListenerProtocol, PathMatch, PrivateKey, ProxyConfig, Route, RouteAction, RouteTable, Secret,
+    Source, TcpListener, VirtualHost,
 };
 use traffic::{ClusterState, Outcome, Router};
 
@@ -28,12 +28,8 @@ struct Proxy {
 fn cluster_state() -> ClusterState {
     let cluster = Cluster {
         name: "web".to_owned(),
-        balancing: Balancing::RoundRobin,
-        protocol: UpstreamProtocol::Http1,
-        connect_timeout: Duration::from_secs(1),
-        idle_timeout: Duration::from_secs(1),
-        connections_max: 1,
         source: Source { object: "Service/web".to_owned(), revision: model::Revision(4) },
+        ..Cluster::default()
     };
     let endpoint = |port, health| Endpoint {
         id: format!("n/{port}"),
@@ -41,13 +37,14 @@ fn cluster_state() -> ClusterState {
         port,
         weight: 3,
         health,
+        ..Endpoint::default()
     };
     let endpoints = vec![
         endpoint(8080, EndpointHealth::Healthy),
         endpoint(8081, EndpointHealth::Draining),
         endpoint(8082, EndpointHealth::Healthy),
     ];
-    let endpoints = Endpoints { cluster: "web".to_owned(), endpoints };
+    let endpoints = Endpoints { cluster: "web".to_owned(), endpoints, ..Endpoints::default() };
     let state = ClusterState::new(Arc::new(cluster), Arc::new(endpoints), None, 0);
     let last = Arc::clone(state.endpoints().last().unwrap().1);
     state.report(&last, Outcome::ConnectFailed, 0).unwrap();
@@ -55,23 +52,13 @@ fn cluster_state() -> ClusterState {
 }
 
 fn route_table() -> RouteTable {
-    let forward = Forward {
-        cluster: "web".to_owned(),
-        timeout: Duration::ZERO,
-        retry: RetryPolicy::default(),
-        timing_headers: false,
-        timing_trailer: false,
-    };
-    let route = Route {
-        name: "all".to_owned(),
-        path: PathMatch::PathPrefix("/".to_owned()),
-        action: RouteAction::Forward(forward),
-        source: Source::default(),
-    };
+    let action = RouteAction::Forward(Box::new(Forward::to("web")));
+    let route = Route::new("all", PathMatch::PathPrefix("/".to_owned()), action);
     let virtual_host = VirtualHost {
         name: "web".to_owned(),
         domains: vec!["web".to_owned()],
         routes: vec![route],
+        require_tls: false,
     };
     RouteTable { name: "outbound".to_owned(), virtual_hosts: vec![virtual_host] }
 }
@@ -82,6 +69,7 @@ fn proxy() -> Proxy {
         name: "tls".to_owned(),
         certificate_chain_pem: "CERTIFICATE".to_owned(),
         private_key: PrivateKey("KEY MATERIAL".to_owned()),
+        trust_bundle_pem: String::new(),
     };
     let mut config = ProxyConfig { revision: model::Revision(9), ..ProxyConfig::default() };
     config.secrets.insert("tls".to_owned(), Arc::new(secret));
@@ -217,25 +205,15 @@ fn unknown_paths_name_the_known_ones() {
 #[test]
 fn explain_takes_a_listener_or_a_table_and_names_those_there_are() {
     let mut proxy = proxy();
-    let listener = |protocol| Listener {
-        name: "mesh".to_owned(),
-        address: ([127, 0, 0, 1], 1).into(),
-        protocol,
-        connections_max: 1,
-        source: Source::default(),
-    };
+    let listener =
+        |protocol| Listener::with_one_chain("mesh", ([127, 0, 0, 1], 1).into(), None, protocol);
     let http = HttpListener {
         route_table: "outbound".to_owned(),
-        tls: None,
         forward_proxy: true,
-        head_bytes_max: 1,
-        headers_max: 1,
-        head_timeout: Duration::ZERO,
-        idle_timeout: Duration::ZERO,
-        stream_idle_timeout: Duration::ZERO,
+        ..HttpListener::default()
     };
     let (http, tcp) =
-        (ListenerProtocol::Http(http), ListenerProtocol::Tcp { cluster: "db".into() });
+        (ListenerProtocol::Http(Box::new(http)), ListenerProtocol::Tcp(TcpListener::to("db")));
     proxy.config.listeners = [
         ("mesh".to_owned(), Arc::new(listener(http))),
         ("raw".to_owned(), Arc::new(listener(tcp))),

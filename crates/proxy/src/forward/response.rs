@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, TRAILER};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use proxy_config::Forward;
 use traffic::Outcome;
 
@@ -12,6 +11,7 @@ use super::Asked;
 use crate::body::ResponseBody;
 use crate::exchange::{Exchange, grpc_outcome, grpc_status, millis};
 use crate::headers::{self, SERVICE_TIME, X_REQUEST_ID};
+use crate::incoming::Incoming;
 
 /// Makes the endpoint's response into one for the client.
 pub(super) fn respond(

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
-use proxy_config::RouteAction;
+use proxy_config::{Redirect, RouteAction};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::support::{
@@ -25,7 +25,7 @@ async fn requests_are_routed_by_host_and_path() {
             "/",
             RouteAction::Respond { status: 418, body: "short and stout".to_owned() },
         )
-        .action("secure.mesh", "/", RouteAction::RedirectToHttps { status: 301, port: 443 })
+        .action("secure.mesh", "/", RouteAction::Redirect(Redirect::to_https(301, 443)))
         .start();
     let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
     assert_eq!(client.get("web.mesh", "/").await, (200, "web".to_owned()));

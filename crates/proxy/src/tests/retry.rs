@@ -104,7 +104,7 @@ async fn kill_under_load(protocol: UpstreamProtocol, body: &'static str) {
     for _ in 0..3 {
         backends.push(match protocol {
             UpstreamProtocol::Http2 => Backend::http2(answer).await,
-            UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => Backend::http1(answer).await,
+            _ => Backend::http1(answer).await,
         });
     }
     let addresses: Vec<SocketAddr> = backends.iter().map(|it| it.address).collect();
@@ -165,7 +165,7 @@ async fn an_idle_connection_that_the_endpoint_closed_is_not_used() {
     let proxy = Setup::new()
         .listener("in")
         .route_with("web", "/", &[web.address], |forward, _| {
-            forward.retry.connection_failures_max = 0;
+            forward.retry.retries_max = 0;
         })
         .start();
     let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;

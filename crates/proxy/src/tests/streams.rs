@@ -37,7 +37,7 @@ async fn streaming(
     };
     let backend = match protocol {
         UpstreamProtocol::Http2 => Backend::http2(answer).await,
-        UpstreamProtocol::Http1 | UpstreamProtocol::Tcp => Backend::http1(answer).await,
+        _ => Backend::http1(answer).await,
     };
     (backend, given)
 }

@@ -21,6 +21,7 @@ fn secret(name: &str, host: &str, trust: &mut Authority) -> Secret {
         name: name.to_owned(),
         certificate_chain_pem: pem,
         private_key: PrivateKey(made.signing_key.serialize_pem()),
+        trust_bundle_pem: String::new(),
     }
 }
 
@@ -45,14 +46,14 @@ async fn connect(
 fn setup(secrets: Vec<Secret>) -> Setup {
     let respond = RouteAction::Respond { status: 200, body: "safe".to_owned() };
     let mut setup = Setup::new()
-        .http_listener("in", |http| {
-            http.tls = Some(TlsServer {
+        .listener_with("in", |listener| {
+            listener.chains[0].tls = Some(TlsServer {
                 by_server_name: [
                     ("a.example.com".to_owned(), "a".to_owned()),
                     ("*.wild.example.com".to_owned(), "wild".to_owned()),
                 ]
                 .into(),
-                default: None,
+                ..TlsServer::default()
             });
         })
         .action("*", "/", respond);

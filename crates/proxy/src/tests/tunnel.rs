@@ -157,7 +157,7 @@ async fn a_tunnel_counts_as_a_connection_until_it_ends() {
     let proxy = Setup::new()
         .listener_with("out", |listener| {
             listener.connections_max = 1;
-            if let ListenerProtocol::Http(http) = &mut listener.protocol {
+            if let ListenerProtocol::Http(http) = &mut listener.chains[0].protocol {
                 http.forward_proxy = true;
             }
         })
@@ -197,7 +197,7 @@ fn tcp_setup(endpoints: &[SocketAddr]) -> Setup {
     });
     let name = cluster.unwrap().name;
     setup = setup.listener_with("tcp", |listener| {
-        listener.protocol = ListenerProtocol::Tcp { cluster: name };
+        listener.chains[0].protocol = ListenerProtocol::Tcp(proxy_config::TcpListener::to(&name));
     });
     setup
 }

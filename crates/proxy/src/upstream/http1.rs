@@ -2,7 +2,6 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -10,6 +9,7 @@ use proxy_config::Cluster;
 
 use super::{EndpointPool, NoConnection, OpenConnection};
 use crate::body::RequestBody;
+use crate::incoming::Incoming;
 
 /// Largest response head that is accepted: what hyper needs for its read buffer, and twice what Envoy accepts.
 const RESPONSE_HEAD_BYTES_MAX: usize = 128 * 1024;
@@ -85,7 +85,8 @@ impl Lease {
         &mut self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-        self.sender.try_send_request(request).await
+        let response = self.sender.try_send_request(request).await?;
+        Ok(response.map(Incoming::from))
     }
 
     pub(super) fn release(mut self, now: Instant) {

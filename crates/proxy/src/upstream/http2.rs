@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,6 +14,7 @@ use proxy_config::Cluster;
 use super::wire::{Greeted, Greeting};
 use super::{EndpointPool, LocalExecutor, NoConnection, OpenConnection, Wire};
 use crate::body::RequestBody;
+use crate::incoming::Incoming;
 
 /// Streams that one connection carries before another one is opened, if the endpoint does not ask for less.
 const STREAMS_PER_CONNECTION: u32 = 100;
@@ -174,7 +174,8 @@ impl Lease {
         &mut self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-        self.connection.sender.clone().try_send_request(request).await
+        let response = self.connection.sender.clone().try_send_request(request).await?;
+        Ok(response.map(Incoming::from))
     }
 
     pub(super) fn greeted(&self) -> Greeted {

@@ -10,8 +10,12 @@ use super::{PickError, Picked, Verdict};
 use crate::testing::{cluster, endpoint, endpoints, state};
 use crate::{ClusterState, EndpointState, Outcome};
 
+const LEAST_REQUEST: Balancing = Balancing::LeastRequest(proxy_config::LeastRequest {
+    choices: 2,
+    active_request_bias_percent: 100,
+});
 const POLICIES: [Balancing; 4] =
-    [Balancing::Random, Balancing::RoundRobin, Balancing::Weighted, Balancing::LeastRequest];
+    [Balancing::Random, Balancing::RoundRobin, Balancing::Weighted, LEAST_REQUEST];
 
 fn rng() -> SmallRng {
     SmallRng::seed_from_u64(7)
@@ -75,7 +79,7 @@ fn turns_are_exact_across_workers() {
 
 #[test]
 fn least_request_takes_the_one_with_fewer_active_requests_per_weight() {
-    let state = state(Balancing::LeastRequest, &[1, 4]);
+    let state = state(LEAST_REQUEST, &[1, 4]);
     let mut rng = rng();
     let held: Vec<Picked> = (0..50).map(|_| state.pick(0, &mut rng, &[]).unwrap()).collect();
     let heavy = by_id(&state, "n/web-1").active();

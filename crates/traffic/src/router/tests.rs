@@ -6,12 +6,12 @@ use super::{Router, normalized_host};
 fn route(name: &str, path: PathMatch) -> Route {
     let action = RouteAction::Respond { status: 200, body: format!("{name}\n") };
     let source = Source { object: format!("Ingress/{name}"), revision: model::Revision(3) };
-    Route { name: name.to_owned(), path, action, source }
+    Route { source, ..Route::new(name, path, action) }
 }
 
 fn host(name: &str, domains: &[&str], routes: Vec<Route>) -> VirtualHost {
     let domains = domains.iter().map(|it| (*it).to_owned()).collect();
-    VirtualHost { name: name.to_owned(), domains, routes }
+    VirtualHost { name: name.to_owned(), domains, routes, require_tls: false }
 }
 
 fn table() -> RouteTable {
@@ -120,6 +120,7 @@ fn naive<'a>(table: &'a RouteTable, host: &str, path: &str) -> Option<&'a Route>
             };
             segments(path).starts_with(&segments(prefix))
         }
+        PathMatch::Regex(_) | PathMatch::Template(_) => false,
     })
 }
 
@@ -153,7 +154,7 @@ proptest! {
         let virtual_hosts = hosts.into_iter().enumerate().map(|(idx, (domains, conditions))| {
             let routes = conditions.into_iter().enumerate()
                 .map(|(nth, it)| route(&format!("{idx}/{nth}"), it)).collect();
-            VirtualHost { name: idx.to_string(), domains, routes }
+            VirtualHost { name: idx.to_string(), domains, routes, require_tls: false }
         }).collect();
         let table = RouteTable { name: "t".to_owned(), virtual_hosts };
         let router = Router::new(&table);

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proxy_config::{
-    Balancing, Cluster, Endpoint, EndpointHealth, Endpoints, Forward, HttpListener, Listener,
-    ListenerProtocol, PathMatch, ProxyConfig, RetryPolicy, Route, RouteAction, RouteTable, Source,
-    UpstreamProtocol, VirtualHost,
+    ClientAddress, Cluster, Endpoint, Endpoints, Forward, HttpListener, Listener, ListenerProtocol,
+    PathMatch, ProxyConfig, Route, RouteAction, RouteTable, VirtualHost,
 };
 
 use crate::{Proxy, ProxyHandle, ProxyOptions};
@@ -29,21 +28,17 @@ impl Setup {
         name: &str,
         change: impl FnOnce(&mut Listener),
     ) -> Self {
+        let protocol = ListenerProtocol::Http(Box::new(HttpListener {
+            route_table: "table".to_owned(),
+            head_bytes_max: 16 * 1024,
+            idle_timeout: Duration::from_secs(60),
+            stream_idle_timeout: Duration::from_secs(60),
+            client_address: ClientAddress { is_edge: true, ..ClientAddress::default() },
+            ..HttpListener::default()
+        }));
         let mut listener = Listener {
-            name: name.to_owned(),
-            address: "127.0.0.1:0".parse().unwrap(),
-            protocol: ListenerProtocol::Http(HttpListener {
-                route_table: "table".to_owned(),
-                tls: None,
-                forward_proxy: false,
-                head_bytes_max: 16 * 1024,
-                headers_max: 100,
-                head_timeout: Duration::from_secs(10),
-                idle_timeout: Duration::from_secs(60),
-                stream_idle_timeout: Duration::from_secs(60),
-            }),
             connections_max: 1000,
-            source: Source::default(),
+            ..Listener::with_one_chain(name, "127.0.0.1:0".parse().unwrap(), None, protocol)
         };
         change(&mut listener);
         self.0.listeners.insert(name.to_owned(), Arc::new(listener));
@@ -55,9 +50,9 @@ impl Setup {
         name: &str,
         change: impl FnOnce(&mut HttpListener),
     ) -> Self {
-        self.listener_with(name, |listener| match &mut listener.protocol {
+        self.listener_with(name, |listener| match &mut listener.chains[0].protocol {
             ListenerProtocol::Http(http) => change(http),
-            ListenerProtocol::Tcp { .. } => unreachable!(),
+            ListenerProtocol::Tcp(_) => unreachable!(),
         })
     }
 
@@ -85,38 +80,25 @@ impl Setup {
     ) -> Self {
         let name = format!("{domain}{path}");
         let mut cluster = Cluster {
-            name: name.clone(),
-            balancing: Balancing::RoundRobin,
-            protocol: UpstreamProtocol::Http1,
-            connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(60),
             connections_max: 1000,
-            source: Source::default(),
+            ..Cluster::named(&name)
         };
-        let mut forward = Forward {
-            cluster: name.clone(),
-            timeout: Duration::ZERO,
-            retry: RetryPolicy::default(),
-            timing_headers: false,
-            timing_trailer: false,
-        };
+        let mut forward = Forward { timeout: Duration::ZERO, ..Forward::to(&name) };
         change(&mut forward, &mut cluster);
         self.0.clusters.insert(name.clone(), Arc::new(cluster));
         self = self.endpoints(&name, endpoints);
-        self.action(domain, path, RouteAction::Forward(forward))
+        self.action(domain, path, RouteAction::Forward(Box::new(forward)))
     }
 
     pub(in crate::tests) fn endpoints(mut self, cluster: &str, endpoints: &[SocketAddr]) -> Self {
-        let endpoint = |address: &SocketAddr| Endpoint {
-            id: format!("node/{address}"),
-            host: address.ip().to_string(),
-            port: address.port(),
-            weight: 1,
-            health: EndpointHealth::Healthy,
+        let endpoint = |address: &SocketAddr| {
+            Endpoint::new(&format!("node/{address}"), &address.ip().to_string(), address.port())
         };
         let endpoints = Endpoints {
             cluster: cluster.to_owned(),
             endpoints: endpoints.iter().map(endpoint).collect(),
+            ..Endpoints::default()
         };
         self.0.endpoints.insert(cluster.to_owned(), Arc::new(endpoints));
         self
@@ -132,18 +114,14 @@ impl Setup {
         std::mem::swap(&mut tables, &mut self.0.route_tables);
         let mut table = tables.remove("table").map_or_else(RouteTable::default, |it| (*it).clone());
         table.name = "table".to_owned();
-        let route = Route {
-            name: path.to_owned(),
-            path: PathMatch::PathPrefix(path.to_owned()),
-            action,
-            source: Source::default(),
-        };
+        let route = Route::new(path, PathMatch::PathPrefix(path.to_owned()), action);
         match table.virtual_hosts.iter_mut().find(|it| it.name == domain) {
             Some(host) => host.routes.push(route),
             None => table.virtual_hosts.push(VirtualHost {
                 name: domain.to_owned(),
                 domains: vec![domain.to_owned()],
                 routes: vec![route],
+                require_tls: false,
             }),
         }
         self.0.route_tables.insert("table".to_owned(), Arc::new(table));
