@@ -125,6 +125,9 @@ impl Client {
         }
     }
 
+    /// Passes a head on that comes before the one that answers, if the client understands it.
+    pub(crate) fn pass_on(&self, _status: StatusCode, _headers: &http::HeaderMap) {}
+
     pub(crate) fn enter(&self) {
         self.requests_active.set(self.requests_active.get() + 1);
         self.requests_begun.set(self.requests_begun.get() + 1);

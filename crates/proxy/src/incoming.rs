@@ -4,19 +4,35 @@
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use codec::http1::BodyError;
 use http::Extensions;
 use http_body::{Body, Frame, SizeHint};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::upstream::Http1Connection;
+
 /// The body of a message that is being received.
 pub(crate) enum Incoming {
     Empty,
     Hyper(hyper::body::Incoming),
+    /// Of an endpoint's response.
+    Http1Response(Rc<Http1Connection>),
+}
+
+impl Incoming {
+    /// While nobody takes this body: sends what there is of the request that it answers, if both share a connection.
+    pub(crate) fn poll_upload(&self, cx: &mut Context<'_>) {
+        match self {
+            Incoming::Empty | Incoming::Hyper(_) => {}
+            Incoming::Http1Response(connection) => connection.poll_upload(cx),
+        }
+    }
 }
 
 impl From<hyper::body::Incoming> for Incoming {
@@ -29,7 +45,14 @@ impl From<hyper::body::Incoming> for Incoming {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IncomingError {
     #[error(transparent)]
-    Hyper(hyper::Error),
+    Hyper(#[from] hyper::Error),
+    #[error(transparent)]
+    Http1(#[from] BodyError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The body of the request that is answered.
+    #[error("the request broke off")]
+    RequestBroken,
 }
 
 impl Body for Incoming {
@@ -43,6 +66,7 @@ impl Body for Incoming {
         match self.get_mut() {
             Incoming::Empty => Poll::Ready(None),
             Incoming::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(IncomingError::Hyper),
+            Incoming::Http1Response(connection) => connection.poll_frame(cx),
         }
     }
 
@@ -50,6 +74,7 @@ impl Body for Incoming {
         match self {
             Incoming::Empty => true,
             Incoming::Hyper(body) => body.is_end_stream(),
+            Incoming::Http1Response(connection) => connection.is_end_stream(),
         }
     }
 
@@ -57,6 +82,7 @@ impl Body for Incoming {
         match self {
             Incoming::Empty => SizeHint::with_exact(0),
             Incoming::Hyper(body) => body.size_hint(),
+            Incoming::Http1Response(connection) => connection.size_hint(),
         }
     }
 }
