@@ -1,6 +1,7 @@
 //! One client connection: TLS, telling HTTP/1.1 from HTTP/2, its time limits and its end.
 
 mod drive;
+mod http2;
 mod open;
 
 use std::cell::Cell;
@@ -198,6 +199,12 @@ async fn serve_http(
     let is_tls = http.tls.is_some();
     place.0.is_http(&view, is_http2, is_tls);
     let client = Rc::new(Client::new(worker, slot.clone(), peer, is_tls, place));
+    if is_http2 {
+        let (config, limits) = http2::terms(config);
+        // From here on the connection looks into the slot: it must not keep an old configuration alive.
+        drop(view);
+        return http2::serve(&client, stream, config, limits).await;
+    }
     let limits = Limits {
         head: config.head_timeout,
         idle: config.idle_timeout,
@@ -212,17 +219,9 @@ async fn serve_http(
             async move { Ok::<_, Infallible>(answered.await) }
         })
     };
-    let stream = TokioIo::new(stream);
-    let served = if is_http2 {
-        let connection = http.http2.serve_connection(stream, answer);
-        // From here on the connection looks into the slot: it must not keep an old configuration alive.
-        drop(view);
-        drive(connection, &client, &activity, true, limits).await
-    } else {
-        let connection = http.http1.serve_connection(stream, answer).with_upgrades();
-        drop(view);
-        drive(connection, &client, &activity, false, limits).await
-    };
+    let connection = http.http1.serve_connection(TokioIo::new(stream), answer).with_upgrades();
+    drop(view);
+    let served = drive(connection, &client, &activity, limits).await;
     served.map_err(|error| {
         note_rejection(&client, &error);
         io::Error::other(error)

@@ -15,6 +15,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::http2::{self, StreamFailure, Tunnel};
 use crate::upstream::Http1Connection;
 
 /// The body of a message that is being received.
@@ -23,6 +24,7 @@ pub(crate) enum Incoming {
     Hyper(hyper::body::Incoming),
     /// Of an endpoint's response.
     Http1Response(Rc<Http1Connection>),
+    Http2(http2::Body),
 }
 
 impl Incoming {
@@ -31,6 +33,7 @@ impl Incoming {
         match self {
             Incoming::Empty | Incoming::Hyper(_) => {}
             Incoming::Http1Response(connection) => connection.poll_upload(cx),
+            Incoming::Http2(body) => body.poll_upload(cx),
         }
     }
 }
@@ -38,6 +41,12 @@ impl Incoming {
 impl From<hyper::body::Incoming> for Incoming {
     fn from(body: hyper::body::Incoming) -> Self {
         if body.is_end_stream() { Incoming::Empty } else { Incoming::Hyper(body) }
+    }
+}
+
+impl From<http2::Body> for Incoming {
+    fn from(body: http2::Body) -> Self {
+        if body.is_end_stream() { Incoming::Empty } else { Incoming::Http2(body) }
     }
 }
 
@@ -50,6 +59,8 @@ pub(crate) enum IncomingError {
     Http1(#[from] BodyError),
     #[error(transparent)]
     Io(#[from] io::Error),
+    #[error("the HTTP/2 stream broke off: {0:?}")]
+    Http2(StreamFailure),
     /// The body of the request that is answered.
     #[error("the request broke off")]
     RequestBroken,
@@ -67,6 +78,7 @@ impl Body for Incoming {
             Incoming::Empty => Poll::Ready(None),
             Incoming::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(IncomingError::Hyper),
             Incoming::Http1Response(connection) => connection.poll_frame(cx),
+            Incoming::Http2(body) => body.poll_frame(cx),
         }
     }
 
@@ -75,6 +87,7 @@ impl Body for Incoming {
             Incoming::Empty => true,
             Incoming::Hyper(body) => body.is_end_stream(),
             Incoming::Http1Response(connection) => connection.is_end_stream(),
+            Incoming::Http2(body) => body.is_end_stream(),
         }
     }
 
@@ -83,6 +96,7 @@ impl Body for Incoming {
             Incoming::Empty => SizeHint::with_exact(0),
             Incoming::Hyper(body) => body.size_hint(),
             Incoming::Http1Response(connection) => connection.size_hint(),
+            Incoming::Http2(body) => body.size_hint(),
         }
     }
 }
@@ -90,6 +104,8 @@ impl Body for Incoming {
 /// A connection that a client is about to leave to a tunnel: it is there when the response that says so was sent.
 pub(crate) enum Upgrade {
     Hyper(OnUpgrade),
+    /// A stream of an HTTP/2 connection.
+    Http2(Tunnel),
 }
 
 impl Upgrade {
@@ -105,6 +121,7 @@ impl Upgrade {
                 Ok(stream) => Ok(Upgraded::Hyper(TokioIo::new(stream))),
                 Err(error) => Err(io::Error::other(error)),
             },
+            Upgrade::Http2(tunnel) => tunnel.opened().await.map(Upgraded::Http2),
         }
     }
 }
@@ -112,6 +129,7 @@ impl Upgrade {
 /// The bytes of a connection that spoke HTTP before.
 pub(crate) enum Upgraded {
     Hyper(TokioIo<hyper::upgrade::Upgraded>),
+    Http2(Tunnel),
 }
 
 impl AsyncRead for Upgraded {
@@ -122,6 +140,7 @@ impl AsyncRead for Upgraded {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Upgraded::Hyper(stream) => Pin::new(stream).poll_read(cx, buf),
+            Upgraded::Http2(tunnel) => Pin::new(tunnel).poll_read(cx, buf),
         }
     }
 }
@@ -134,18 +153,21 @@ impl AsyncWrite for Upgraded {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Upgraded::Hyper(stream) => Pin::new(stream).poll_write(cx, buf),
+            Upgraded::Http2(tunnel) => Pin::new(tunnel).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Upgraded::Hyper(stream) => Pin::new(stream).poll_flush(cx),
+            Upgraded::Http2(tunnel) => Pin::new(tunnel).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Upgraded::Hyper(stream) => Pin::new(stream).poll_shutdown(cx),
+            Upgraded::Http2(tunnel) => Pin::new(tunnel).poll_shutdown(cx),
         }
     }
 }

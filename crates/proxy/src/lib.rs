@@ -37,6 +37,7 @@ mod exchange;
 mod forward;
 mod handle;
 mod headers;
+mod http2;
 mod incoming;
 mod observe;
 mod output;

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use foldhash::{HashMap, HashMapExt};
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::TokioTimer;
+use hyper::server::conn::http1;
 use proxy_config::{EndpointHealth, HttpListener, ListenerProtocol, RouteAction};
 use tokio_util::sync::CancellationToken;
 use traffic::{ClusterState, EndpointState, Router};
@@ -19,21 +18,8 @@ use crate::stats::{
     ClusterCounters, HttpCounters, ListenerCounters, MeshCounters, MeshLabels, Shard, Stats,
 };
 use crate::tls::ServerTls;
-use crate::upstream::{EndpointPool, LocalExecutor};
+use crate::upstream::EndpointPool;
 
-/// Streams that one client connection may have open; Envoy's recommendation for an edge, and hyper's default of 200
-/// halved.
-const STREAMS_MAX: u32 = 100;
-/// Receive windows. They bound what a slow endpoint makes the proxy hold: per stream, and per connection.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// Response bytes buffered per stream before the endpoint is slowed down. A client that takes nothing makes the proxy
-/// hold this much for each stream: 100 x 64 KiB = 6.4 MB per connection.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// Streams that were reset and not looked at yet, and streams reset for errors of the client: beyond them the
-/// connection is closed (CVE-2023-44487 and its kin).
-const RESET_STREAMS_MAX: usize = 20;
-const ERROR_RESET_STREAMS_MAX: usize = 1024;
 /// hyper's read and write buffer of an HTTP/1.1 connection is at least this large.
 const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 /// Below this many headers hyper parses without an allocation.
@@ -165,7 +151,6 @@ impl View {
                 table: self.tables.get(&http.route_table).cloned().unwrap_or_else(no_table),
                 tls: shared.tls.clone(),
                 http1: http1_builder(http),
-                http2: http2_builder(http),
             })),
             ListenerProtocol::Tcp(tcp) => {
                 let cluster = tcp.clusters.first().map(|it| it.cluster.as_str());
@@ -214,7 +199,6 @@ pub(crate) struct HttpView {
     pub(crate) table: Rc<WorkerTable>,
     pub(crate) tls: Option<Arc<ServerTls>>,
     pub(crate) http1: http1::Builder,
-    pub(crate) http2: http2::Builder<LocalExecutor>,
 }
 
 /// A listener over its changes: its connections look here for what holds now.
@@ -253,19 +237,5 @@ fn http1_builder(http: &HttpListener) -> http1::Builder {
     if http.headers_max as usize != HEADERS_ON_STACK {
         builder.max_headers(http.headers_max as usize);
     }
-    builder
-}
-
-fn http2_builder(http: &HttpListener) -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(http.head_bytes_max)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_send_buf_size(SEND_BUFFER_BYTES)
-        .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
-        .max_local_error_reset_streams(ERROR_RESET_STREAMS_MAX);
     builder
 }

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::sleep;
 
@@ -30,19 +30,6 @@ where
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: http_body::Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    fn begin_end(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-impl<S, B, E> Graceful for http2::Connection<TokioIo<DownstreamStream>, S, E>
-where
-    S: hyper::service::HttpService<Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body::Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
 {
     fn begin_end(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -121,7 +108,6 @@ pub(super) async fn drive(
     connection: impl Graceful,
     client: &Client,
     activity: &Activity,
-    is_http2: bool,
     limits: Limits,
 ) -> hyper::Result<()> {
     let mut connection = pin!(connection);
@@ -134,12 +120,7 @@ pub(super) async fn drive(
     poll_fn(|cx| {
         if closing_since.is_none() && closing.as_mut().poll(cx).is_ready() {
             closing_since = Some(runtime::monotonic());
-            if is_http2 {
-                // HTTP/2 has a word for it that loses no request.
-                connection.as_mut().begin_end();
-            } else {
-                client.is_closing.set(true);
-            }
+            client.is_closing.set(true);
         }
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
@@ -147,7 +128,7 @@ pub(super) async fn drive(
             }
             let is_new = client.requests_begun.get() != begun;
             begun = client.requests_begun.get();
-            let arrived = activity.take_arrived() && !is_new && !is_http2;
+            let arrived = activity.take_arrived() && !is_new;
             phase = phase.next(client, is_new, arrived);
             // Looked at only when the timer fires or must fire earlier than it is set to.
             match phase.deadline(limits, closing_since) {

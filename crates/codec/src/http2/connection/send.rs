@@ -122,6 +122,19 @@ impl Connection {
         });
     }
 
+    /// How many bytes [`Connection::send_data`] would take; when that is none, [`Event::Room`] tells when there is room
+    /// again. `None` when nothing can be sent on the stream.
+    pub fn room(&mut self, key: StreamKey) -> Option<usize> {
+        let room_max = self.config.send_buffer_bytes;
+        let stream = self.streams.get_mut(key)?;
+        if stream.sending != Sending::Content || !matches!(stream.ending, Ending::Open) {
+            return None;
+        }
+        let room = room_max.saturating_sub(stream.queued_bytes);
+        stream.wants_room |= room == 0;
+        Some(room)
+    }
+
     /// Sends content after the head; `end` says that nothing follows it, which holds when all of it is taken.
     pub fn send_data(&mut self, key: StreamKey, data: &mut Bytes, end: bool) -> Accepted {
         let room_max = self.config.send_buffer_bytes;
