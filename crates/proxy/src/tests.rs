@@ -5,6 +5,7 @@ mod change;
 mod drain;
 mod http1;
 mod http2;
+mod http2_peers;
 mod limits;
 mod retry;
 mod streams;

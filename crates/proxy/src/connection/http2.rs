@@ -257,10 +257,10 @@ impl Driver<'_> {
             client.is_cut_idle.set(true);
             return true;
         }
-        // When nothing moves at all, the whole connection is cut the next time.
+        // When nothing moves at all the whole connection is cut, which is found out in less than twice this time.
         if is_limited
             && !is_quiet
-            && let Some(before) = now.checked_sub(stream_idle)
+            && let Some(before) = now.checked_sub(2 * stream_idle)
         {
             self.cut_stalled(before);
         }
