@@ -191,6 +191,13 @@ impl ResponseBody {
         }
     }
 
+    /// While the client takes nothing: sends what there is of the request that is answered.
+    pub(crate) fn poll_upload(&self, cx: &mut Context<'_>) {
+        if let Content::Upstream(incoming, _) = &self.content {
+            incoming.poll_upload(cx);
+        }
+    }
+
     fn finish(&mut self) {
         self.content = Content::Done;
         if let Some(exchange) = self.exchange.take() {

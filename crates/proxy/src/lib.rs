@@ -37,6 +37,7 @@ mod exchange;
 mod forward;
 mod handle;
 mod headers;
+mod http_date;
 mod incoming;
 mod observe;
 mod output;
