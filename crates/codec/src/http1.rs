@@ -13,7 +13,8 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
 pub use body::{BodyDecoder, BodyPart};
 pub use encode::{
-    CHUNK_END, CONTINUE, Framing, LAST_CHUNK, chunk_size, request_head, response_head, trailers,
+    CHUNK_END, CONTINUE, Framing, LAST_CHUNK, chunk_size, decimal, request_head, response_head,
+    trailers,
 };
 pub use head::HeadDecoder;
 

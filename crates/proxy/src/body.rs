@@ -191,7 +191,7 @@ impl ResponseBody {
         }
     }
 
-    /// While the client takes nothing: goes on with the request that is answered, which may still be on its way.
+    /// While the client takes nothing: sends what there is of the request that is answered.
     pub(crate) fn poll_upload(&self, cx: &mut Context<'_>) {
         if let Content::Upstream(incoming, _) = &self.content {
             incoming.poll_upload(cx);

@@ -1,8 +1,10 @@
-//! Buffers that the connections of a worker lend each other: who has nothing to read or write holds none.
+//! Memory that the connections of a worker lend each other: who has nothing to read or write holds none, and a request
+//! finds what the one before it has left.
 
 use std::cell::RefCell;
 
 use bytes::BytesMut;
+use http::{HeaderMap, HeaderValue};
 
 /// Room for a head and a body of 16 KiB in one read.
 pub(crate) const BUFFER_BYTES: usize = 32 * 1024;
@@ -10,9 +12,17 @@ pub(crate) const BUFFER_BYTES: usize = 32 * 1024;
 /// long body. A buffer is held while its connection works, so that a worker seldom needs more than a few.
 const FREE_MAX: usize = 32;
 
+/// Header maps are some 100 bytes per line: 64 x 64 lines are 400 KiB per worker.
+const FREE_MAPS_MAX: usize = 64;
+const MAP_LINES_MAX: usize = 64;
+/// Small values are cut from one piece of this size. It lives as long as one of them, in the access log at the latest.
+const VALUES_BYTES: usize = 4 * 1024;
+
 thread_local! {
     // A worker is a thread.
     static FREE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    static FREE_MAPS: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
+    static VALUES: RefCell<BytesMut> = RefCell::default();
 }
 
 /// An empty buffer with room for [`BUFFER_BYTES`], or for half of it while the rest is still read by somebody.
@@ -38,6 +48,37 @@ pub(crate) fn put(buffer: &mut BytesMut) {
             free.push(buffer);
         }
     });
+}
+
+/// An empty map, with room if one was given back.
+pub(crate) fn take_map() -> HeaderMap {
+    FREE_MAPS.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+/// Gives back a map whose lines are not needed any more.
+pub(crate) fn put_map(map: &mut HeaderMap) {
+    let mut map = std::mem::take(map);
+    map.clear();
+    if map.capacity() == 0 || map.capacity() > MAP_LINES_MAX {
+        return;
+    }
+    FREE_MAPS.with_borrow_mut(|free| {
+        if free.len() < FREE_MAPS_MAX {
+            free.push(map);
+        }
+    });
+}
+
+/// A header value that is made here: a few letters and digits.
+pub(crate) fn value(text: &[u8]) -> HeaderValue {
+    let bytes = VALUES.with_borrow_mut(|values| {
+        if values.capacity() < text.len() {
+            *values = BytesMut::with_capacity(VALUES_BYTES.max(text.len()));
+        }
+        values.extend_from_slice(text);
+        values.split().freeze()
+    });
+    HeaderValue::from_maybe_shared(bytes).expect("letters and digits are a header value")
 }
 
 #[cfg(test)]

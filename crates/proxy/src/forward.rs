@@ -21,6 +21,7 @@ use traffic::{
 
 use self::response::respond;
 use crate::body::{RequestBody, RequestProgress, ResponseBody};
+use crate::buffers;
 use crate::connection::AwaitedBody;
 use crate::exchange::{Exchange, Upstream};
 use crate::headers::{self, X_FORWARDED_FOR, X_REQUEST_ID};
@@ -107,7 +108,9 @@ pub(crate) async fn forward(
         exchange.client.spare_timer(),
     );
     let mut tries = Tries::new(cluster, route, protocol, request);
-    match tries.run_within_time_limit(&mut exchange).await {
+    let ended = tries.run_within_time_limit(&mut exchange).await;
+    buffers::put_map(tries.request.headers_mut());
+    match ended {
         Err(refusal) => reply::refuse(refusal, exchange),
         Ok(response) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
             respond(response, exchange, route, asked)

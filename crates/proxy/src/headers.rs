@@ -8,6 +8,8 @@ use http::header::{
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 
+use crate::buffers;
+
 pub(crate) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 pub(crate) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 pub(crate) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -160,14 +162,14 @@ fn path_and_query(uri: &Uri) -> PathAndQuery {
     uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
-/// Says that the connection ends after this response. hyper removes it from HTTP/2.
+/// Says that the connection ends after this response. HTTP/2 leaves it out.
 pub(crate) fn announce_close(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// A number as a header value.
 pub(crate) fn number(value: u64) -> HeaderValue {
-    HeaderValue::from(value)
+    buffers::value(codec::http1::decimal(value, &mut [0; 20]))
 }
 
 /// A random UUID (version 4) from 128 random bits.
@@ -185,7 +187,7 @@ pub(crate) fn request_id(random: u128) -> HeaderValue {
         nibble -= 1;
         *byte = HEX[(bits >> (4 * nibble)) as usize & 0xf];
     }
-    HeaderValue::from_bytes(&text).expect("hex digits and dashes are a value")
+    buffers::value(&text)
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ mod forward;
 mod handle;
 mod headers;
 mod http2;
+mod http_date;
 mod incoming;
 mod observe;
 mod output;

@@ -165,7 +165,7 @@ fn failed_or_retried(exchange: &Exchange) {
     }
 }
 
-/// Counts and logs a request that could not be read as HTTP/1.1, and has been answered.
+/// Counts and logs a request that could not be read as HTTP/1.
 pub(crate) fn rejected(worker: &Worker, http: &HttpCounters, status: StatusCode) {
     http.downstream_cx_protocol_error.inc();
     http.downstream_rq_http1_total.inc();

@@ -1,6 +1,6 @@
 //! A snapshot as one worker sees it: shared parts with the worker's own connection pools beside them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use foldhash::{HashMap, HashMapExt};
-use hyper::server::conn::http1;
-use proxy_config::{EndpointHealth, HttpListener, ListenerProtocol, RouteAction};
+use proxy_config::{EndpointHealth, ListenerProtocol, RouteAction};
 use tokio_util::sync::CancellationToken;
 use traffic::{ClusterState, EndpointState, Router};
 
@@ -19,11 +18,6 @@ use crate::stats::{
 };
 use crate::tls::ServerTls;
 use crate::upstream::EndpointPool;
-
-/// hyper's read and write buffer of an HTTP/1.1 connection is at least this large.
-const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
-/// Below this many headers hyper parses without an allocation.
-const HEADERS_ON_STACK: usize = 100;
 
 /// A cluster with this worker's connections to its endpoints.
 pub(crate) struct WorkerCluster {
@@ -150,7 +144,6 @@ impl View {
             ListenerProtocol::Http(http) => ListenerKind::Http(Box::new(HttpView {
                 table: self.tables.get(&http.route_table).cloned().unwrap_or_else(no_table),
                 tls: shared.tls.clone(),
-                http1: http1_builder(http),
             })),
             ListenerProtocol::Tcp(tcp) => {
                 let cluster = tcp.clusters.first().map(|it| it.cluster.as_str());
@@ -198,7 +191,6 @@ pub(crate) enum ListenerKind {
 pub(crate) struct HttpView {
     pub(crate) table: Rc<WorkerTable>,
     pub(crate) tls: Option<Arc<ServerTls>>,
-    pub(crate) http1: http1::Builder,
 }
 
 /// A listener over its changes: its connections look here for what holds now.
@@ -206,11 +198,27 @@ pub(crate) struct ListenerSlot {
     view: RefCell<Rc<ListenerView>>,
     /// Its connections shall end as soon as they can.
     pub(crate) closing: CancellationToken,
+    is_closing: Cell<bool>,
 }
 
 impl ListenerSlot {
     pub(crate) fn new(view: ListenerView) -> Self {
-        Self { view: RefCell::new(Rc::new(view)), closing: CancellationToken::new() }
+        Self {
+            view: RefCell::new(Rc::new(view)),
+            closing: CancellationToken::new(),
+            is_closing: Cell::new(false),
+        }
+    }
+
+    /// Tells its connections to end.
+    pub(crate) fn close(&self) {
+        self.is_closing.set(true);
+        self.closing.cancel();
+    }
+
+    /// True when its connections have been told to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing.get()
     }
 
     pub(crate) fn view(&self) -> Rc<ListenerView> {
@@ -224,18 +232,4 @@ impl ListenerSlot {
     pub(crate) fn local_address(&self) -> SocketAddr {
         self.view.borrow().shared.local_address
     }
-}
-
-fn http1_builder(http: &HttpListener) -> http1::Builder {
-    let head_bytes_max = http.head_bytes_max as usize;
-    let mut builder = http1::Builder::new();
-    builder
-        // Time limits are the driver's: hyper's would also count the time between two requests.
-        .header_read_timeout(None)
-        .max_header_size(head_bytes_max)
-        .max_buf_size(head_bytes_max.max(HTTP1_BUFFER_BYTES));
-    if http.headers_max as usize != HEADERS_ON_STACK {
-        builder.max_headers(http.headers_max as usize);
-    }
-    builder
 }

@@ -19,6 +19,7 @@ use traffic::{EndpointState, Evidence, Outcome, PickError, Picked};
 use crate::accept::Acceptor;
 use crate::access_log::AccessLog;
 use crate::headers;
+use crate::http_date::HttpDate;
 use crate::snapshot::{Snapshot, SocketId};
 use crate::stats::Stats;
 use crate::view::{Clusters, ListenerSlot, View, WorkerCluster};
@@ -45,6 +46,7 @@ pub(crate) struct Worker {
     /// Where the nanoseconds of `traffic` begin; the same for all workers.
     epoch: Instant,
     last_now: Cell<Instant>,
+    date: HttpDate,
     rng: RefCell<SmallRng>,
     evidence: mpsc::Sender<Evidence>,
     stats: Arc<Stats>,
@@ -68,6 +70,7 @@ impl Worker {
             index,
             epoch,
             last_now: Cell::new(epoch),
+            date: HttpDate::default(),
             rng: RefCell::new(SmallRng::seed_from_u64(seed.wrapping_add(index as u64))),
             evidence,
             stats,
@@ -92,6 +95,11 @@ impl Worker {
 
     pub(crate) fn nanos(&self, now: Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The time when the clock was read last, for the header `Date`.
+    pub(crate) fn http_date(&self) -> [u8; HttpDate::BYTES] {
+        self.date.at(self.last_now())
     }
 
     pub(crate) fn request_id(&self) -> http::HeaderValue {

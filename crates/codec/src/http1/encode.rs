@@ -117,7 +117,7 @@ fn put_headers(out: &mut BytesMut, headers: &HeaderMap, framing: Framing) {
     match framing {
         Framing::Declared | Framing::Silent => {}
         Framing::Length(length) => {
-            put_header(out, &CONTENT_LENGTH, itoa(length, &mut [0; 20]));
+            put_header(out, &CONTENT_LENGTH, decimal(length, &mut [0; 20]));
         }
         Framing::Chunked => put_header(out, &TRANSFER_ENCODING, b"chunked"),
     }
@@ -132,7 +132,8 @@ fn put_header(out: &mut BytesMut, name: &HeaderName, value: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
-fn itoa(number: u64, text: &mut [u8; 20]) -> &[u8] {
+/// The digits of a number.
+pub fn decimal(number: u64, text: &mut [u8; 20]) -> &[u8] {
     let mut at = text.len();
     let mut rest = number;
     loop {

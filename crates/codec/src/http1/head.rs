@@ -34,7 +34,8 @@ pub struct HeadDecoder {
 }
 
 impl HeadDecoder {
-    /// Takes the head of a request from the front of `buf`; `None` when it is not all there.
+    /// Takes the head of a request from the front of `buf`; `None` when it is not all there. `empty` gives an empty map
+    /// for its lines, perhaps one that was used before.
     ///
     /// # Errors
     /// When no further bytes can make it a head. What is in `buf` then is of no use.
@@ -42,6 +43,7 @@ impl HeadDecoder {
         &mut self,
         buf: &mut BytesMut,
         limits: Limits,
+        empty: fn() -> HeaderMap,
     ) -> Result<Option<RequestHead>, HeadError> {
         self.skip_empty_lines(buf)?;
         if !self.is_worth_parsing(buf)? {
@@ -52,7 +54,7 @@ impl HeadDecoder {
         };
         let head = self.take(buf, fields.end, limits)?;
         let version = line.version;
-        let (headers, said) = fields.read(&head, version)?;
+        let (headers, said) = fields.read(&head, version, empty())?;
         let uri = target(&line.method, head.slice(line.target.0..line.target.1))?;
         Ok(Some(RequestHead {
             method: line.method,
@@ -75,6 +77,7 @@ impl HeadDecoder {
         buf: &mut BytesMut,
         limits: Limits,
         to: &Method,
+        empty: fn() -> HeaderMap,
     ) -> Result<Option<ResponseHead>, HeadError> {
         if matches!(buf.first(), Some(b'\r' | b'\n')) {
             return Err(HeadError::FirstLine);
@@ -86,7 +89,7 @@ impl HeadDecoder {
             return self.unfinished(buf, limits);
         };
         let head = self.take(buf, fields.end, limits)?;
-        let (headers, said) = fields.read(&head, line.version)?;
+        let (headers, said) = fields.read(&head, line.version, empty())?;
         let body = said.response_body(to, line.status);
         Ok(Some(ResponseHead {
             status: line.status,
@@ -260,9 +263,15 @@ impl Fields {
     }
 
     /// Makes the map, and notes what it says about the message itself.
-    fn read(&self, head: &Bytes, version: Version) -> Result<(HeaderMap, Said), HeadError> {
+    fn read(
+        &self,
+        head: &Bytes,
+        version: Version,
+        mut headers: HeaderMap,
+    ) -> Result<(HeaderMap, Said), HeadError> {
         let fields = if self.many.is_empty() { &self.usual[..] } else { &self.many[..] };
-        let mut headers = HeaderMap::with_capacity(self.count + HEADERS_ADDED);
+        let lines = self.count + HEADERS_ADDED;
+        headers.try_reserve(lines).map_err(|_| HeadError::TooManyHeaders)?;
         let mut said = Said::default();
         for field in &fields[..self.count] {
             // The parser takes a line feed alone for the end of a line as well.
@@ -409,7 +418,7 @@ pub(super) fn trailers(
         Status::Complete((parsed, headers)) if parsed == end => fields.note(&lines, headers, end),
         Status::Complete(_) | Status::Partial => return Err(HeadError::HeaderLine),
     }
-    let (mut headers, _) = fields.read(&lines, Version::HTTP_11)?;
+    let (mut headers, _) = fields.read(&lines, Version::HTTP_11, HeaderMap::new())?;
     for name in NOT_IN_TRAILERS {
         headers.remove(name);
     }

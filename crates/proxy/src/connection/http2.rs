@@ -1,22 +1,26 @@
 //! A client connection that speaks HTTP/2: one task drives the socket, and each request has one of its own.
 
+mod seats;
+
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use codec::http2::{Accepted, Code, Config, Role};
-use http::header::CONTENT_LENGTH;
-use http::{Method, Request, Response, StatusCode};
+use http::header::{CONTENT_LENGTH, DATE};
+use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use proxy_config::HttpListener;
-use tokio::io::AsyncWrite;
-use tokio::time::{Sleep, sleep};
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::time::{Sleep, sleep, timeout};
 
-use super::{Client, LINGER};
+use self::seats::Seats;
+use super::Client;
+use super::phase::{Limits, Phase};
 use crate::body::ResponseBody;
 use crate::headers;
 use crate::http2::{Asked, Body, Rejected, Session, SessionError, Stream, StreamFailure, Tunnel};
@@ -31,85 +35,31 @@ const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// Response bytes buffered per stream before the endpoint is slowed down. A client that takes nothing makes the proxy hold
 /// this much for each stream: 100 x 64 KiB = 6.4 MB per connection.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// An idle connection of a listener that closes, after its last response: the client knows already, so this is for one
-/// that does not answer.
-const LINGER_AFTER_RESPONSE: Duration = Duration::from_millis(100);
-/// After the last response a client has this long to take what is still in the buffers.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a connection waits for what.
-#[derive(Clone, Copy)]
-pub(super) struct Limits {
-    head: Duration,
-    idle: Duration,
-    /// For any byte while a stream is open; zero for ever.
-    stream_idle: Duration,
-}
-
-impl Limits {
-    /// How often a busy connection is looked at: one that stalls is cut after once to twice this time.
-    fn look(self) -> Duration {
-        if self.stream_idle.is_zero() { self.idle } else { self.stream_idle }
-    }
-}
+/// How long the end of a connection may take that has something to say at its end, and what is read meanwhile.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+const UNREAD_BYTES_MAX: u64 = 256 * 1024;
 
 /// What a listener allows a connection.
-pub(super) fn terms(http: &HttpListener) -> (Config, Limits) {
-    let config = Config {
+pub(super) fn config(http: &HttpListener) -> Config {
+    Config {
         streams_max: http.streams_max,
         stream_window: STREAM_WINDOW_BYTES,
         header_list_bytes_max: http.head_bytes_max,
         send_buffer_bytes: SEND_BUFFER_BYTES,
         ..Config::default()
-    };
-    let limits = Limits {
-        head: http.head_timeout,
-        idle: http.idle_timeout,
-        stream_idle: http.stream_idle_timeout,
-    };
-    (config, limits)
-}
-
-/// What a connection is waiting for.
-#[derive(Clone, Copy, PartialEq)]
-enum Phase {
-    /// The first request of the connection. Who connects wants something: this is not given the time of an idle one.
-    First { since: Instant },
-    /// Another request.
-    Idle { since: Instant },
-    /// The rest of a header block.
-    Head { since: Instant },
-    /// The end of a request or a response.
-    Busy,
-    /// The client, to take what is left.
-    Ending { since: Instant },
-}
-
-impl Phase {
-    fn deadline(self, limits: Limits, closing_since: Option<Instant>) -> Option<Instant> {
-        match self {
-            Phase::First { since } => {
-                let deadline = since + limits.head;
-                Some(closing_since.map_or(deadline, |closing| deadline.min(closing + LINGER)))
-            }
-            Phase::Idle { since } => Some(match closing_since {
-                None => since + limits.idle,
-                Some(closing) if since > closing => since + LINGER_AFTER_RESPONSE,
-                Some(closing) => (since + limits.idle).min(closing + LINGER),
-            }),
-            Phase::Head { since } => Some(since + limits.head),
-            Phase::Busy => None,
-            Phase::Ending { since } => Some(since + FLUSH_TIMEOUT),
-        }
     }
 }
 
 /// Tells the tasks of the requests when the connection is over, however it ends.
-struct Ending(Rc<Session>);
+struct Ending {
+    session: Rc<Session>,
+    seats: Rc<Seats>,
+}
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.end();
+        self.session.end();
+        self.seats.close();
     }
 }
 
@@ -121,10 +71,12 @@ pub(super) async fn serve(
     limits: Limits,
 ) -> io::Result<()> {
     let session = Session::new(Role::Server, config);
-    let ending = Ending(session.clone());
+    let seats = Rc::new(Seats::default());
+    let ending = Ending { session: session.clone(), seats: seats.clone() };
     let mut driver = Driver {
         client,
         session: &session,
+        seats: &seats,
         activity: stream.activity(),
         limits,
         phase: Phase::First { since: runtime::monotonic() },
@@ -137,18 +89,31 @@ pub(super) async fn serve(
     if let Err(SessionError::Protocol(_)) = &ended {
         client.slot.view().http_counters.downstream_cx_protocol_error.inc();
     }
-    // The client may have gone first.
-    let _ = poll_fn(|cx| std::pin::Pin::new(&mut stream).poll_shutdown(cx)).await;
+    if !client.is_cut_idle.get() {
+        // How it goes does not matter any more: the client may have gone first.
+        let _ = timeout(CLOSE_TIMEOUT, close(&mut stream, ended.is_err())).await;
+    }
     ended.map_err(|error| match error {
         SessionError::Io(error) => error,
         SessionError::Protocol(error) => io::Error::other(error),
     })
 }
 
+/// Ends the connection. A client that is told why is read for a while (`lingers`): closing over unread bytes would reset
+/// the connection, and the last words would be lost.
+async fn close(stream: &mut DownstreamStream, lingers: bool) -> io::Result<()> {
+    poll_fn(|cx| Pin::new(&mut *stream).poll_shutdown(cx)).await?;
+    if lingers {
+        tokio::io::copy(&mut stream.take(UNREAD_BYTES_MAX), &mut tokio::io::sink()).await?;
+    }
+    Ok(())
+}
+
 /// Moves the bytes, begins the requests, and decides when it has waited long enough.
 struct Driver<'a> {
     client: &'a Rc<Client>,
     session: &'a Rc<Session>,
+    seats: &'a Rc<Seats>,
     activity: Activity,
     limits: Limits,
     phase: Phase,
@@ -187,10 +152,12 @@ impl Driver<'_> {
     }
 
     fn begin_requests(&self) {
-        for Asked { stream, request } in self.session.take_asked() {
-            let client = self.client.clone();
-            let session = self.session.clone();
-            tokio::task::spawn_local(answer(client, session, stream, request));
+        while let Some(asked) = self.session.next_asked() {
+            if let Err(asked) = self.seats.give(asked) {
+                let (client, session, seats) =
+                    (self.client.clone(), self.session.clone(), self.seats.clone());
+                tokio::task::spawn_local(answer_all(client, session, seats, asked));
+            }
         }
         for rejected in self.session.take_rejected() {
             let status = match rejected {
@@ -232,7 +199,7 @@ impl Driver<'_> {
     }
 
     /// The timer is set only when it fires or must fire earlier than it is set to.
-    fn is_due(&self, cx: &mut Context<'_>, mut timer: std::pin::Pin<&mut Sleep>) -> bool {
+    fn is_due(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> bool {
         if let Some(deadline) = self.phase.deadline(self.limits, self.closing_since)
             && tokio::time::Instant::from(deadline) < timer.deadline()
         {
@@ -242,17 +209,18 @@ impl Driver<'_> {
     }
 
     /// Looks at what has waited for how long. True when the connection has waited long enough.
-    fn is_over(&mut self, mut timer: std::pin::Pin<&mut Sleep>) -> bool {
+    fn is_over(&mut self, mut timer: Pin<&mut Sleep>) -> bool {
         let now = runtime::monotonic();
         let client = self.client;
         let deadline = self.phase.deadline(self.limits, self.closing_since);
         let stream_idle = self.limits.stream_idle;
+        let activity = &self.activity;
         let is_quiet = client.is_quiet();
         self.quiet_since = if is_quiet { self.quiet_since.or(Some(now)) } else { None };
         let is_limited = self.phase == Phase::Busy && !stream_idle.is_zero();
         if is_limited
             && (self.quiet_since.is_some_and(|it| it + stream_idle <= now)
-                || client.is_stalled(&self.activity))
+                || client.is_stalled(activity.take_moved(), activity.is_write_blocked()))
         {
             client.is_cut_idle.set(true);
             return true;
@@ -268,6 +236,7 @@ impl Driver<'_> {
             let look = now + self.limits.look();
             timer.as_mut().reset(deadline.map_or(look, |it| it.min(look)).into());
             if matches!(self.phase, Phase::Idle { .. }) {
+                self.seats.release();
                 self.session.rest();
             }
             return false;
@@ -303,13 +272,18 @@ impl Driver<'_> {
     }
 }
 
+/// Answers one request after the other.
+async fn answer_all(client: Rc<Client>, session: Rc<Session>, seats: Rc<Seats>, first: Asked) {
+    let mut next = Some(first);
+    while let Some(asked) = next {
+        answer(&client, &session, asked).await;
+        next = seats.next().await;
+    }
+}
+
 /// Answers one request, unless the stream is over before.
-async fn answer(
-    client: Rc<Client>,
-    session: Rc<Session>,
-    stream: Rc<Stream>,
-    request: Request<()>,
-) {
+async fn answer(client: &Rc<Client>, session: &Rc<Session>, asked: Asked) {
+    let Asked { stream, request } = asked;
     let method = request.method().clone();
     let (body, upgrade) = if method == Method::CONNECT {
         let tunnel = Tunnel::new(session.clone(), stream.clone());
@@ -327,8 +301,7 @@ async fn answer(
         .await
     };
     let Some(response) = response else { return };
-    let mut sending =
-        Sending { session: &session, stream: &stream, rest: Bytes::new(), end: false };
+    let mut sending = Sending { client, session, stream: &stream, rest: Bytes::new(), end: false };
     let Some(mut body) = sending.begin(response, &method) else { return };
     poll_fn(|cx| sending.poll(cx, &mut body)).await;
     if stream.failure() == Some(StreamFailure::Stalled) {
@@ -341,6 +314,7 @@ async fn answer(
 
 /// A response on its way.
 struct Sending<'a> {
+    client: &'a Client,
     session: &'a Session,
     stream: &'a Stream,
     /// What there was no room for.
@@ -360,6 +334,10 @@ impl Sending<'_> {
             && !parts.headers.contains_key(CONTENT_LENGTH)
         {
             parts.headers.insert(CONTENT_LENGTH, headers::number(length));
+        }
+        if !parts.headers.contains_key(DATE) {
+            let date = HeaderValue::from_bytes(&self.client.worker.http_date());
+            parts.headers.insert(DATE, date.expect("a date is printable ASCII"));
         }
         let end = (is_empty || *method == Method::HEAD) && !is_tunnel;
         let key = self.stream.key();
@@ -393,7 +371,7 @@ impl Sending<'_> {
                     Accepted::Gone => return Poll::Ready(()),
                 }
             }
-            let Poll::Ready(frame) = std::pin::Pin::new(&mut *body).poll_frame(cx) else {
+            let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
                 return Poll::Pending;
             };
             match frame {

@@ -155,9 +155,9 @@ impl Session {
         }
     }
 
-    /// Requests that have come since the last call.
-    pub(crate) fn take_asked(&self) -> VecDeque<Asked> {
-        std::mem::take(&mut self.state.borrow_mut().asked)
+    /// A request that has come.
+    pub(crate) fn next_asked(&self) -> Option<Asked> {
+        self.state.borrow_mut().asked.pop_front()
     }
 
     /// Requests that are none and have come since the last call.

@@ -40,10 +40,16 @@ struct Entry {
 }
 
 /// A name: an index of the static table, or one that is not there.
-#[derive(Clone, PartialEq)]
 enum NameKey {
     Static(u8),
     Other(HeaderName),
+}
+
+/// The same, borrowed.
+#[derive(Clone, Copy)]
+enum NameRef<'a> {
+    Static(u8),
+    Other(&'a HeaderName),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -147,42 +153,43 @@ impl Encoder {
             {
                 indexed(usize::from(ACCEPT_ENCODING), out);
             }
-            Some(index) => self.field(NameKey::Static(index), value.as_bytes(), indexing, out),
-            None => self.field(NameKey::Other(name.clone()), value.as_bytes(), indexing, out),
+            Some(index) => self.field(NameRef::Static(index), value.as_bytes(), indexing, out),
+            None => self.field(NameRef::Other(name), value.as_bytes(), indexing, out),
         }
     }
 
     fn pseudo(&mut self, index: u8, value: &str, out: &mut BytesMut) {
-        self.field(NameKey::Static(index), value.as_bytes(), Indexing::WhenRepeated, out);
+        self.field(NameRef::Static(index), value.as_bytes(), Indexing::WhenRepeated, out);
     }
 
-    fn field(&mut self, name: NameKey, value: &[u8], indexing: Indexing, out: &mut BytesMut) {
-        let name_hash = match &name {
-            NameKey::Static(index) => hash(u32::from(*index), &[]),
-            NameKey::Other(name) => hash(0, name.as_str().as_bytes()),
+    fn field(&mut self, name: NameRef<'_>, value: &[u8], indexing: Indexing, out: &mut BytesMut) {
+        let name_hash = match name {
+            NameRef::Static(index) => u32::from(index),
+            NameRef::Other(name) => hash(0, name.as_str().as_bytes()),
         };
         if indexing == Indexing::Never {
-            return self.literal(&name, name_hash, value, (4, 0x10), out);
+            return self.literal(name, name_hash, value, (4, 0x10), out);
         }
         let value_hash = hash(name_hash, value);
-        if let Some(found) = self.find(&name, value, value_hash) {
+        if let Some(found) = self.find(name, value, value_hash) {
             return indexed(static_table::LEN + 1 + found, out);
         }
         let bytes = name.len() + value.len() + ENTRY_OVERHEAD_BYTES;
         if bytes > INDEXED_BYTES_MAX.min(self.bytes_max) || !self.was_seen(value_hash) {
-            return self.literal(&name, name_hash, value, (4, 0x00), out);
+            return self.literal(name, name_hash, value, (4, 0x00), out);
         }
-        self.literal(&name, name_hash, value, (6, 0x40), out);
+        self.literal(name, name_hash, value, (6, 0x40), out);
         self.shrink_to(self.bytes_max - bytes);
         self.bytes += bytes;
+        let name = name.to_key();
         self.entries.push_front(Entry { name, value: Bytes::copy_from_slice(value), bytes });
         self.hashes.push_front(value_hash);
         self.name_hashes.push_front(name_hash);
     }
 
-    fn find(&self, name: &NameKey, value: &[u8], value_hash: u32) -> Option<usize> {
+    fn find(&self, name: NameRef<'_>, value: &[u8], value_hash: u32) -> Option<usize> {
         let matches = |at: usize| {
-            self.entries.get(at).is_some_and(|it| it.name == *name && it.value == value)
+            self.entries.get(at).is_some_and(|it| name.is(&it.name) && it.value == value)
         };
         position(&self.hashes, value_hash, matches)
     }
@@ -197,22 +204,22 @@ impl Encoder {
 
     fn literal(
         &self,
-        name: &NameKey,
+        name: NameRef<'_>,
         name_hash: u32,
         value: &[u8],
         (prefix_bits, first): (u32, u8),
         out: &mut BytesMut,
     ) {
         let index = match name {
-            NameKey::Static(index) => usize::from(*index),
-            NameKey::Other(_) => {
-                let matches = |at: usize| self.entries.get(at).is_some_and(|it| it.name == *name);
+            NameRef::Static(index) => usize::from(index),
+            NameRef::Other(_) => {
+                let matches = |at: usize| self.entries.get(at).is_some_and(|it| name.is(&it.name));
                 let found = position(&self.name_hashes, name_hash, matches);
                 found.map_or(0, |it| static_table::LEN + 1 + it)
             }
         };
         integer::encode(index, prefix_bits, first, out);
-        if let (0, NameKey::Other(name)) = (index, name) {
+        if let (0, NameRef::Other(name)) = (index, name) {
             string(name.as_str().as_bytes(), out);
         }
         string(value, out);
@@ -234,11 +241,28 @@ impl Encoder {
     }
 }
 
-impl NameKey {
-    fn len(&self) -> usize {
+impl NameRef<'_> {
+    fn len(self) -> usize {
         match self {
-            NameKey::Static(index) => super::Name::of_static(*index).len(),
-            NameKey::Other(name) => name.as_str().len(),
+            NameRef::Static(index) => super::Name::of_static(index).len(),
+            NameRef::Other(name) => name.as_str().len(),
+        }
+    }
+
+    fn is(self, key: &NameKey) -> bool {
+        match (self, key) {
+            (NameRef::Static(index), NameKey::Static(key)) => index == *key,
+            (NameRef::Other(name), NameKey::Other(key)) => name == key,
+            (NameRef::Static(_), NameKey::Other(_)) | (NameRef::Other(_), NameKey::Static(_)) => {
+                false
+            }
+        }
+    }
+
+    fn to_key(self) -> NameKey {
+        match self {
+            NameRef::Static(index) => NameKey::Static(index),
+            NameRef::Other(name) => NameKey::Other(name.clone()),
         }
     }
 }

@@ -313,7 +313,7 @@ impl State {
             return Poll::Ready(Err(HeadFailure::Broken));
         }
         loop {
-            match self.head.response(&mut self.input, LIMITS, to) {
+            match self.head.response(&mut self.input, LIMITS, to, buffers::take_map) {
                 Err(error) => {
                     tracing::debug!(%error, "an endpoint does not speak HTTP/1");
                     return Poll::Ready(Err(HeadFailure::NotHttp));
