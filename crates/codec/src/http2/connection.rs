@@ -7,6 +7,8 @@ mod send;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use http::HeaderMap;
+
 use super::allowance::Allowance;
 use super::event::Event;
 use super::frame::{self, PREFACE, WINDOW_DEFAULT, setting};
@@ -44,6 +46,8 @@ pub struct Config {
     pub send_buffer_bytes: usize,
     /// Whether clients are offered extended CONNECT (RFC 8441).
     pub extended_connect: bool,
+    /// Where the maps of headers come from: an empty one that had some before has room already.
+    pub new_map: fn() -> HeaderMap,
 }
 
 impl Default for Config {
@@ -56,6 +60,7 @@ impl Default for Config {
             header_list_bytes_max: 64 * 1024,
             send_buffer_bytes: 64 * 1024,
             extended_connect: false,
+            new_map: HeaderMap::new,
         }
     }
 }

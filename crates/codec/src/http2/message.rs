@@ -43,6 +43,11 @@ pub(super) struct Fields {
 const HEADERS_EXPECTED: usize = 16;
 
 impl Fields {
+    /// Puts the headers into an empty map.
+    pub(super) fn new(headers: HeaderMap) -> Self {
+        Self { headers, ..Self::default() }
+    }
+
     /// Takes a field of `bytes` bytes as RFC 7541, section 4.1, counts them, if all together are no more than
     /// `list_bytes_max`.
     pub(super) fn take(&mut self, field: Field, bytes: usize, list_bytes_max: usize) {
@@ -73,7 +78,9 @@ impl Fields {
     fn take_regular(&mut self, name: HeaderName, value: HeaderValue) {
         if !self.has_regular {
             self.has_regular = true;
-            self.headers.reserve(HEADERS_EXPECTED);
+            if self.headers.capacity() == 0 {
+                self.headers.reserve(HEADERS_EXPECTED);
+            }
         }
         // Section 8.2.2.
         match name.as_str() {

@@ -22,6 +22,7 @@ use self::seats::Seats;
 use super::Client;
 use super::phase::{Limits, Phase};
 use crate::body::ResponseBody;
+use crate::buffers;
 use crate::headers;
 use crate::http2::{Asked, Body, Rejected, Session, SessionError, Stream, StreamFailure, Tunnel};
 use crate::incoming::{Incoming, Upgrade};
@@ -46,6 +47,7 @@ pub(super) fn config(http: &HttpListener) -> Config {
         stream_window: STREAM_WINDOW_BYTES,
         header_list_bytes_max: http.head_bytes_max,
         send_buffer_bytes: SEND_BUFFER_BYTES,
+        new_map: buffers::take_map,
         ..Config::default()
     }
 }
@@ -343,6 +345,7 @@ impl Sending<'_> {
         let key = self.stream.key();
         let is_sent =
             self.session.tell(|codec| codec.send_response(key, parts.status, &parts.headers, end));
+        buffers::put_map(&mut parts.headers);
         self.stream.set_answered();
         let is_over = end || is_tunnel || !is_sent;
         if is_over {

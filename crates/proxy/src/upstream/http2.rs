@@ -17,6 +17,7 @@ use traffic::Stage;
 use super::wire::{Greeted, Greeting};
 use super::{EndpointPool, NoConnection, OpenConnection, SendFailure, Wire};
 use crate::body::RequestBody;
+use crate::buffers;
 use crate::connection::Client;
 use crate::http2::{Body, Session, SessionError, Stream, StreamFailure, Upload};
 use crate::incoming::Incoming;
@@ -162,6 +163,7 @@ async fn open(pool: &Rc<EndpointPool>, cluster: &Cluster) -> Result<Shared, NoCo
         send_buffer_bytes: SEND_BUFFER_BYTES,
         header_list_bytes_max: HEADER_LIST_BYTES_MAX,
         streams_max: cluster.streams_max,
+        new_map: buffers::take_map,
         ..Config::default()
     };
     let session = Session::new(Role::Client, config);

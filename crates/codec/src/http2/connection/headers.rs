@@ -86,7 +86,7 @@ impl Connection {
         block: &[u8],
     ) -> Result<(), ConnectionError> {
         let list_bytes_max = self.config.header_list_bytes_max as usize;
-        let mut fields = Fields::default();
+        let mut fields = Fields::new((self.config.new_map)());
         // Decoded whatever it is for, since the tables of both ends must stay alike.
         self.decoder
             .decode(block, |field, bytes| fields.take(field, bytes, list_bytes_max))
