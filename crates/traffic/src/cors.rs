@@ -1,4 +1,5 @@
-//! Which pages of other origins may ask, as Envoy's filter decides (the Fetch standard, section 3.3).
+//! Which pages of other origins may ask, as Envoy's filter decides (the Fetch standard, section
+//! 3.3).
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -45,8 +46,8 @@ pub enum CorsGrant {
 }
 
 impl CorsPolicy {
-    /// Makes rules ready. An origin or a header that is none is left out, and what is wrong with it is in the second
-    /// part.
+    /// Makes rules ready. An origin or a header that is none is left out, and what is wrong with it
+    /// is in the second part.
     #[must_use]
     pub fn new(cors: &Cors) -> (CorsPolicy, Vec<String>) {
         let mut problems = Vec::new();
@@ -106,7 +107,8 @@ impl CorsPolicy {
         }
     }
 
-    /// Adds to a response what [`CorsPolicy::decide`] has granted, in place of what the endpoint says about it.
+    /// Adds to a response what [`CorsPolicy::decide`] has granted, in place of what the endpoint
+    /// says about it.
     pub fn grant(&self, grant: CorsGrant, headers: &mut HeaderMap) {
         match grant {
             CorsGrant::Nothing => {}
@@ -137,7 +139,8 @@ impl CorsPolicy {
             (ACCESS_CONTROL_ALLOW_HEADERS, &self.allow_headers, asked_headers),
         ];
         for (name, allowed, asked) in lists {
-            // A `*` does not mean all where credentials are sent, so what was asked for is repeated.
+            // A `*` does not mean all where credentials are sent, so what was asked for is
+            // repeated.
             let value = match allowed {
                 Some(all) if all == "*" => asked.and_then(|it| HeaderValue::from_bytes(it).ok()),
                 Some(list) => Some(list.clone()),

@@ -1,7 +1,7 @@
 //! Envoy's command operators, `%OPERATOR(argument):length%`, in access logs and in header values.
 //!
-//! A text is parsed once ([`Format::parse`]); what it asks for is looked up in [`Facts`] when it is written. Without an
-//! allocation, except where a value must be escaped.
+//! A text is parsed once ([`Format::parse`]); what it asks for is looked up in [`Facts`] when it is
+//! written. Without an allocation, except where a value must be escaped.
 
 mod escape;
 mod facts;
@@ -82,13 +82,14 @@ impl Format {
         }
     }
 
-    /// Appends the text for a log. What is not there is `-`; what others chose is escaped, so that it cannot end a field
-    /// or a line.
+    /// Appends the text for a log. What is not there is `-`; what others chose is escaped, so that
+    /// it cannot end a field or a line.
     pub fn write_line(&self, facts: &impl Facts, out: &mut Vec<u8>) {
         self.write(facts, Escaping::Log, "-", out);
     }
 
-    /// Appends the text as a header value; what is not there is nothing. Bytes that may not be in a header are left out.
+    /// Appends the text as a header value; what is not there is nothing. Bytes that may not be in a
+    /// header are left out.
     pub fn write_header(&self, facts: &impl Facts, out: &mut Vec<u8>) {
         self.write(facts, Escaping::Header, "", out);
     }
@@ -106,7 +107,8 @@ impl Format {
         }
     }
 
-    /// Names of the request headers that the text asks for: what a shell must keep when it gives the head away.
+    /// Names of the request headers that the text asks for: what a shell must keep when it gives
+    /// the head away.
     pub fn request_headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.values().flat_map(|it| it.operator.request_headers())
     }
@@ -186,8 +188,8 @@ enum Line {
 }
 
 impl LineFormat {
-    /// Makes a form ready. With `omit_empty_values`, a field of a JSON object without a value is left out, and in a text
-    /// it is nothing instead of `-`.
+    /// Makes a form ready. With `omit_empty_values`, a field of a JSON object without a value is
+    /// left out, and in a text it is nothing instead of `-`.
     ///
     /// # Errors
     /// What is wrong with a text and where.

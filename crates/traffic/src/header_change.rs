@@ -8,8 +8,8 @@ use crate::format::{Facts, Format};
 
 /// Changes of a header block, in order, made ready.
 ///
-/// First [`HeaderEdits::values`] looks up what the values are made of, then [`HeaderEdits::apply`] changes the block: a
-/// value is made of the headers as they were before these changes.
+/// First [`HeaderEdits::values`] looks up what the values are made of, then [`HeaderEdits::apply`]
+/// changes the block: a value is made of the headers as they were before these changes.
 #[derive(Clone, Debug, Default)]
 pub struct HeaderEdits(Vec<Edit>);
 
@@ -33,15 +33,15 @@ enum When {
     OverwriteIfPresent,
 }
 
-/// The values of one request for [`HeaderEdits`]; `None` where there is nothing to say. Takes no memory when all values
-/// are constant.
+/// The values of one request for [`HeaderEdits`]; `None` where there is nothing to say. Takes no
+/// memory when all values are constant.
 #[derive(Clone, Debug, Default)]
 pub struct EditValues(Vec<Option<HeaderValue>>);
 
 impl HeaderEdits {
-    /// Makes changes ready. One that is refused is left out, and what is wrong with it is in the second part: names that
-    /// are none, pseudo-headers and `host` (which routes rewrite), what says where a message ends, and values that are
-    /// none.
+    /// Makes changes ready. One that is refused is left out, and what is wrong with it is in the
+    /// second part: names that are none, pseudo-headers and `host` (which routes rewrite), what
+    /// says where a message ends, and values that are none.
     #[must_use]
     pub fn new(changes: &[HeaderChange]) -> (HeaderEdits, Vec<String>) {
         let mut edits = Vec::with_capacity(changes.len());
@@ -77,8 +77,9 @@ impl HeaderEdits {
 
     /// Changes a header block. `values` are those of [`HeaderEdits::values`].
     ///
-    /// A value with operators that has come out empty is not added; where it was to take another's place, that one goes
-    /// all the same: what a client says about itself must not stay because the proxy has nothing to say.
+    /// A value with operators that has come out empty is not added; where it was to take another's
+    /// place, that one goes all the same: what a client says about itself must not stay because the
+    /// proxy has nothing to say.
     pub fn apply(&self, headers: &mut HeaderMap, values: EditValues) {
         let mut values = values.0.into_iter();
         for edit in &self.0 {

@@ -16,7 +16,8 @@ pub fn normalized_host(host: &str) -> Cow<'_, str> {
     }
 }
 
-/// A host without its port: `[::1]:80` is `[::1]`; a bare IPv6 address (more than one colon) has no port.
+/// A host without its port: `[::1]:80` is `[::1]`; a bare IPv6 address (more than one colon) has no
+/// port.
 #[must_use]
 pub fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
@@ -28,14 +29,15 @@ pub fn without_port(host: &str) -> &str {
     }
 }
 
-/// The port of a host as [`without_port`] tells it apart; `None` when there is none or it is no number below 65,536.
+/// The port of a host as [`without_port`] tells it apart; `None` when there is none or it is no
+/// number below 65,536.
 #[must_use]
 pub fn port(host: &str) -> Option<u16> {
     host[without_port(host).len()..].strip_prefix(':')?.parse().ok()
 }
 
-/// What a proxy adds to `via` (RFC 9110, section 7.6.3): the version that it received and its name. A name that already
-/// has a version (`1.1 edge`) is taken as it is.
+/// What a proxy adds to `via` (RFC 9110, section 7.6.3): the version that it received and its name.
+/// A name that already has a version (`1.1 edge`) is taken as it is.
 #[must_use]
 pub fn via_entry(received: Version, name: &str) -> Option<HeaderValue> {
     if name.contains(' ') {

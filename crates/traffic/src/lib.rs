@@ -2,7 +2,9 @@
 //!
 //! Match a route ([`Router`]), pick an endpoint ([`ClusterState::pick`]), eject it
 //! ([`ClusterState::report`]), try again ([`retry`]), and say why ([`RouteExplanation`],
-//! [`PickExplanation`]).
+//! [`PickExplanation`]). What a route does to a request is made ready with it ([`RoutePlan`]):
+//! rewrites, redirects, header changes, rules for other origins. What is said about a request is a
+//! [`Format`] over [`Facts`].
 //!
 //! *May touch:* `now` (nanoseconds since an epoch that the caller chose) and `rng`, as arguments.
 //! *Does not know:* sockets, clocks, files, async, the registry, Kubernetes.
@@ -13,6 +15,9 @@
 //!   [`ClusterState`] behind an `Arc`; workers keep no copies.
 //! * An ejection never empties a cluster: when every healthy endpoint is ejected, all of them are
 //!   used.
+//! * What a configuration says wrongly becomes a finding ([`Problem`]); nothing panics, and a route
+//!   whose condition or action is broken matches nothing.
+//! * Regular expressions take linear time. What a client chose is escaped where it is written.
 //! * An endpoint that is not healthy by its configuration is never picked.
 
 mod cluster;

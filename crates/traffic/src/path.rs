@@ -15,10 +15,12 @@ pub enum NormalPath<'a> {
     Refused(&'static str),
 }
 
-/// What becomes of a path (without the query), in Envoy's order: escaped slashes, dot segments, repeated slashes.
+/// What becomes of a path (without the query), in Envoy's order: escaped slashes, dot segments,
+/// repeated slashes.
 ///
-/// Resolving follows RFC 3986, sections 5.2.4 and 6.2.2, and takes `\` for `/`, as the servers do that it protects. A path
-/// with dot segments that are not resolved is refused: it would be routed as one path and served as another.
+/// Resolving follows RFC 3986, sections 5.2.4 and 6.2.2, and takes `\` for `/`, as the servers do
+/// that it protects. A path with dot segments that are not resolved is refused: it would be routed
+/// as one path and served as another.
 #[must_use]
 pub fn normal_path<'a>(path: &'a str, how: &PathNormalization) -> NormalPath<'a> {
     let mut now = Cow::Borrowed(path);
@@ -58,8 +60,9 @@ pub fn normal_path<'a>(path: &'a str, how: &PathNormalization) -> NormalPath<'a>
     }
 }
 
-/// True when a segment of the path is `.` or `..`, also percent-encoded: an endpoint that resolves it (RFC 3986, section
-/// 5.2.4) would serve another path than the one that was routed. Clients resolve them before they ask.
+/// True when a segment of the path is `.` or `..`, also percent-encoded: an endpoint that resolves
+/// it (RFC 3986, section 5.2.4) would serve another path than the one that was routed. Clients
+/// resolve them before they ask.
 #[must_use]
 pub fn has_dot_segment(path: &str) -> bool {
     // Most paths have no segment that begins with a dot.
@@ -107,17 +110,18 @@ fn unescape_slashes(path: &str) -> String {
     out
 }
 
-/// Letters, digits, `-`, `.`, `_` and `~` need no encoding (RFC 3986, section 2.3). Where decoding one would complete an
-/// escape that was broken (`%2%65`), it stays, so that doing this twice changes nothing.
+/// Letters, digits, `-`, `.`, `_` and `~` need no encoding (RFC 3986, section 2.3). Where decoding
+/// one would complete an escape that was broken (`%2%65`), it stays, so that doing this twice
+/// changes nothing.
 fn decode_unreserved(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
     let mut rest = path;
     while let Some(at) = rest.find(['%', '\\']) {
         let (before, special) = rest.split_at(at);
         out.push_str(before);
-        if special.starts_with('\\') {
+        if let Some(after) = special.strip_prefix('\\') {
             out.push('/');
-            rest = &special[1..];
+            rest = after;
             continue;
         }
         let Some(byte) = escaped_byte(special) else {

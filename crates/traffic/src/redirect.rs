@@ -65,8 +65,8 @@ impl Redirector {
         self.status
     }
 
-    /// The value of `location`, an absolute URI. `host` is as in the request; it may hold bytes that no header value
-    /// may, which the caller finds out.
+    /// The value of `location`, an absolute URI. `host` is as in the request; it may hold bytes
+    /// that no header value may, which the caller finds out.
     #[must_use]
     pub fn location(&self, is_tls: bool, host: &str, path: &str, query: Option<&str>) -> String {
         let own_scheme = if is_tls { "https" } else { "http" };

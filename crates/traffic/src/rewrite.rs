@@ -84,7 +84,8 @@ impl PathRewriter {
         matches!(self.0, Kind::Keep)
     }
 
-    /// The new path and query (`/new?a=b`) of a request that the route has matched; `None` when nothing changes.
+    /// The new path and query (`/new?a=b`) of a request that the route has matched; `None` when
+    /// nothing changes.
     #[must_use]
     pub fn target(&self, path: &str, query: Option<&str>) -> Option<String> {
         let (mut target, own_query) = self.path(path)?;

@@ -23,7 +23,8 @@ pub use plan::{ChosenCluster, ClusterSplit, RoutePlan, SplitEntry, stable_random
 
 pub(crate) use explanation::source;
 
-/// Up to this many routes of a virtual host are tried one after the other, which takes less time than an index does.
+/// Up to this many routes of a virtual host are tried one after the other, which takes less time
+/// than an index does.
 const UNINDEXED_MAX: usize = 8;
 
 /// A route table made ready for look-ups. Built once per configuration, shared by an `Arc`.
@@ -107,10 +108,11 @@ impl fmt::Display for Problem {
 }
 
 impl Router {
-    /// A router for a table. What of it cannot be done is in [`Router::problems`]; a route with a broken condition or
-    /// action matches nothing, and the others are as they are.
+    /// A router for a table. What of it cannot be done is in [`Router::problems`]; a route with a
+    /// broken condition or action matches nothing, and the others are as they are.
     ///
-    /// A domain is in lower case, without port and in at most one virtual host; if it is in two, the first has it.
+    /// A domain is in lower case, without port and in at most one virtual host; if it is in two,
+    /// the first has it.
     #[must_use]
     pub fn new(table: &RouteTable) -> Router {
         let mut router = Router {
@@ -140,8 +142,9 @@ impl Router {
         &self.problems
     }
 
-    /// What is done with a request. Allocates nothing, but for a host in upper case and conditions on several values of
-    /// one header or on `:path`.
+    /// What is done with a request. Allocates nothing, but for a host in upper case, conditions on
+    /// several values of one header or on `:path`, and what a thread needs for its first use of a
+    /// regular expression.
     #[must_use]
     pub fn route<F: Fields>(&self, request: &RequestView<'_, F>) -> Routed {
         let Some((host, _)) = self.virtual_host(&normalized_host(request.host)) else {
@@ -156,15 +159,15 @@ impl Router {
         }
     }
 
-    /// The route for a `GET` over TLS without query and headers: `host` as in the `Host` header or `:authority` (port,
-    /// case and a final dot do not matter), `path` without the query.
+    /// The route for a `GET` over TLS without query and headers: `host` as in the `Host` header or
+    /// `:authority` (port, case and a final dot do not matter), `path` without the query.
     #[must_use]
     pub fn find(&self, host: &str, path: &str) -> Option<&Route> {
         self.find_index(host, path).map(|idx| &self.routes[idx])
     }
 
-    /// Like [`Router::find`], as an index into [`Router::routes`]: a caller keeps what it resolved per route in a list
-    /// beside it.
+    /// Like [`Router::find`], as an index into [`Router::routes`]: a caller keeps what it resolved
+    /// per route in a list beside it.
     #[must_use]
     pub fn find_index(&self, host: &str, path: &str) -> Option<usize> {
         let request = RequestView::bare(host, path);
@@ -205,7 +208,7 @@ impl Router {
 
     fn add_host(&mut self, idx: u32, host: &VirtualHost) {
         for domain in &host.domains {
-            if normalized_host(domain) != domain.as_str() {
+            if normalized_host(domain) != domain.as_str() || domain.matches('*').count() > 1 {
                 self.report(host, "", format!("no request matches the domain {domain:?}"), false);
             }
             if !self.domains.add(domain, idx) {
@@ -276,7 +279,8 @@ impl Router {
     }
 }
 
-/// Indexes of routes, of which the first is at position `first`: for paths as they are, and in lower case.
+/// Indexes of routes, of which the first is at position `first`: for paths as they are, and in
+/// lower case.
 fn indexes(first: usize, matchers: &[RouteMatcher]) -> Vec<PathIndex> {
     let mut indexes = [PathIndex::new(false), PathIndex::new(true)];
     for (position, matcher) in (first as u32..).zip(matchers) {

@@ -1,8 +1,8 @@
 //! URI templates as Envoy's `uri_template` matcher and rewriter have them.
 //!
-//! A template is segments between slashes: a literal, `*` (one segment), `**` (the rest, also none of it), or a variable,
-//! `{name}` for `{name=*}`, or `{name=a/*/b}`. After the last segment a literal may follow at once: `/videos/*.m4s`. Nothing
-//! but literals comes after `**`.
+//! A template is segments between slashes: a literal, `*` (one segment), `**` (the rest, also none
+//! of it), or a variable, `{name}` for `{name=*}`, or `{name=a/*/b}`. After the last segment a
+//! literal may follow at once: `/videos/*.m4s`. Nothing but literals comes after `**`.
 
 use std::ops::Range;
 
@@ -66,8 +66,8 @@ impl UriTemplate {
         &self.variables
     }
 
-    /// Where the values of the variables are in a path, in the order of [`UriTemplate::variables`]; `None` when the path
-    /// does not have this form.
+    /// Where the values of the variables are in a path, in the order of [`UriTemplate::variables`];
+    /// `None` when the path does not have this form.
     #[must_use]
     pub fn capture(&self, path: &str) -> Option<Vec<Range<usize>>> {
         let found = self.expression.captures(path.as_bytes())?;

@@ -3,7 +3,8 @@
 /// Where a value is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Escaping {
-    /// A line of a log: quotes, backslashes, control characters and all that is not ASCII become `\xHH`.
+    /// A line of a log: quotes, backslashes, control characters and all that is not ASCII become
+    /// `\xHH`.
     Log,
     /// A string in JSON (RFC 8259, section 7); bytes that are no UTF-8 become `\xHH`, as text.
     Json,

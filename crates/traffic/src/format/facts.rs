@@ -7,8 +7,8 @@ use http::HeaderName;
 use crate::ResponseFlags;
 use crate::matching::RequestFields;
 
-/// What there is to say about a request (or a connection, where it is all that there is). All by reference; what a shell
-/// does not know, it does not say.
+/// What there is to say about a request (or a connection, where it is all that there is). All by
+/// reference; what a shell does not know, it does not say.
 pub trait Facts: RequestFields {
     /// When it began, in nanoseconds since the Unix epoch.
     fn start_unix_ns(&self) -> u64;
@@ -37,8 +37,8 @@ pub trait Facts: RequestFields {
     /// A variable of the process's environment.
     fn environment(&self, name: &str) -> Option<&str>;
 
-    /// The gRPC status: in the trailers, or in the head of a response that has nothing else. `None` when there is none
-    /// or it is no number.
+    /// The gRPC status: in the trailers, or in the head of a response that has nothing else. `None`
+    /// when there is none or it is no number.
     fn grpc_status(&self) -> Option<u64> {
         const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
         let value =

@@ -96,7 +96,8 @@ fn flag(name: &str) -> Result<ResponseFlag, String> {
         .ok_or_else(|| format!("{name:?} is not a response flag"))
 }
 
-/// What a client makes of a status without `grpc-status` (gRPC, "HTTP to gRPC status code mapping").
+/// What a client makes of a status without `grpc-status` (gRPC, "HTTP to gRPC status code
+/// mapping").
 fn from_http(status: u64) -> u64 {
     match status {
         400 => 13,

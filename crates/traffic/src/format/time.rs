@@ -229,7 +229,8 @@ impl Civil {
     fn new(unix_ns: u64) -> Self {
         let unix_seconds = unix_ns / 1_000_000_000;
         let days = unix_seconds / 86_400;
-        // A year that begins in March has its leap day at its end, and then months of 153 days in each five.
+        // A year that begins in March has its leap day at its end, and then months of 153 days in
+        // each five.
         let since_march_0000 = days + 719_468;
         let era = since_march_0000 / 146_097;
         let day_of_era = since_march_0000 % 146_097;
@@ -241,7 +242,8 @@ impl Civil {
         let day = day_of_march_year - (153 * march_month + 2) / 5 + 1;
         let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
         let year = era * 400 + year_of_era + u64::from(month <= 2);
-        let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let is_leap =
+            year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
         let day_of_year = if month > 2 {
             day_of_march_year + 60 + u64::from(is_leap)
         } else {

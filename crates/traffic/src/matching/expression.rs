@@ -4,14 +4,18 @@ use std::borrow::Cow;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-/// Most bytes of a compiled expression; a larger one is refused. Usual ones take some 20 KB, so a table of 1,000 takes
-/// 20 MB; a counted repetition of a large class is what comes near the bound.
+/// Most bytes of a compiled expression; a larger one is refused. Usual ones take some 20 KB, so a
+/// table of 1,000 takes 20 MB; a counted repetition of a large class is what comes near the bound.
 pub const EXPRESSION_BYTES_MAX: usize = 2 << 20;
+
+/// Most bytes that each thread keeps to match an expression faster; it takes what its texts need,
+/// mostly some 10 KB.
+const DFA_BYTES_MAX: usize = 512 << 10;
 
 /// A regular expression that a whole text must match.
 ///
-/// `\w`, `\d`, `\s` and `\b` mean ASCII and a `.` is one byte, as in RE2 for Latin-1; an expression that needs Unicode
-/// (`\p{Greek}`) is compiled with it.
+/// `\w`, `\d`, `\s` and `\b` mean ASCII and a `.` is one byte, as in RE2 for Latin-1; an expression
+/// that needs Unicode (`\p{Greek}`) is compiled with it.
 #[derive(Clone, Debug)]
 pub struct Expression(Regex);
 
@@ -40,7 +44,11 @@ impl Expression {
 
 fn compile(pattern: &str) -> Result<Regex, String> {
     let build = |unicode: bool| {
-        RegexBuilder::new(pattern).unicode(unicode).size_limit(EXPRESSION_BYTES_MAX).build()
+        RegexBuilder::new(pattern)
+            .unicode(unicode)
+            .size_limit(EXPRESSION_BYTES_MAX)
+            .dfa_size_limit(DFA_BYTES_MAX)
+            .build()
     };
     let built = match build(false) {
         Err(regex::Error::Syntax(_)) => build(true),
@@ -69,8 +77,8 @@ pub(super) fn literal(text: &str, fold: bool) -> Result<Regex, String> {
         .map_err(|error| format!("{text:?} cannot be searched for: {error}"))
 }
 
-/// Every match of a regular expression replaced; in RE2's words: `\0` is the match, `\1` to `\9` are its groups, `\\` is a
-/// backslash.
+/// Every match of a regular expression replaced; in RE2's words: `\0` is the match, `\1` to `\9`
+/// are its groups, `\\` is a backslash.
 #[derive(Clone, Debug)]
 pub struct Replacement {
     regex: Regex,
@@ -104,8 +112,8 @@ impl Replacement {
         Ok(Replacement { regex, parts })
     }
 
-    /// The text with every match replaced; borrowed when there is none. Bytes that are no UTF-8 (a match may end within
-    /// a character) are percent-encoded.
+    /// The text with every match replaced; borrowed when there is none. Bytes that are no UTF-8 (a
+    /// match may end within a character) are percent-encoded.
     #[must_use]
     pub fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let replaced =

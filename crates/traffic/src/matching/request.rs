@@ -124,8 +124,8 @@ impl<F: Fields> RequestFields for RequestView<'_, F> {
     }
 }
 
-/// `application/grpc`, alone or with a format (`+proto`) or parameters. `application/grpc-web` is another protocol, over
-/// any HTTP.
+/// `application/grpc`, alone or with a format (`+proto`) or parameters. `application/grpc-web` is
+/// another protocol, over any HTTP.
 #[must_use]
 pub fn is_grpc_content_type(value: &[u8]) -> bool {
     value

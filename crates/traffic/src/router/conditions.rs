@@ -29,23 +29,18 @@ pub(super) enum Mismatch {
 impl RouteConditions {
     /// `None` when there are none.
     pub(super) fn new(conditions: &Conditions) -> Result<Option<RouteConditions>, String> {
-        let Conditions { ignore_path_case: _, methods, headers, query, grpc, connect, per_million } =
-            conditions;
-        if *conditions
-            == (Conditions {
-                ignore_path_case: conditions.ignore_path_case,
-                ..Conditions::default()
-            })
-        {
+        let ignore_path_case = conditions.ignore_path_case;
+        if *conditions == (Conditions { ignore_path_case, ..Conditions::default() }) {
             return Ok(None);
         }
+        let (query, headers) = (conditions.query.iter(), conditions.headers.iter());
         Ok(Some(RouteConditions {
-            methods: methods.clone(),
-            grpc: *grpc,
-            connect: *connect,
-            per_million: *per_million,
-            query: query.iter().map(QueryCondition::new).collect::<Result<_, _>>()?,
-            headers: headers.iter().map(HeaderCondition::new).collect::<Result<_, _>>()?,
+            methods: conditions.methods.clone(),
+            grpc: conditions.grpc,
+            connect: conditions.connect,
+            per_million: conditions.per_million,
+            query: query.map(QueryCondition::new).collect::<Result<_, _>>()?,
+            headers: headers.map(HeaderCondition::new).collect::<Result<_, _>>()?,
         }))
     }
 

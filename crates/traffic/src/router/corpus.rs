@@ -1,5 +1,5 @@
-//! The router against the rules as they are documented, each domain and route looked at in turn, over committed tables
-//! and over what random edits make of them.
+//! The router against the rules as they are documented, each domain and route looked at in turn,
+//! over committed tables and over what random edits make of them.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -125,8 +125,8 @@ pub(super) fn check_like_the_rules(
     explained
 }
 
-/// What the router reports is not judged here again, except that it must be deliberate: a route without any text that
-/// can be wrong is never broken.
+/// What the router reports is not judged here again, except that it must be deliberate: a route
+/// without any text that can be wrong is never broken.
 fn is_broken(route: &Route, table: &RouteTable, host: &VirtualHost) -> bool {
     let alone = VirtualHost { routes: vec![route.clone()], ..host.clone() };
     let table = RouteTable { virtual_hosts: vec![alone], ..table.clone() };

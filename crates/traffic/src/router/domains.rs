@@ -56,8 +56,8 @@ impl Domains {
         *self.exact.entry(domain.to_owned()).or_insert(idx) == idx
     }
 
-    /// The virtual host for a normalized host, and how it matched: exactly, else by the longest suffix, else by the
-    /// longest prefix, else by `*`.
+    /// The virtual host for a normalized host, and how it matched: exactly, else by the longest
+    /// suffix, else by the longest prefix, else by `*`.
     pub(super) fn find(&self, host: &str) -> Option<(u32, DomainMatch)> {
         if let Some(idx) = self.exact.get(host) {
             return Some((*idx, DomainMatch::Exact));
@@ -94,8 +94,8 @@ impl Wildcards {
         *self.by_text.entry(text.to_owned()).or_insert(idx) == idx
     }
 
-    /// Lengths of texts that leave at least one byte of the host to the `*`. A host that DNS does not allow has none, so
-    /// that a look-up is bounded.
+    /// Lengths of texts that leave at least one byte of the host to the `*`. A host that DNS does
+    /// not allow has none, so that a look-up is bounded.
     fn candidates(&self, host: &str) -> impl Iterator<Item = usize> {
         let length_max = if host.len() > DNS_NAME_BYTES_MAX { 0 } else { host.len() };
         self.lengths.iter().copied().skip_while(move |it| *it >= length_max)

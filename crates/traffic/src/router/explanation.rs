@@ -129,7 +129,8 @@ impl fmt::Display for RouteExplanation {
     }
 }
 
-/// `object @ revision`, the object alone when it is built in and so has no revision, or `(built in)`.
+/// `object @ revision`, the object alone when it is built in and so has no revision, or `(built
+/// in)`.
 pub(crate) fn source(source: &Source) -> String {
     if source.object.is_empty() {
         "(built in)".to_owned()

@@ -1,13 +1,14 @@
-//! The routes of a virtual host by path: a radix tree, so that a look-up takes time by the length of the path and not by
-//! the number of routes.
+//! The routes of a virtual host by path: a radix tree, so that a look-up takes time by the length
+//! of the path and not by the number of routes.
 //!
-//! Every route hangs at the node of the text that its paths begin with. A path's candidates are those at the nodes on its
-//! way; of those that match, the one that stands first in the table wins.
+//! Every route hangs at the node of the text that its paths begin with. A path's candidates are
+//! those at the nodes on its way; of those that match, the one that stands first in the table wins.
 
 use super::path_match::Reach;
 
-/// Nodes with routes that are looked at from the longest text to the shortest: long ones tend to stand first, and what
-/// stands behind the best candidate so far need not be looked at. Beyond this many, nodes are looked at as they come.
+/// Nodes with routes that are looked at from the longest text to the shortest: long ones tend to
+/// stand first, and what stands behind the best candidate so far need not be looked at. Beyond this
+/// many, nodes are looked at as they come.
 const NODES_DEFERRED: usize = 16;
 
 /// Routes by path.
@@ -76,8 +77,8 @@ impl PathIndex {
         }
     }
 
-    /// Position of the first route below `best` that matches. `matches` says of a candidate whether its conditions (and,
-    /// for [`Reach::Check`], its path) match.
+    /// Position of the first route below `best` that matches. `matches` says of a candidate whether
+    /// its conditions (and, for [`Reach::Check`], its path) match.
     pub(super) fn first(&self, path: &str, best: u32, matches: impl Fn(Indexed) -> bool) -> u32 {
         let path = path.as_bytes();
         let mut best = best;

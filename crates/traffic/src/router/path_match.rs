@@ -123,8 +123,8 @@ impl PathMatcher {
     }
 }
 
-/// What every text that matches begins with, as far as that is plain to see: nothing where there are alternatives or
-/// flags.
+/// What every text that matches begins with, as far as that is plain to see: nothing where there
+/// are alternatives or flags.
 fn literal_prefix(pattern: &str) -> &str {
     let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
     if pattern.contains('|') || pattern.contains("(?") {

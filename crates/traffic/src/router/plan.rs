@@ -167,8 +167,9 @@ impl ClusterSplit {
         &self.entries
     }
 
-    /// Chooses one in proportion to the shares (Envoy: the number modulo their sum). `random` is drawn for the request,
-    /// or [`stable_random`] of its id, so that all proxies on its way choose alike.
+    /// Chooses one in proportion to the shares (Envoy: the number modulo their sum). `random` is
+    /// drawn for the request, or [`stable_random`] of its id, so that all proxies on its way choose
+    /// alike.
     #[must_use]
     pub fn choose<'a>(&self, random: u64, fields: &'a impl Fields) -> ChosenCluster<'a> {
         if let Some(name) = &self.header {
@@ -197,8 +198,8 @@ impl SplitEntry {
     }
 }
 
-/// A number that follows from `x-request-id` alone. For a UUID it is the number that its first eight digits are, as in
-/// Envoy, so that both choose alike; for any other text its FNV-1a hash.
+/// A number that follows from `x-request-id` alone. For a UUID it is the number that its first
+/// eight digits are, as in Envoy, so that both choose alike; for any other text its FNV-1a hash.
 #[must_use]
 pub fn stable_random(request_id: &[u8]) -> u64 {
     const UUID_BYTES: usize = 36;

@@ -291,11 +291,11 @@ fn what_can_be_left_out_is_left_out_and_reported() {
     ];
     let hosts = vec![
         host("a", &["A.example", "b"], vec![changed]),
-        host("b", &["b", "web:80"], Vec::new()),
+        host("b", &["b", "web:80", "*a*"], Vec::new()),
     ];
     let router = Router::new(&table(hosts));
     let problems: Vec<String> = router.problems().iter().map(ToString::to_string).collect();
-    assert_eq!(problems.len(), 5, "{problems:#?}");
+    assert_eq!(problems.len(), 6, "{problems:#?}");
     assert!(problems[0].contains("no request matches the domain \"A.example\""));
     assert!(problems[3].contains("another virtual host has the domain \"b\""));
     assert!(router.problems().iter().all(|it| !it.disables_route));
