@@ -183,7 +183,8 @@ pub struct LineFormat(Line);
 
 #[derive(Clone, Debug)]
 enum Line {
-    Text(Format),
+    /// With what is written for a value that is not there.
+    Text(Format, &'static str),
     Json(JsonObject),
 }
 
@@ -194,9 +195,10 @@ impl LineFormat {
     /// # Errors
     /// What is wrong with a text and where.
     pub fn new(format: &LogFormat, omit_empty_values: bool) -> Result<LineFormat, FormatError> {
+        let missing = if omit_empty_values { "" } else { "-" };
         Ok(LineFormat(match format {
-            LogFormat::Default => Line::Text(Format::parse(DEFAULT_FORMAT)?),
-            LogFormat::Text(text) => Line::Text(Format::parse(text)?),
+            LogFormat::Default => Line::Text(Format::parse(DEFAULT_FORMAT)?, missing),
+            LogFormat::Text(text) => Line::Text(Format::parse(text)?, missing),
             LogFormat::Json(fields) => Line::Json(JsonObject::new(fields, omit_empty_values)?),
         }))
     }
@@ -204,7 +206,7 @@ impl LineFormat {
     /// Appends a line; one in JSON with its line end, a text with the one that it has itself.
     pub fn write(&self, facts: &impl Facts, out: &mut Vec<u8>) {
         match &self.0 {
-            Line::Text(format) => format.write_line(facts, out),
+            Line::Text(format, missing) => format.write(facts, Escaping::Log, missing, out),
             Line::Json(object) => {
                 object.write(facts, out);
                 out.push(b'\n');
@@ -226,7 +228,7 @@ impl LineFormat {
 
     fn formats(&self) -> Vec<&Format> {
         match &self.0 {
-            Line::Text(format) => vec![format],
+            Line::Text(format, _) => vec![format],
             Line::Json(object) => object.formats(),
         }
     }

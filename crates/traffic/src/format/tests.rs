@@ -301,6 +301,18 @@ fn one_operator_alone_keeps_its_type_in_json() {
 }
 
 #[test]
+fn a_line_of_text_leaves_empty_values_out_where_it_is_told_to() {
+    let check = |omit_empty_values: bool, expected: &str| {
+        let format = LogFormat::Text("[%REQ(x-none)%|%PROTOCOL%]\n".to_owned());
+        let mut out = Vec::new();
+        LineFormat::new(&format, omit_empty_values).unwrap().write(&known(), &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    };
+    check(false, "[-|HTTP/2]\n");
+    check(true, "[|HTTP/2]\n");
+}
+
+#[test]
 fn a_log_takes_the_requests_that_its_filter_holds_for() {
     let flags = ResponseFlag::NoRouteFound.into();
     let facts = Known { flags, status: 404, ..known() };
