@@ -45,7 +45,8 @@ pub struct Router {
 #[derive(Debug)]
 struct RouteMatcher {
     path: PathMatcher,
-    conditions: Option<RouteConditions>,
+    /// Boxed, so that those who scan matchers touch less memory.
+    conditions: Option<Box<RouteConditions>>,
 }
 
 impl RouteMatcher {
@@ -234,7 +235,7 @@ impl Router {
         let mut left_out = Vec::new();
         let made = RoutePlan::new(route, &mut left_out).and_then(|plan| {
             let path = PathMatcher::new(&route.path, route.conditions.ignore_path_case)?;
-            let conditions = RouteConditions::new(&route.conditions)?;
+            let conditions = RouteConditions::new(&route.conditions)?.map(Box::new);
             Ok((plan, RouteMatcher { path, conditions }))
         });
         for what in left_out {

@@ -23,7 +23,7 @@ enum Form {
         expression: Expression,
         literal_prefix: String,
     },
-    Template(UriTemplate),
+    Template(Box<UriTemplate>),
     /// The condition could not be made ready.
     Never,
 }
@@ -54,7 +54,7 @@ impl PathMatcher {
                 expression: Expression::new(pattern)?,
                 literal_prefix: literal_prefix(pattern).to_owned(),
             },
-            PathMatch::Template(template) => Form::Template(UriTemplate::new(template)?),
+            PathMatch::Template(template) => Form::Template(Box::new(UriTemplate::new(template)?)),
         };
         let fold = fold && !matches!(form, Form::Regex { .. } | Form::Template(_));
         Ok(PathMatcher { form, fold })
