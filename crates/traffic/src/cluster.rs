@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use proxy_config::{Balancing, Cluster, Endpoint, EndpointHealth, Endpoints};
 
 use crate::endpoint::EndpointState;
+use crate::resilience::Resilience;
 use crate::schedule::Schedule;
 
 /// A cluster with its endpoints and what is known about them: one per configuration, shared by all
@@ -32,6 +33,7 @@ struct Shared {
     /// No ejection of this cluster lasts longer: lets a pick skip the look at each endpoint.
     ejections_end_ns: AtomicU64,
     ejections_total: AtomicU64,
+    resilience: Resilience,
 }
 
 impl ClusterState {
@@ -82,9 +84,12 @@ impl ClusterState {
                 turn: AtomicU64::new(seed >> 16),
                 ejections_end_ns: AtomicU64::new(0),
                 ejections_total: AtomicU64::new(0),
+                resilience: Resilience::default(),
             }),
         };
-        ClusterState { cluster, endpoints, states, healthy, schedule, shared }
+        let state = ClusterState { cluster, endpoints, states, healthy, schedule, shared };
+        state.settle_endpoints(previous);
+        state
     }
 
     /// Name of the cluster.
@@ -132,6 +137,10 @@ impl ClusterState {
     #[must_use]
     pub fn ejections_total(&self) -> u64 {
         self.shared.ejections_total.load(Relaxed)
+    }
+
+    pub(crate) fn resilience(&self) -> &Resilience {
+        &self.shared.resilience
     }
 
     /// Configuration and state of a healthy endpoint by its position among the healthy ones.

@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use proxy_config::Endpoint;
 
+use crate::health_check::CheckState;
+use crate::outlier::OutlierState;
+
 /// What is known about an endpoint from its use; kept over changes of the configuration as long as
 /// id and address stay. Weight and health are not here but in the configuration
 /// ([`crate::ClusterState::endpoints`]).
@@ -18,10 +21,8 @@ pub struct EndpointState {
     port: u16,
     socket_address: Option<SocketAddr>,
     pub(crate) active: AtomicU32,
-    pub(crate) consecutive_connect_failures: AtomicU32,
-    pub(crate) consecutive_errors: AtomicU32,
-    pub(crate) ejections_in_a_row: AtomicU32,
-    pub(crate) ejected_until_ns: AtomicU64,
+    outlier: OutlierState,
+    check: CheckState,
     counters: EndpointCounters,
 }
 
@@ -61,10 +62,8 @@ impl EndpointState {
             port: endpoint.port,
             socket_address,
             active: AtomicU32::new(0),
-            consecutive_connect_failures: AtomicU32::new(0),
-            consecutive_errors: AtomicU32::new(0),
-            ejections_in_a_row: AtomicU32::new(0),
-            ejected_until_ns: AtomicU64::new(0),
+            outlier: OutlierState::default(),
+            check: CheckState::default(),
             counters: EndpointCounters::default(),
         }
     }
@@ -111,13 +110,25 @@ impl EndpointState {
     /// Whether it is ejected at `now_ns`.
     #[must_use]
     pub fn is_ejected(&self, now_ns: u64) -> bool {
-        self.ejected_until_ns.load(Relaxed) > now_ns
+        self.outlier.is_ejected(now_ns)
     }
 
     /// End of its latest ejection; 0 when there was none.
     #[must_use]
     pub fn ejected_until_ns(&self) -> u64 {
-        self.ejected_until_ns.load(Relaxed)
+        self.outlier.ejected_until_ns()
+    }
+
+    /// What outlier detection knows of it.
+    #[must_use]
+    pub fn outlier(&self) -> &OutlierState {
+        &self.outlier
+    }
+
+    /// What active health checks say of it.
+    #[must_use]
+    pub fn check(&self) -> &CheckState {
+        &self.check
     }
 
     /// Its counters.

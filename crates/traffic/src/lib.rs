@@ -15,21 +15,55 @@
 //!   used.
 //! * An endpoint that is not healthy by its configuration is never picked.
 
+mod breaker;
 mod cluster;
+mod concurrency;
 mod endpoint;
+mod fault;
 mod flags;
-mod health;
+mod header_lookup;
+mod health_check;
+mod hedging;
+mod mirror;
+mod outlier;
 mod pick;
+mod rate_limit;
+mod resilience;
 mod retry;
 mod router;
 mod schedule;
 #[cfg(test)]
 mod testing;
+mod timeouts;
 
+pub use breaker::{Breaker, BreakerLevel, Overflow, Permit};
 pub use cluster::ClusterState;
+pub use concurrency::{Blocked, ConcurrencyLevel, ConcurrencyLimiter, ConcurrencyPermit};
 pub use endpoint::{ActiveConnection, EndpointCounters, EndpointState};
+pub use fault::{AbortStatus, FaultCounters, FaultState, Injection};
 pub use flags::{ResponseFlag, ResponseFlags};
-pub use health::{Evidence, EvidenceKind, Outcome};
+pub use header_lookup::HeaderLookup;
+pub use health_check::{
+    CHECKS_MAX, CheckCounters, CheckFlag, CheckFlags, CheckState, CheckedHealth, HealthFlags,
+    HttpAnswer, ProbeHistory, ProbeResult, ProbeVerdict,
+};
+pub use hedging::{Hedge, HedgeVerdict};
+pub use mirror::{mirrors, shadow_host};
+pub use outlier::{
+    Evidence, EvidenceKind, Outcome, OutlierCount, OutlierDetector, OutlierState, RateKind,
+    RateSummary,
+};
 pub use pick::{CandidateExplanation, PickError, PickExplanation, Picked, Verdict};
-pub use retry::{Failure, Origin, RefusedRetry, RequestTraits, Retry, Stage, is_idempotent, retry};
+pub use rate_limit::{RateLimitCounters, RateLimiter, RateVerdict, TokenBucket, TokenState};
+pub use resilience::ClusterHandle;
+pub use retry::{
+    Failure, Origin, RefusedRetry, RequestTraits, ResponseHead, Retry, RetryPlan, Stage, TryEnd,
+    TryFacts, is_idempotent,
+};
 pub use router::{RouteExplanation, RouteTrial, Router, normalized_host};
+pub use timeouts::{RequestTimeouts, grpc_timeout};
+
+/// Whole nanoseconds; the greatest number for what is longer than 584 years.
+pub(crate) fn nanos(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

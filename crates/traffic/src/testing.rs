@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use proxy_config::{Balancing, Cluster, Endpoint, EndpointHealth, Endpoints};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 use crate::ClusterState;
 
@@ -33,4 +35,9 @@ pub(crate) fn state(balancing: Balancing, weights: &[u16]) -> ClusterState {
         .map(|(idx, weight)| endpoint(idx, *weight, EndpointHealth::Healthy))
         .collect();
     ClusterState::new(cluster(balancing), endpoints(list), None, 0)
+}
+
+/// Chance that is the same each time.
+pub(crate) fn seeded() -> StdRng {
+    StdRng::seed_from_u64(1)
 }

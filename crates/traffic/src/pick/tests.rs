@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::{PickError, Picked, Verdict};
-use crate::testing::{cluster, endpoint, endpoints, state};
+use crate::testing::{cluster, endpoint, endpoints, seeded, state};
 use crate::{ClusterState, EndpointState, Outcome};
 
 const LEAST_REQUEST: Balancing = Balancing::LeastRequest(proxy_config::LeastRequest {
@@ -92,7 +92,7 @@ fn least_request_takes_the_one_with_fewer_active_requests_per_weight() {
 fn an_ejected_endpoint_is_not_picked_until_its_ejection_ends() {
     for policy in POLICIES {
         let state = state(policy, &[2, 1, 1]);
-        state.report(by_id(&state, "n/web-0"), Outcome::ConnectFailed, 10).unwrap();
+        state.report(by_id(&state, "n/web-0"), Outcome::ConnectFailed, 10, &mut seeded()).unwrap();
         assert!(!counts(&state, 11, 200).contains_key("n/web-0"), "{policy:?}");
         assert!(counts(&state, 1_000_000_010, 200).contains_key("n/web-0"), "{policy:?}");
     }
@@ -101,7 +101,7 @@ fn an_ejected_endpoint_is_not_picked_until_its_ejection_ends() {
 #[test]
 fn turns_stay_fair_while_one_is_ejected() {
     let state = state(Balancing::RoundRobin, &[1; 5]);
-    state.report(by_id(&state, "n/web-2"), Outcome::ConnectFailed, 0).unwrap();
+    state.report(by_id(&state, "n/web-2"), Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
     assert!(counts(&state, 1, 400).values().all(|count| *count == 100));
 }
 
@@ -110,7 +110,7 @@ fn when_all_are_ejected_all_are_used() {
     for policy in POLICIES {
         let state = state(policy, &[1, 1]);
         for id in ["n/web-0", "n/web-1"] {
-            state.report(by_id(&state, id), Outcome::ConnectTimedOut, 0).unwrap();
+            state.report(by_id(&state, id), Outcome::ConnectTimedOut, 0, &mut seeded()).unwrap();
         }
         assert_eq!(counts(&state, 1, 100).len(), 2);
         assert!(state.pick(1, &mut rng(), &[]).unwrap().is_panic());
@@ -133,10 +133,10 @@ fn a_retry_goes_elsewhere_and_to_the_same_only_if_it_is_alone() {
 #[test]
 fn a_tried_endpoint_comes_before_an_ejected_one_and_after_all_in_panic() {
     let state = state(Balancing::Random, &[1, 1]);
-    state.report(by_id(&state, "n/web-1"), Outcome::ConnectFailed, 0).unwrap();
+    state.report(by_id(&state, "n/web-1"), Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
     let picked = state.pick(1, &mut rng(), &["n/web-0"]).unwrap();
     assert_eq!(picked.endpoint().id(), "n/web-0");
-    state.report(by_id(&state, "n/web-0"), Outcome::ConnectFailed, 0).unwrap();
+    state.report(by_id(&state, "n/web-0"), Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
     let picked = state.pick(1, &mut rng(), &["n/web-0"]).unwrap();
     assert_eq!(picked.endpoint().id(), "n/web-1");
 }
@@ -155,7 +155,7 @@ fn a_cluster_without_healthy_endpoints_says_so() {
 fn state_lives_on_by_id_and_address() {
     let old = state(Balancing::RoundRobin, &[1, 1]);
     let held = old.pick(0, &mut rng(), &["n/web-1"]).unwrap();
-    old.report(by_id(&old, "n/web-1"), Outcome::ConnectFailed, 0).unwrap();
+    old.report(by_id(&old, "n/web-1"), Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
     let mut moved = endpoint(0, 3, EndpointHealth::Draining);
     let mut list = vec![endpoint(2, 1, EndpointHealth::Healthy), moved.clone()];
     list.push(endpoint(1, 9, EndpointHealth::Healthy));
@@ -174,7 +174,7 @@ fn state_lives_on_by_id_and_address() {
 #[test]
 fn an_explained_pick_names_every_stage_and_takes_no_turn() {
     let state = state(Balancing::RoundRobin, &[1, 1, 1]);
-    state.report(by_id(&state, "n/web-0"), Outcome::ConnectFailed, 0).unwrap();
+    state.report(by_id(&state, "n/web-0"), Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
     let dry = state.explain_pick(500_000_000, &mut rng(), &["n/web-2"]);
     assert_eq!(dry, state.explain_pick(500_000_000, &mut rng(), &["n/web-2"]));
     assert_eq!(dry.picked.as_deref(), Some("n/web-1"));
@@ -283,7 +283,7 @@ proptest! {
         let state = ClusterState::new(cluster(policy), endpoints(configured), None, seed);
         for ((_, endpoint), it) in state.endpoints().zip(&list) {
             if it.ejected {
-                state.report(endpoint, Outcome::ConnectFailed, 0);
+                state.report(endpoint, Outcome::ConnectFailed, 0, &mut seeded());
             }
         }
         let tried: Vec<String> = list.iter().enumerate().filter(|(_, it)| it.tried)
