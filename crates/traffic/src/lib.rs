@@ -1,18 +1,19 @@
 //! # traffic: every decision of the data plane
 //!
-//! Match a route ([`Router`]), pick an endpoint ([`ClusterState::pick`]), eject it
-//! ([`ClusterState::report`]), try again ([`retry`]), and say why ([`RouteExplanation`],
-//! [`PickExplanation`]).
+//! Match a route ([`Router`]), pick an endpoint ([`ClusterState::pick`]), eject it ([`ClusterState::report`],
+//! [`ClusterState::on_interval`]), judge probes of it ([`ClusterState::judge_probe`]), refuse what is too much
+//! ([`Permit`], [`RateLimiter`], [`ConcurrencyLimiter`]), try again ([`RetryPlan`]) or beside each other ([`Hedge`]), break
+//! things on purpose ([`FaultState`]), and say why ([`RouteExplanation`], [`PickExplanation`]).
 //!
 //! *May touch:* `now` (nanoseconds since an epoch that the caller chose) and `rng`, as arguments.
 //! *Does not know:* sockets, clocks, files, async, the registry, Kubernetes.
 //!
 //! Invariants:
 //! * Nothing here reads the clock, draws a random number of its own, locks or waits.
-//! * What must be right across workers (turns, active requests, ejections) is shared atomics in one
-//!   [`ClusterState`] behind an `Arc`; workers keep no copies.
-//! * An ejection never empties a cluster: when every healthy endpoint is ejected, all of them are
-//!   used.
+//! * What must be right across workers (turns, active requests, ejections, breakers, tokens) is shared atomics; workers
+//!   keep no copies. A limit is never passed, whatever workers do at the same time.
+//! * A decision on a request that succeeds allocates nothing.
+//! * An ejection never empties a cluster: when every healthy endpoint is ejected, all of them are used.
 //! * An endpoint that is not healthy by its configuration is never picked.
 
 mod breaker;
@@ -47,7 +48,7 @@ pub use health_check::{
     CHECKS_MAX, CheckCounters, CheckFlag, CheckFlags, CheckState, CheckedHealth, HealthFlags,
     HttpAnswer, ProbeHistory, ProbeResult, ProbeVerdict,
 };
-pub use hedging::{Hedge, HedgeVerdict};
+pub use hedging::{EndedTry, Hedge, HedgeVerdict};
 pub use mirror::{mirrors, shadow_host};
 pub use outlier::{
     Evidence, EvidenceKind, Outcome, OutlierCount, OutlierDetector, OutlierState, RateKind,

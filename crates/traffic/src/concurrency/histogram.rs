@@ -1,4 +1,5 @@
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// Parts of each power of two: a value is known to within 1/64 of itself.
 const PARTS: u64 = 32;
@@ -24,8 +25,9 @@ impl Default for LatencyHistogram {
 
 impl LatencyHistogram {
     pub(super) fn record(&self, latency_us: u64) {
-        self.buckets[bucket_of(latency_us)].fetch_add(1, Relaxed);
+        // In this order, so that what is taken has been counted.
         self.count.fetch_add(1, Relaxed);
+        self.buckets[bucket_of(latency_us)].fetch_add(1, Release);
     }
 
     pub(super) fn count(&self) -> u32 {
@@ -38,14 +40,11 @@ impl LatencyHistogram {
         let mut counts = [0u32; BUCKETS];
         for (count, bucket) in counts.iter_mut().zip(&self.buckets) {
             if bucket.load(Relaxed) != 0 {
-                *count = bucket.swap(0, Relaxed);
+                *count = bucket.swap(0, Acquire);
             }
         }
         let total: u64 = counts.iter().map(|it| u64::from(*it)).sum();
-        let taken = u32::try_from(total).unwrap_or(u32::MAX);
-        // A count is added after its bucket, so it may lag behind.
-        let lessen = |count: u32| Some(count.saturating_sub(taken));
-        let _ = self.count.fetch_update(Relaxed, Relaxed, lessen);
+        self.count.fetch_sub(total as u32, Relaxed);
         let rank = (total * u64::from(percentile.min(100))).div_ceil(100).max(1);
         let mut below = 0;
         counts
