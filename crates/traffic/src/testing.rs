@@ -1,6 +1,7 @@
 //! Clusters for the tests of this room.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use proxy_config::{Balancing, Cluster, Endpoint, EndpointHealth, Endpoints};
 use rand::SeedableRng;
@@ -40,4 +41,30 @@ pub(crate) fn state(balancing: Balancing, weights: &[u16]) -> ClusterState {
 /// Chance that is the same each time.
 pub(crate) fn seeded() -> StdRng {
     StdRng::seed_from_u64(1)
+}
+
+/// Runs `act(worker, round)` on two threads, which begin each round in the same moment as nearly as can be: what a race
+/// needs to show.
+pub(crate) fn race(rounds: usize, act: impl Fn(usize, usize) + Sync) {
+    const WORKERS: usize = 2;
+    let arrived = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for worker in 0..WORKERS {
+            let (arrived, act) = (&arrived, &act);
+            scope.spawn(move || {
+                for round in 0..rounds {
+                    arrived.fetch_add(1, SeqCst);
+                    let mut turns = 0u32;
+                    while arrived.load(SeqCst) < WORKERS * (round + 1) {
+                        turns += 1;
+                        if turns.is_multiple_of(1000) {
+                            std::thread::yield_now();
+                        }
+                        std::hint::spin_loop();
+                    }
+                    act(worker, round);
+                }
+            });
+        }
+    });
 }

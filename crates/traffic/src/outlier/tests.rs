@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use proptest::prelude::*;
 use proxy_config::{
@@ -8,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::{Evidence, EvidenceKind, Outcome, OutlierDetector, RateKind};
-use crate::testing::{endpoint, endpoints};
+use crate::testing::{endpoint, endpoints, race, seeded};
 use crate::{ClusterState, EndpointState};
 
 mod rates;
@@ -340,24 +341,46 @@ fn a_grpc_status_counts_as_the_status_that_it_maps_to() {
 
 #[test]
 fn workers_together_never_eject_more_than_is_allowed() {
-    for _ in 0..30 {
-        let first = Detector { threshold: 1, enforcing_percent: 100 };
-        let settings = OutlierDetection { consecutive_5xx: first, ..OutlierDetection::envoy() };
-        let scene = Scene::new(settings, 40);
-        std::thread::scope(|scope| {
-            for worker in 0..4 {
-                let scene = &scene;
-                scope.spawn(move || {
-                    let mut rng = StdRng::seed_from_u64(worker);
-                    for idx in 0..10 {
-                        let endpoint = &scene.endpoints[worker as usize * 10 + idx];
-                        scene.state.report(endpoint, ERROR, 0, &mut rng);
-                    }
-                });
-            }
-        });
-        assert!(scene.state.ejected_count(0) <= 4, "{}", scene.state.ejected_count(0));
+    const ROUNDS: usize = 20_000;
+    let first = Detector { threshold: 1, enforcing_percent: 100 };
+    let settings = OutlierDetection {
+        consecutive_5xx: first,
+        ejection_max_percent: 1,
+        ..OutlierDetection::envoy()
+    };
+    let scene = Scene::new(settings, 100);
+    let ejections: Vec<_> = (0..ROUNDS).map(|_| AtomicUsize::new(0)).collect();
+    race(ROUNDS, |worker, round| {
+        // Long after the ejections of the round before.
+        let now_ns = round as u64 * 1000 * SECOND_NS;
+        let endpoint = &scene.endpoints[worker * 50];
+        let evidence = scene.state.report(endpoint, ERROR, now_ns, &mut seeded());
+        ejections[round].fetch_add(usize::from(evidence.is_some()), SeqCst);
+    });
+    assert_eq!(ejections.iter().map(|it| it.load(SeqCst)).max(), Some(1));
+}
+
+#[test]
+fn the_length_of_ejections_stops_growing_at_the_longest_so_that_it_can_come_down() {
+    let mut scene = Scene::new(envoy(), 2);
+    scene.state.next_interval_at(0);
+    let mut now_ns = 0;
+    for _ in 0..40 {
+        for _ in 0..5 {
+            scene.report(0, ERROR, now_ns);
+        }
+        now_ns = scene.endpoints[0].ejected_until_ns();
     }
+    // Forty ejections; of 300 s at most are as many as eleven of 30 s, and so eleven healthy intervals undo them (and
+    // one goes by in which the last ejection ends).
+    for _ in 0..12 {
+        scene.on_interval(now_ns);
+        now_ns += 10 * SECOND_NS;
+    }
+    for _ in 0..5 {
+        scene.report(0, ERROR, now_ns);
+    }
+    assert_eq!(scene.ejected_for_s(0, now_ns), 30);
 }
 
 proptest! {
