@@ -9,7 +9,8 @@ pub enum CheckedHealth {
     Healthy,
     /// To be used when the healthy ones do not suffice.
     Degraded,
-    /// Not probed yet: to be used only when nothing better is known of any other, as at the start of a proxy.
+    /// Not probed yet: not to be used. At the start of a proxy all are, which is why Envoy takes no requests before the
+    /// first round of probes has ended.
     Pending,
     /// Not to be used.
     Unhealthy,
