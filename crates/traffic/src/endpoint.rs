@@ -1,8 +1,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use proxy_config::Endpoint;
+
+use crate::ewma::Latency;
 
 /// What is known about an endpoint from its use; kept over changes of the configuration as long as
 /// id and address stay. Weight and health are not here but in the configuration
@@ -22,7 +24,38 @@ pub struct EndpointState {
     pub(crate) consecutive_errors: AtomicU32,
     pub(crate) ejections_in_a_row: AtomicU32,
     pub(crate) ejected_until_ns: AtomicU64,
+    /// [`Checked`] as a number.
+    checked: AtomicU8,
+    /// As the latest candidates had it.
+    pub(crate) was_usable: AtomicBool,
+    /// When it became usable, for slow start; 0: it always was.
+    pub(crate) usable_since_ns: AtomicU64,
+    /// When it came to be.
+    pub(crate) made_at_ns: u64,
+    pub(crate) latency: Latency,
     counters: EndpointCounters,
+}
+
+/// What the proxy's own checks say of an endpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(u8)]
+pub enum Checked {
+    /// It is not checked.
+    #[default]
+    Not,
+    /// The first check has not been answered yet.
+    Pending,
+    /// It is well.
+    Passing,
+    /// It asks to be used only when others do not suffice.
+    Degraded,
+    /// It is not well.
+    Failing,
+}
+
+impl Checked {
+    const ALL: [Checked; 5] =
+        [Checked::Not, Checked::Pending, Checked::Passing, Checked::Degraded, Checked::Failing];
 }
 
 /// Counters of one endpoint, under Envoy's names in `/clusters`.
@@ -47,7 +80,8 @@ pub struct EndpointCounters {
 }
 
 impl EndpointState {
-    pub(crate) fn new(endpoint: &Endpoint) -> Self {
+    /// `is_late`: it joins others that are in use, so it starts slowly where that is asked for.
+    pub(crate) fn new(endpoint: &Endpoint, now_ns: u64, is_late: bool) -> Self {
         let socket_address = endpoint
             .host
             .trim_start_matches('[')
@@ -65,6 +99,11 @@ impl EndpointState {
             consecutive_errors: AtomicU32::new(0),
             ejections_in_a_row: AtomicU32::new(0),
             ejected_until_ns: AtomicU64::new(0),
+            checked: AtomicU8::new(Checked::Not as u8),
+            was_usable: AtomicBool::new(true),
+            usable_since_ns: AtomicU64::new(if is_late { now_ns.max(1) } else { 0 }),
+            made_at_ns: now_ns,
+            latency: Latency::default(),
             counters: EndpointCounters::default(),
         }
     }
@@ -118,6 +157,17 @@ impl EndpointState {
     #[must_use]
     pub fn ejected_until_ns(&self) -> u64 {
         self.ejected_until_ns.load(Relaxed)
+    }
+
+    /// What the proxy's own checks say of it.
+    #[must_use]
+    pub fn checked(&self) -> Checked {
+        Checked::ALL[usize::from(self.checked.load(Relaxed)) % Checked::ALL.len()]
+    }
+
+    /// True when it is another result than before.
+    pub(crate) fn set_checked(&self, checked: Checked) -> bool {
+        self.checked.swap(checked as u8, Relaxed) != checked as u8
     }
 
     /// Its counters.

@@ -17,19 +17,31 @@
 
 mod cluster;
 mod endpoint;
+mod ewma;
 mod flags;
+mod hash;
 mod health;
+mod locality;
+mod maglev;
 mod pick;
+mod priority;
 mod retry;
+mod ring;
 mod router;
 mod schedule;
+mod slow_start;
+mod subset;
 #[cfg(test)]
 mod testing;
 
-pub use cluster::ClusterState;
-pub use endpoint::{ActiveConnection, EndpointCounters, EndpointState};
+pub use cluster::{ClusterState, Surroundings};
+pub use endpoint::{ActiveConnection, Checked, EndpointCounters, EndpointState};
 pub use flags::{ResponseFlag, ResponseFlags};
+pub use hash::{HashFacts, Hashed, NewCookie, RequestHash};
 pub use health::{Evidence, EvidenceKind, Outcome};
-pub use pick::{CandidateExplanation, PickError, PickExplanation, Picked, Verdict};
+pub use pick::{
+    Affinity, CandidateExplanation, PickError, PickExplanation, PickRequest, Picked, Verdict,
+    affinity_cookie, read_affinity_cookie,
+};
 pub use retry::{Failure, Origin, RefusedRetry, RequestTraits, Retry, Stage, is_idempotent, retry};
 pub use router::{RouteExplanation, RouteTrial, Router, normalized_host};

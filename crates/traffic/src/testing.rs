@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proxy_config::{Balancing, Cluster, Endpoint, EndpointHealth, Endpoints};
 
-use crate::ClusterState;
+use crate::{ClusterState, Surroundings};
 
 pub(crate) fn cluster(balancing: Balancing) -> Arc<Cluster> {
     Arc::new(Cluster { balancing, ..Cluster::named("web") })
@@ -32,5 +32,5 @@ pub(crate) fn state(balancing: Balancing, weights: &[u16]) -> ClusterState {
         .enumerate()
         .map(|(idx, weight)| endpoint(idx, *weight, EndpointHealth::Healthy))
         .collect();
-    ClusterState::new(cluster(balancing), endpoints(list), None, 0)
+    ClusterState::new(cluster(balancing), endpoints(list), Surroundings::default())
 }
