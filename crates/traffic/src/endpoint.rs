@@ -1,9 +1,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use proxy_config::Endpoint;
 
+use crate::ewma::Latency;
 use crate::health_check::CheckState;
 use crate::outlier::OutlierState;
 
@@ -23,6 +24,13 @@ pub struct EndpointState {
     pub(crate) active: AtomicU32,
     outlier: OutlierState,
     check: CheckState,
+    /// As the latest candidates had it.
+    pub(crate) was_usable: AtomicBool,
+    /// When it became usable, for slow start; 0: it always was.
+    pub(crate) usable_since_ns: AtomicU64,
+    /// When it came to be.
+    pub(crate) made_at_ns: u64,
+    pub(crate) latency: Latency,
     counters: EndpointCounters,
 }
 
@@ -48,7 +56,8 @@ pub struct EndpointCounters {
 }
 
 impl EndpointState {
-    pub(crate) fn new(endpoint: &Endpoint) -> Self {
+    /// `is_late`: it joins others that are in use, so it starts slowly where that is asked for.
+    pub(crate) fn new(endpoint: &Endpoint, now_ns: u64, is_late: bool) -> Self {
         let socket_address = endpoint
             .host
             .trim_start_matches('[')
@@ -64,6 +73,10 @@ impl EndpointState {
             active: AtomicU32::new(0),
             outlier: OutlierState::default(),
             check: CheckState::default(),
+            was_usable: AtomicBool::new(true),
+            usable_since_ns: AtomicU64::new(if is_late { now_ns.max(1) } else { 0 }),
+            made_at_ns: now_ns,
+            latency: Latency::default(),
             counters: EndpointCounters::default(),
         }
     }

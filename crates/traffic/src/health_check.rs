@@ -237,6 +237,17 @@ impl CheckState {
         self.flags.store(after, Relaxed);
     }
 
+    #[cfg(test)]
+    pub(crate) fn set(&self, health: CheckedHealth) {
+        let flags = match health {
+            CheckedHealth::Healthy => CheckFlags::BEGUN,
+            CheckedHealth::Degraded => CheckFlags::BEGUN.with(CheckFlag::Degraded),
+            CheckedHealth::Pending => CheckFlags::PENDING,
+            CheckedHealth::Unhealthy => CheckFlags::BEGUN.with(CheckFlag::Failed),
+        };
+        self.put(0, flags);
+    }
+
     fn at(&self, idx: usize) -> CheckFlags {
         CheckFlags::at(self.flags.load(Relaxed), idx)
     }

@@ -20,29 +20,38 @@ mod breaker;
 mod cluster;
 mod concurrency;
 mod endpoint;
+mod ewma;
 mod fault;
 mod flags;
+mod hash;
 mod header_lookup;
 mod health_check;
 mod hedging;
+mod locality;
+mod maglev;
 mod mirror;
 mod outlier;
 mod pick;
+mod priority;
 mod rate_limit;
 mod resilience;
 mod retry;
+mod ring;
 mod router;
 mod schedule;
+mod slow_start;
+mod subset;
 #[cfg(test)]
 mod testing;
 mod timeouts;
 
 pub use breaker::{Breaker, BreakerLevel, Overflow, Permit};
-pub use cluster::ClusterState;
+pub use cluster::{ClusterState, Surroundings};
 pub use concurrency::{Blocked, ConcurrencyLevel, ConcurrencyLimiter, ConcurrencyPermit};
 pub use endpoint::{ActiveConnection, EndpointCounters, EndpointState};
 pub use fault::{AbortStatus, FaultCounters, FaultState, Injection};
 pub use flags::{ResponseFlag, ResponseFlags};
+pub use hash::{HashFacts, Hashed, NewCookie, RequestHash};
 pub use header_lookup::HeaderLookup;
 pub use health_check::{
     CHECKS_MAX, CheckCounters, CheckFlag, CheckFlags, CheckState, CheckedHealth, HealthFlags,
@@ -54,7 +63,10 @@ pub use outlier::{
     Evidence, EvidenceKind, Outcome, OutlierCount, OutlierDetector, OutlierState, RateKind,
     RateSummary,
 };
-pub use pick::{CandidateExplanation, PickError, PickExplanation, Picked, Verdict};
+pub use pick::{
+    Affinity, CandidateExplanation, PickError, PickExplanation, PickRequest, Picked, Verdict,
+    affinity_cookie, read_affinity_cookie,
+};
 pub use rate_limit::{RateLimitCounters, RateLimiter, RateVerdict, TokenBucket, TokenState};
 pub use resilience::ClusterHandle;
 pub use retry::{

@@ -2,8 +2,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Release};
 
+use proxy_config::Cluster;
+
 use crate::breaker::BreakerCounts;
-use crate::cluster::ClusterState;
+use crate::cluster::{ClusterState, Roster};
 use crate::health_check::CheckCounters;
 use crate::outlier::ClusterOutliers;
 
@@ -13,7 +15,7 @@ pub(crate) struct Resilience {
     pub(crate) outliers: ClusterOutliers,
     pub(crate) breakers: BreakerCounts,
     pub(crate) checks: CheckCounters,
-    membership_epoch: AtomicU64,
+    pub(crate) membership_epoch: AtomicU64,
 }
 
 impl ClusterState {
@@ -25,23 +27,21 @@ impl ClusterState {
         &self.resilience().membership_epoch
     }
 
-    /// Brings the states of endpoints in line with a new configuration: failures in a row are counted anew when the
-    /// detectors have changed, results of checks that are gone are forgotten, and endpoints that are new wait for their
-    /// first check.
-    pub(crate) fn settle_endpoints(&self, previous: Option<&ClusterState>) {
-        let checks = self.cluster().health_checks.len();
-        let detectors_changed =
-            previous.is_some_and(|it| it.cluster().outliers != self.cluster().outliers);
-        for (_, endpoint) in self.endpoints() {
-            if detectors_changed {
-                endpoint.outlier().forget_failures();
-            }
-            endpoint.check().begin(checks);
-        }
-    }
-
     pub(crate) fn note_membership_change(&self) {
         self.membership_epoch().fetch_add(1, Release);
+    }
+}
+
+/// Brings the states of endpoints in line with a new configuration: failures in a row are counted anew when the detectors
+/// have changed, results of checks that are gone are forgotten, and endpoints that are new wait for their first check.
+pub(crate) fn settle(roster: &Roster, previous: Option<&Cluster>) {
+    let checks = roster.cluster.health_checks.len();
+    let detectors_changed = previous.is_some_and(|it| it.outliers != roster.cluster.outliers);
+    for (_, endpoint) in roster.each() {
+        if detectors_changed {
+            endpoint.outlier().forget_failures();
+        }
+        endpoint.check().begin(checks);
     }
 }
 

@@ -7,7 +7,7 @@ use proxy_config::{Balancing, Cluster, Endpoint, EndpointHealth, Endpoints};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::ClusterState;
+use crate::{CheckedHealth, ClusterState, EndpointState, Surroundings};
 
 pub(crate) fn cluster(balancing: Balancing) -> Arc<Cluster> {
     Arc::new(Cluster { balancing, ..Cluster::named("web") })
@@ -35,7 +35,7 @@ pub(crate) fn state(balancing: Balancing, weights: &[u16]) -> ClusterState {
         .enumerate()
         .map(|(idx, weight)| endpoint(idx, *weight, EndpointHealth::Healthy))
         .collect();
-    ClusterState::new(cluster(balancing), endpoints(list), None, 0)
+    ClusterState::new(cluster(balancing), endpoints(list), Surroundings::default())
 }
 
 /// Chance that is the same each time.
@@ -67,4 +67,15 @@ pub(crate) fn race(rounds: usize, act: impl Fn(usize, usize) + Sync) {
             });
         }
     });
+}
+
+/// What a state is made from that follows another.
+pub(crate) fn after(previous: &ClusterState) -> Surroundings<'_> {
+    Surroundings { previous: Some(previous), ..Surroundings::default() }
+}
+
+/// Lets a check of an endpoint say this.
+pub(crate) fn note_check(state: &ClusterState, endpoint: &EndpointState, health: CheckedHealth) {
+    endpoint.check().set(health);
+    state.note_membership_change();
 }

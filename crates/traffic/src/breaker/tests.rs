@@ -6,13 +6,13 @@ use proxy_config::{
 };
 
 use super::{Breaker, Overflow, Permit};
-use crate::ClusterState;
-use crate::testing::{endpoint, endpoints, race};
+use crate::testing::{after, endpoint, endpoints, race};
+use crate::{ClusterState, Surroundings};
 
 fn state(breakers: CircuitBreakers, retry_budget: Option<RetryBudget>) -> Arc<ClusterState> {
     let cluster = Cluster { breakers, retry_budget, ..Cluster::named("web") };
     let list = endpoints(vec![endpoint(0, 1, EndpointHealth::Healthy)]);
-    Arc::new(ClusterState::new(Arc::new(cluster), list, None, 0))
+    Arc::new(ClusterState::new(Arc::new(cluster), list, Surroundings::default()))
 }
 
 fn requests_max(requests_max: u32) -> CircuitBreakers {
@@ -92,10 +92,10 @@ fn counts_outlive_a_change_of_configuration() {
     let held = Permit::try_request(Arc::clone(&before), Priority::Default).unwrap();
     let cluster = Cluster { breakers: requests_max(1), ..Cluster::named("web") };
     let list = endpoints(vec![endpoint(0, 1, EndpointHealth::Healthy)]);
-    let after = ClusterState::new(Arc::new(cluster), list, Some(&before), 0);
-    assert!(Permit::try_request(&after, Priority::Default).is_err());
+    let renewed = ClusterState::new(Arc::new(cluster), list, after(&before));
+    assert!(Permit::try_request(&renewed, Priority::Default).is_err());
     drop(held);
-    assert!(Permit::try_request(&after, Priority::Default).is_ok());
+    assert!(Permit::try_request(&renewed, Priority::Default).is_ok());
 }
 
 #[test]

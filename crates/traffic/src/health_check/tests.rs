@@ -9,8 +9,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::{CheckedHealth, HttpAnswer, ProbeHistory, ProbeResult, ProbeVerdict};
-use crate::testing::{endpoint, endpoints, seeded};
-use crate::{ClusterState, EndpointState, Outcome};
+use crate::testing::{after, endpoint, endpoints, seeded};
+use crate::{ClusterState, EndpointState, Outcome, PickRequest, Surroundings};
 
 const PASSED: ProbeResult = ProbeResult::Passed { degraded: false };
 const DEGRADED: ProbeResult = ProbeResult::Passed { degraded: true };
@@ -83,7 +83,7 @@ impl Scene {
 fn state(health_checks: Vec<HealthCheck>, previous: Option<&ClusterState>) -> ClusterState {
     let cluster = Cluster { health_checks, ..Cluster::named("web") };
     let list = endpoints(vec![endpoint(0, 1, EndpointHealth::Healthy)]);
-    ClusterState::new(Arc::new(cluster), list, previous, 0)
+    ClusterState::new(Arc::new(cluster), list, Surroundings { previous, ..Surroundings::default() })
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn a_passed_check_ends_an_ejection_if_the_settings_say_so() {
         let cluster = Cluster { health_checks: vec![check()], outliers, ..Cluster::named("web") };
         let list = endpoints(vec![endpoint(0, 1, EndpointHealth::Healthy)]);
         let mut scene = Scene::new(vec![check()]);
-        scene.state = ClusterState::new(Arc::new(cluster), list, Some(&scene.state), 0);
+        scene.state = ClusterState::new(Arc::new(cluster), list, after(&scene.state));
         let outcome = Outcome::ConnectFailed;
         scene.state.report(&scene.endpoint, outcome, 0, &mut scene.rng).unwrap();
         scene.probe(0, ProbeResult::NoAnswer);
@@ -362,4 +362,36 @@ fn flags_are_printed_as_envoy_does() {
     assert_eq!(print(EndpointHealth::Draining), "/eds_status_draining");
     scene.state.report(&scene.endpoint, Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
     assert_eq!(print(EndpointHealth::Unhealthy), "/failed_outlier_check/failed_eds_health");
+}
+
+#[test]
+fn verdicts_and_ejections_count_from_the_next_pick_on() {
+    let cluster = Cluster { health_checks: vec![check()], ..Cluster::named("web") };
+    let list = (0..2).map(|it| endpoint(it, 1, EndpointHealth::Healthy)).collect();
+    let state = ClusterState::new(Arc::new(cluster), endpoints(list), Surroundings::default());
+    let both: Vec<_> = state.endpoints().map(|it| Arc::clone(it.1)).collect();
+    let mut histories = [ProbeHistory::default(); 2];
+    let mut rng = seeded();
+    let mut probe = |idx: usize, result| {
+        let history = &mut histories[idx];
+        state.judge_probe(&both[idx], 0, history, result, 0, &mut seeded()).unwrap();
+    };
+    let mut picked = || {
+        let picks = (0..50).filter_map(|_| state.pick(&PickRequest::at(0), &mut rng).ok());
+        let mut ids: Vec<_> = picks.map(|it| it.endpoint().id().to_owned()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    };
+    assert!(picked().is_empty());
+    probe(0, PASSED);
+    assert_eq!(picked(), ["n/web-0"]);
+    probe(1, PASSED);
+    assert_eq!(picked(), ["n/web-0", "n/web-1"]);
+    state.report(&both[0], Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
+    assert_eq!(picked(), ["n/web-1"]);
+    probe(0, PASSED);
+    assert_eq!(picked(), ["n/web-0", "n/web-1"]);
+    state.fail_checks_at_once(&both[1]);
+    assert_eq!(picked(), ["n/web-0"]);
 }

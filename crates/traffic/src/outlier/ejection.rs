@@ -65,7 +65,6 @@ impl ClusterState {
         outliers.note_enforced(detector);
         endpoint.counters().ejections.fetch_add(1, Relaxed);
         self.note_ejection(until_ns);
-        self.note_membership_change();
         Some(self.evidence(endpoint, kind, now_ns))
     }
 

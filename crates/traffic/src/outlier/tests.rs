@@ -9,8 +9,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::{Evidence, EvidenceKind, Outcome, OutlierDetector, RateKind};
-use crate::testing::{endpoint, endpoints, race, seeded};
-use crate::{ClusterState, EndpointState};
+use crate::testing::{after, endpoint, endpoints, race, seeded};
+use crate::{ClusterState, EndpointState, Surroundings};
 
 mod rates;
 
@@ -31,7 +31,7 @@ impl Scene {
     fn new(outliers: OutlierDetection, count: usize) -> Self {
         let cluster = Cluster { outliers, ..Cluster::named("web") };
         let list = (0..count).map(|it| endpoint(it, 1, EndpointHealth::Healthy)).collect();
-        let state = ClusterState::new(Arc::new(cluster), endpoints(list), None, 0);
+        let state = ClusterState::new(Arc::new(cluster), endpoints(list), Surroundings::default());
         let endpoints = state.endpoints().map(|(_, it)| Arc::clone(it)).collect();
         Self { state, endpoints, rng: StdRng::seed_from_u64(1) }
     }
@@ -325,7 +325,7 @@ fn new_detectors_begin_to_count_anew_and_ejections_stay() {
     };
     let cluster = Cluster { outliers, ..Cluster::named("web") };
     let list = (0..2).map(|it| endpoint(it, 1, EndpointHealth::Healthy)).collect();
-    let state = ClusterState::new(Arc::new(cluster), endpoints(list), Some(&scene.state), 0);
+    let state = ClusterState::new(Arc::new(cluster), endpoints(list), after(&scene.state));
     scene.state = state;
     assert_eq!(scene.state.ejected_count(0), 1);
     assert_eq!(scene.report(0, ERROR, 0), None);
