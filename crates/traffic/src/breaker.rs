@@ -1,5 +1,5 @@
-//! Circuit breakers (reference/load-balancing.md 2.17): how much of each may be under way at one time, per cluster and
-//! priority, over all workers.
+//! Circuit breakers (reference/load-balancing.md 2.17): how much of each may be under way at one
+//! time, per cluster and priority, over all workers.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -27,8 +27,8 @@ impl Breaker {
     pub const ALL: [Breaker; 4] =
         [Breaker::Connections, Breaker::Pending, Breaker::Requests, Breaker::Retries];
 
-    /// What comes before `_open` in Envoy's `circuit_breakers.<priority>.` gauges, and after `remaining_` (there in the
-    /// plural: see [`Breaker::remaining_name`]).
+    /// What comes before `_open` in Envoy's `circuit_breakers.<priority>.` gauges, and after
+    /// `remaining_` (there in the plural: see [`Breaker::remaining_name`]).
     #[must_use]
     pub fn open_name(self) -> &'static str {
         match self {
@@ -51,8 +51,9 @@ impl Breaker {
     }
 }
 
-/// A breaker is open: no more of this may begin now. The answer is 503 with `x-envoy-overloaded: true` and the response
-/// flag `UO`, and is never retried; for a retry, the answer is what there was before it.
+/// A breaker is open: no more of this may begin now. The answer is 503 with `x-envoy-overloaded:
+/// true` and the response flag `UO`, and is never retried; for a retry, the answer is what there
+/// was before it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Overflow(pub Breaker);
 
@@ -115,7 +116,8 @@ impl<H: ClusterHandle> Permit<H> {
     /// A request begins.
     ///
     /// # Errors
-    /// When so many are under way that no more may begin (counted as `upstream_rq_pending_overflow`).
+    /// When so many are under way that no more may begin (counted as
+    /// `upstream_rq_pending_overflow`).
     pub fn try_request(cluster: H, priority: RoutingPriority) -> Result<Self, Overflow> {
         Self::try_new(cluster, priority, Breaker::Requests)
     }
@@ -128,12 +130,13 @@ impl<H: ClusterHandle> Permit<H> {
         Self::try_new(cluster, priority, Breaker::Pending)
     }
 
-    /// A connection is opened. Over the limit it is only when `is_only_one`: the endpoint has no other connection (of
-    /// this worker), so that a request would wait for ever, which is how Envoy does it; an overshoot of at most one per
-    /// endpoint and worker.
+    /// A connection is opened. Over the limit it is only when `is_only_one`: the endpoint has no
+    /// other connection (of this worker), so that a request would wait for ever, which is how Envoy
+    /// does it; an overshoot of at most one per endpoint and worker.
     ///
     /// # Errors
-    /// When there are so many that no more may be opened (`upstream_cx_overflow`, which counts the overshoot too).
+    /// When there are so many that no more may be opened (`upstream_cx_overflow`, which counts the
+    /// overshoot too).
     pub fn try_connection(
         cluster: H,
         priority: RoutingPriority,
@@ -150,12 +153,13 @@ impl<H: ClusterHandle> Permit<H> {
         Ok(Self { cluster, priority, breaker })
     }
 
-    /// A retry begins; to be kept until the next one is decided on or the request ends. Where the cluster has a retry
-    /// budget, `max(percent of the requests under way and waiting, retries_min)` may be under way, else the breaker's
-    /// number.
+    /// A retry begins; to be kept until the next one is decided on or the request ends. Where the
+    /// cluster has a retry budget, `max(percent of the requests under way and waiting,
+    /// retries_min)` may be under way, else the breaker's number.
     ///
     /// # Errors
-    /// When no more may begin (`upstream_rq_retry_overflow`; see [`crate::RefusedRetry::BudgetExhausted`]).
+    /// When no more may begin (`upstream_rq_retry_overflow`; see
+    /// [`crate::RefusedRetry::BudgetExhausted`]).
     pub fn try_retry(cluster: H, priority: RoutingPriority) -> Result<Self, Overflow> {
         Self::try_new(cluster, priority, Breaker::Retries)
     }
@@ -185,14 +189,16 @@ impl ClusterState {
         }
     }
 
-    /// How often a breaker refused, over both priorities. Envoy's `upstream_rq_pending_overflow` is the sum of those of
-    /// pending and of all requests, `upstream_cx_overflow` and `upstream_rq_retry_overflow` the others.
+    /// How often a breaker refused, over both priorities. Envoy's `upstream_rq_pending_overflow` is
+    /// the sum of those of pending and of all requests, `upstream_cx_overflow` and
+    /// `upstream_rq_retry_overflow` the others.
     #[must_use]
     pub fn breaker_overflows(&self, breaker: Breaker) -> u64 {
         self.resilience().breakers.overflows[breaker as usize].load(Relaxed)
     }
 
-    /// Whether one more connection may be opened to an endpoint that has `open` of them over all workers.
+    /// Whether one more connection may be opened to an endpoint that has `open` of them over all
+    /// workers.
     #[must_use]
     pub fn allows_endpoint_connection(&self, priority: RoutingPriority, open: u64) -> bool {
         open < u64::from(self.breaker_settings(priority).endpoint_connections_max)
@@ -222,9 +228,10 @@ impl ClusterState {
         }
     }
 
-    /// Counts one more if it may begin. Adds first and takes back when it was too much: each that is let in saw fewer
-    /// than the limit before itself, so the limit is never passed, and the common path is one atomic operation. While
-    /// one takes back what it added, another may be refused that would just have fitted.
+    /// Counts one more if it may begin. Adds first and takes back when it was too much: each that
+    /// is let in saw fewer than the limit before itself, so the limit is never passed, and the
+    /// common path is one atomic operation. While one takes back what it added, another may be
+    /// refused that would just have fitted.
     fn admit(&self, priority: RoutingPriority, breaker: Breaker) -> bool {
         let counts = &self.resilience().breakers;
         let max = self.breaker_max(priority, breaker);

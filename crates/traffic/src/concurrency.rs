@@ -13,17 +13,20 @@ use crate::nanos;
 
 mod histogram;
 
-/// So many updates in a row with the lowest limit mean that the least latency is probably out of date.
+/// So many updates in a row with the lowest limit mean that the least latency is probably out of
+/// date.
 const AT_LEAST_IN_A_ROW_MAX: u32 = 5;
 
 /// The limit of one filter; one for all workers.
 ///
-/// Each `update_interval` the limit becomes `gradient × limit + √(gradient × limit)`, within the lowest and the highest,
-/// where `gradient = (least + buffer) / sampled latency`, from 0.5 to 2. Each `min_rtt_interval` (plus jitter) the least
-/// latency is measured: the limit is the lowest one until `min_rtt_requests` that began since have ended, and then what
-/// it was before. It begins with such a measurement.
+/// Each `update_interval` the limit becomes `gradient × limit + √(gradient × limit)`, within the
+/// lowest and the highest, where `gradient = (least + buffer) / sampled latency`, from 0.5 to 2.
+/// Each `min_rtt_interval` (plus jitter) the least latency is measured: the limit is the lowest one
+/// until `min_rtt_requests` that began since have ended, and then what it was before. It begins
+/// with such a measurement.
 ///
-/// There is no timer: whoever comes first after the moment does what is due, and nobody waits for it.
+/// There is no timer: whoever comes first after the moment does what is due, and nobody waits for
+/// it.
 #[derive(Debug)]
 pub struct ConcurrencyLimiter {
     settings: AdaptiveConcurrency,
@@ -48,7 +51,8 @@ pub struct ConcurrencyLimiter {
     sample_rtt_us: AtomicU64,
 }
 
-/// Too many requests are under way: the answer is [`AdaptiveConcurrency::status`] (counted as `rq_blocked`).
+/// Too many requests are under way: the answer is [`AdaptiveConcurrency::status`] (counted as
+/// `rq_blocked`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Blocked;
 
@@ -69,7 +73,8 @@ pub struct ConcurrencyLevel {
     pub sample_rtt_us: u64,
 }
 
-/// A request under way. Dropped without [`ConcurrencyPermit::finish`] it says nothing about latency.
+/// A request under way. Dropped without [`ConcurrencyPermit::finish`] it says nothing about
+/// latency.
 #[derive(Debug)]
 #[must_use = "the request counts as ended when the permit is dropped"]
 pub struct ConcurrencyPermit<H: Deref<Target = ConcurrencyLimiter>> {

@@ -58,12 +58,13 @@ impl Drop for Injection {
 }
 
 impl FaultState {
-    /// Decides on one request; `None` in the common case. `meets_headers` tells whether all of [`Fault::headers`] hold,
-    /// and is asked only when there are any.
+    /// Decides on one request; `None` in the common case. `meets_headers` tells whether all of
+    /// [`Fault::headers`] hold, and is asked only when there are any.
     ///
-    /// Where the settings leave it to headers, `x-envoy-fault-delay-request` says a time in milliseconds (an hour at
-    /// most), `x-envoy-fault-abort-request` a status from 200 to 599 and `x-envoy-fault-abort-grpc-request` one from 0
-    /// to 16; `…-request-percentage` can lower the configured share, never raise it.
+    /// Where the settings leave it to headers, `x-envoy-fault-delay-request` says a time in
+    /// milliseconds (an hour at most), `x-envoy-fault-abort-request` a status from 200 to 599 and
+    /// `x-envoy-fault-abort-grpc-request` one from 0 to 16; `…-request-percentage` can lower the
+    /// configured share, never raise it.
     pub fn decide<R: Rng + ?Sized>(
         self: &Arc<Self>,
         fault: &Fault,

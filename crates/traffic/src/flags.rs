@@ -67,11 +67,12 @@ response_flags! {
 }
 
 impl ResponseFlag {
-    /// Status of the answer that this proxy gives in such a case when nothing else says one; `None` where the flag
-    /// stands beside an answer of another making, or where there is nobody left to answer.
+    /// Status of the answer that this proxy gives in such a case when nothing else says one; `None`
+    /// where the flag stands beside an answer of another making, or where there is nobody left to
+    /// answer.
     ///
-    /// A response that had begun keeps its own. A stream that is idle gets 408 while its request has not ended, and 504
-    /// after.
+    /// A response that had begun keeps its own. A stream that is idle gets 408 while its request
+    /// has not ended, and 504 after.
     #[must_use]
     pub fn status(self) -> Option<u16> {
         match self {
@@ -204,7 +205,8 @@ mod tests {
         let printed: Vec<_> = ResponseFlag::ALL.iter().map(|it| it.as_str()).collect();
         assert_eq!(
             printed.join(" "),
-            "LH UH UT LR UR UF UC UO NR DI FI RL UAEX RLSE DC URX SI IH DPE UMSDR RFCF NFCF DT UPE NC OM DF DO DR UDO"
+            "LH UH UT LR UR UF UC UO NR DI FI RL UAEX RLSE DC URX SI IH DPE UMSDR RFCF NFCF DT \
+             UPE NC OM DF DO DR UDO"
         );
     }
 

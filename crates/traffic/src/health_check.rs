@@ -1,5 +1,5 @@
-//! Judging active health checks (reference/load-balancing.md 2.20). A shell probes; what a result means, and when the
-//! next probe is due, is decided here.
+//! Judging active health checks (reference/load-balancing.md 2.20). A shell probes; what a result
+//! means, and when the next probe is due, is decided here.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -25,7 +25,8 @@ pub enum ProbeResult {
         /// It asks to be used only when the others do not suffice (`x-envoy-degraded`).
         degraded: bool,
     },
-    /// It says itself that it is not well (an unexpected status, `NOT_SERVING`, another service): believed at once.
+    /// It says itself that it is not well (an unexpected status, `NOT_SERVING`, another service):
+    /// believed at once.
     Failed,
     /// A status that counts as one failure of several.
     FailedRetriably,
@@ -75,8 +76,9 @@ impl ProbeResult {
         }
     }
 
-    /// What the answer to a gRPC probe means: `grpc_status` of the call and `ServingStatus` of the message, where 1 is
-    /// `SERVING`. A call that failed for want of a connection (`UNAVAILABLE`) is no answer.
+    /// What the answer to a gRPC probe means: `grpc_status` of the call and `ServingStatus` of the
+    /// message, where 1 is `SERVING`. A call that failed for want of a connection (`UNAVAILABLE`)
+    /// is no answer.
     #[must_use]
     pub fn of_grpc(grpc_status: u8, serving_status: Option<u32>) -> Self {
         match (grpc_status, serving_status) {
@@ -98,7 +100,8 @@ pub struct ProbeVerdict {
     pub next_in: Duration,
 }
 
-/// How far one check of one endpoint is on its way to another verdict; kept by the task that probes.
+/// How far one check of one endpoint is on its way to another verdict; kept by the task that
+/// probes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ProbeHistory {
     probed: bool,
@@ -116,8 +119,8 @@ enum Transition {
 
 impl ProbeHistory {
     /// What `flags`, those of this check before, become. The very first pass counts at once; later
-    /// `healthy_threshold` in a row make it healthy. `unhealthy_threshold` failures in a row make it unhealthy; an
-    /// answer that says so does at once.
+    /// `healthy_threshold` in a row make it healthy. `unhealthy_threshold` failures in a row make
+    /// it unhealthy; an answer that says so does at once.
     fn judge(
         &mut self,
         check: &HealthCheck,
@@ -222,8 +225,8 @@ impl CheckState {
         self.flags().health()
     }
 
-    /// Makes checks `0..count` begin that have not, and forgets others. A new endpoint is not used until they pass; one
-    /// that is in use already goes on until they fail.
+    /// Makes checks `0..count` begin that have not, and forgets others. A new endpoint is not used
+    /// until they pass; one that is in use already goes on until they fail.
     pub(crate) fn begin(&self, count: usize) {
         let was_known = self.known.swap(true, Relaxed);
         let fresh = if was_known { CheckFlags::BEGUN } else { CheckFlags::PENDING };
@@ -277,8 +280,9 @@ pub struct CheckCounters {
 }
 
 impl ClusterState {
-    /// Judges a probe of `endpoint` by the check at `check_idx` of the cluster, and lets the verdict count. A pass ends
-    /// an ejection, if the settings say so. `None` when there is no such check, or it is beyond [`CHECKS_MAX`].
+    /// Judges a probe of `endpoint` by the check at `check_idx` of the cluster, and lets the
+    /// verdict count. A pass ends an ejection, if the settings say so. `None` when there is no such
+    /// check, or it is beyond [`CHECKS_MAX`].
     ///
     /// While the cluster has had no request, probes come as seldom as `no_traffic_interval` says.
     pub fn judge_probe<R: Rng + ?Sized>(
@@ -310,15 +314,16 @@ impl ClusterState {
         })
     }
 
-    /// How long the first probe of an endpoint waits: a random part of the jitter, so that those of many endpoints do
-    /// not come in one moment.
+    /// How long the first probe of an endpoint waits: a random part of the jitter, so that those of
+    /// many endpoints do not come in one moment.
     pub fn first_probe_in<R: Rng + ?Sized>(&self, check_idx: usize, rng: &mut R) -> Duration {
         let check = self.cluster().health_checks.get(check_idx);
         jitter(check.map_or(Duration::ZERO, |it| it.interval_jitter), rng)
     }
 
-    /// An endpoint has answered a request of a client with `x-envoy-immediate-health-check-fail`: it counts as
-    /// unhealthy until its checks pass again. Without active health checks it means nothing, as nothing would undo it.
+    /// An endpoint has answered a request of a client with `x-envoy-immediate-health-check-fail`:
+    /// it counts as unhealthy until its checks pass again. Without active health checks it means
+    /// nothing, as nothing would undo it.
     pub fn fail_checks_at_once(&self, endpoint: &EndpointState) {
         let before = endpoint.check().health();
         for idx in 0..self.cluster().health_checks.len().min(CHECKS_MAX) {

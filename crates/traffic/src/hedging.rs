@@ -14,7 +14,8 @@ pub struct Hedge {
 pub struct EndedTry {
     /// With the head of a response, not with a failure.
     pub answered: bool,
-    /// Because its time limit was over another was made beside it, and so none is made in its place.
+    /// Because its time limit was over another was made beside it, and so none is made in its
+    /// place.
     pub hedged: bool,
 }
 
@@ -30,8 +31,8 @@ pub enum HedgeVerdict {
 }
 
 impl Hedge {
-    /// One more try has been decided on: the first one, one beside another whose time limit is over, or one in the place
-    /// of one that has ended.
+    /// One more try has been decided on: the first one, one beside another whose time limit is
+    /// over, or one in the place of one that has ended.
     pub fn begin_try(&mut self) {
         self.awaited += 1;
     }
@@ -44,8 +45,8 @@ impl Hedge {
 
     /// A try has ended, and this is what [`crate::RetryPlan::decide`] says of it.
     ///
-    /// The first response that the policy has nothing against wins. One that it would rather not have, or a failure, is
-    /// the answer only when nothing else is awaited.
+    /// The first response that the policy has nothing against wins. One that it would rather not
+    /// have, or a failure, is the answer only when nothing else is awaited.
     pub fn end_try(&mut self, ended: EndedTry, decision: Retry) -> HedgeVerdict {
         self.awaited = self.awaited.saturating_sub(1);
         match decision {

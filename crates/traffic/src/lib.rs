@@ -1,8 +1,9 @@
 //! # traffic: every decision of the data plane
 //!
-//! Match a route ([`Router`]), pick an endpoint ([`ClusterState::pick`]), eject it ([`ClusterState::report`],
-//! [`ClusterState::on_interval`]), judge probes of it ([`ClusterState::judge_probe`]), refuse what is too much
-//! ([`Permit`], [`RateLimiter`], [`ConcurrencyLimiter`]), try again ([`RetryPlan`]) or beside each other ([`Hedge`]), break
+//! Match a route ([`Router`]), pick an endpoint ([`ClusterState::pick`]), eject it
+//! ([`ClusterState::report`], [`ClusterState::on_interval`]), judge probes of it
+//! ([`ClusterState::judge_probe`]), refuse what is too much ([`Permit`], [`RateLimiter`],
+//! [`ConcurrencyLimiter`]), try again ([`RetryPlan`]) or beside each other ([`Hedge`]), break
 //! things on purpose ([`FaultState`]), and say why ([`RouteExplanation`], [`PickExplanation`]).
 //!
 //! *May touch:* `now` (nanoseconds since an epoch that the caller chose) and `rng`, as arguments.
@@ -10,10 +11,12 @@
 //!
 //! Invariants:
 //! * Nothing here reads the clock, draws a random number of its own, locks or waits.
-//! * What must be right across workers (turns, active requests, ejections, breakers, tokens) is shared atomics; workers
-//!   keep no copies. A limit is never passed, whatever workers do at the same time.
+//! * What must be right across workers (turns, active requests, ejections, breakers, tokens) is
+//!   shared atomics; workers keep no copies. A limit is never passed, whatever workers do at the
+//!   same time.
 //! * A decision on a request that succeeds allocates nothing.
-//! * An ejection never empties a cluster: when every healthy endpoint is ejected, all of them are used.
+//! * An ejection never empties a cluster: when every healthy endpoint is ejected, all of them are
+//!   used.
 //! * An endpoint that is not healthy by its configuration is never picked.
 
 mod breaker;

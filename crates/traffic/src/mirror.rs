@@ -11,8 +11,9 @@ pub fn mirrors<'a, R: Rng + ?Sized>(
     mirrors.iter().filter(move |it| is_drawn(it.per_million, rng))
 }
 
-/// The host of a copy ([`Mirror::shadow_host`]): `web-shadow` of `web`, `web-shadow:80` of `web:80`. As in Envoy the
-/// addition is at the end of what has more than one colon, an IPv6 address.
+/// The host of a copy ([`Mirror::shadow_host`]): `web-shadow` of `web`, `web-shadow:80` of
+/// `web:80`. As in Envoy the addition is at the end of what has more than one colon, an IPv6
+/// address.
 #[must_use]
 pub fn shadow_host(host: &str) -> String {
     match host.split_once(':') {

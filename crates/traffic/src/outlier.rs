@@ -1,7 +1,8 @@
 //! Ejection of endpoints that fail (reference/load-balancing.md 2.15).
 //!
-//! A report of how a try ended is counted on the endpoint; a detector that trips asks for an ejection; rates are looked
-//! at once per interval. The success path adds one counter and reads a few others, nothing more.
+//! A report of how a try ended is counted on the endpoint; a detector that trips asks for an
+//! ejection; rates are looked at once per interval. The success path adds one counter and reads a
+//! few others, nothing more.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -32,19 +33,22 @@ pub enum Outcome {
     ConnectTimedOut,
     /// The connection broke before the first byte of a response.
     BrokenBeforeResponse {
-        /// It had carried a request before. Then the endpoint may just have closed an idle connection as the request
-        /// was on its way, which says nothing about its health: it counts as an error, no more.
+        /// It had carried a request before. Then the endpoint may just have closed an idle
+        /// connection as the request was on its way, which says nothing about its health: it counts
+        /// as an error, no more.
         reused: bool,
     },
     /// No response within the time limit.
     ResponseTimedOut,
-    /// The client left or this proxy gave up for reasons of its own: says nothing about the endpoint.
+    /// The client left or this proxy gave up for reasons of its own: says nothing about the
+    /// endpoint.
     Abandoned,
 }
 
 impl Outcome {
-    /// The outcome that a gRPC status stands for. `UNKNOWN`, `INTERNAL` and `DATA_LOSS` are errors like a 500,
-    /// `UNAVAILABLE` like a 503, `DEADLINE_EXCEEDED` like a 504; all others speak of the request, not of the endpoint.
+    /// The outcome that a gRPC status stands for. `UNKNOWN`, `INTERNAL` and `DATA_LOSS` are errors
+    /// like a 500, `UNAVAILABLE` like a 503, `DEADLINE_EXCEEDED` like a 504; all others speak of
+    /// the request, not of the endpoint.
     #[must_use]
     pub fn of_grpc(status: u8) -> Self {
         let status = match status {
@@ -56,10 +60,11 @@ impl Outcome {
         Outcome::Response { status }
     }
 
-    /// The status that counts for the detectors of responses. Not split, failures on the way to the endpoint count as
-    /// the status that the client gets for them: 504 for what took too long, 503 for the rest. Split, only those count
-    /// that happened once the endpoint had been reached: in contrast to Envoy, a response that does not come in time
-    /// is one of them, because a slow endpoint is not an unreachable one and a first failed connection may eject.
+    /// The status that counts for the detectors of responses. Not split, failures on the way to the
+    /// endpoint count as the status that the client gets for them: 504 for what took too long, 503
+    /// for the rest. Split, only those count that happened once the endpoint had been reached: in
+    /// contrast to Envoy, a response that does not come in time is one of them, because a slow
+    /// endpoint is not an unreachable one and a first failed connection may eject.
     fn code(self, split: bool) -> Option<u16> {
         match self {
             Outcome::Response { status } => Some(status),
@@ -71,7 +76,8 @@ impl Outcome {
         }
     }
 
-    /// What was seen when the endpoint was not reached; what counts for the detectors of local origin.
+    /// What was seen when the endpoint was not reached; what counts for the detectors of local
+    /// origin.
     fn local_failure(self) -> Option<EvidenceKind> {
         match self {
             Outcome::ConnectFailed => Some(EvidenceKind::ConnectFailed),
@@ -169,14 +175,15 @@ impl OutlierState {
         self.ejected_until_ns.load(Relaxed)
     }
 
-    /// Share of successes in the last whole interval, in percent; `None` when there were too few requests.
+    /// Share of successes in the last whole interval, in percent; `None` when there were too few
+    /// requests.
     #[must_use]
     pub fn success_rate(&self, kind: RateKind) -> Option<f64> {
         self.rates.success_rate(kind)
     }
 
-    /// Begins to count failures in a row anew, as after the end of an ejection: without it one failure could be enough
-    /// for a detector that was not the one that tripped.
+    /// Begins to count failures in a row anew, as after the end of an ejection: without it one
+    /// failure could be enough for a detector that was not the one that tripped.
     pub(crate) fn forget_failures(&self) {
         self.consecutive_5xx.store(0, Relaxed);
         self.consecutive_gateway_failures.store(0, Relaxed);
@@ -192,13 +199,14 @@ impl OutlierState {
 }
 
 impl ClusterState {
-    /// Counts how a try on `endpoint` ended and ejects the endpoint when it must be. Evidence is returned once per
-    /// ejection and once per recovery, whichever worker sees it first. `rng` is drawn from only for an ejection that is
-    /// enforced in part or has jitter.
+    /// Counts how a try on `endpoint` ended and ejects the endpoint when it must be. Evidence is
+    /// returned once per ejection and once per recovery, whichever worker sees it first. `rng` is
+    /// drawn from only for an ejection that is enforced in part or has jitter.
     ///
-    /// A detector trips when its count reaches the threshold, and then counts anew, so that an ejection that was not
-    /// allowed or not enforced is asked for again. A success during an ejection (a request that was under way) does not
-    /// end it. When all endpoints are ejected, [`ClusterState::pick`] ignores it.
+    /// A detector trips when its count reaches the threshold, and then counts anew, so that an
+    /// ejection that was not allowed or not enforced is asked for again. A success during an
+    /// ejection (a request that was under way) does not end it. When all endpoints are ejected,
+    /// [`ClusterState::pick`] ignores it.
     pub fn report<R: Rng + ?Sized>(
         &self,
         endpoint: &EndpointState,
@@ -341,8 +349,8 @@ fn count(endpoint: &EndpointState, outcome: Outcome) {
     }
 }
 
-/// Counts a failure. True when the count reaches the threshold, and then the counting starts anew; of several workers
-/// that count together one reaches it.
+/// Counts a failure. True when the count reaches the threshold, and then the counting starts anew;
+/// of several workers that count together one reaches it.
 fn trips(count: &AtomicU32, detector: Detector) -> bool {
     if detector.threshold == 0 || count.fetch_add(1, Relaxed).wrapping_add(1) != detector.threshold
     {

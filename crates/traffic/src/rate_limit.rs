@@ -8,13 +8,14 @@ use rand::{Rng, RngExt};
 
 use crate::nanos;
 
-/// Shortest interval between two fills, as in Envoy. With it the 32 bits that count intervals last 6.8 years.
+/// Shortest interval between two fills, as in Envoy. With it the 32 bits that count intervals last
+/// 6.8 years.
 const FILL_INTERVAL_MIN: Duration = Duration::from_millis(50);
 
-/// A bucket that holds up to `tokens_max` tokens, full at first, to which `tokens_per_fill` are added at the end of each
-/// interval. Without a lock, and exact over workers: in one word stand the interval of the last fill and the tokens, so
-/// that each taking sees both as they were together. In any time `t` at most `tokens_max + tokens_per_fill × (t /
-/// interval + 1)` tokens are taken.
+/// A bucket that holds up to `tokens_max` tokens, full at first, to which `tokens_per_fill` are
+/// added at the end of each interval. Without a lock, and exact over workers: in one word stand the
+/// interval of the last fill and the tokens, so that each taking sees both as they were together.
+/// In any time `t` at most `tokens_max + tokens_per_fill × (t / interval + 1)` tokens are taken.
 #[derive(Debug)]
 pub struct TokenBucket {
     tokens_max: u32,
@@ -54,8 +55,8 @@ impl TokenBucket {
         }
     }
 
-    /// Takes a token if there is one. A `now_ns` before the last fill (workers read the clock at different moments)
-    /// counts as in the interval of that fill.
+    /// Takes a token if there is one. A `now_ns` before the last fill (workers read the clock at
+    /// different moments) counts as in the interval of that fill.
     pub fn take(&self, now_ns: u64) -> TokenState {
         let elapsed_ns = now_ns.saturating_sub(self.began_ns);
         let interval = (elapsed_ns / self.interval_ns) as u32;

@@ -19,9 +19,10 @@ pub(crate) struct Resilience {
 }
 
 impl ClusterState {
-    /// Grows whenever an endpoint is ejected, an ejection ends before its time, or a health check changes what an
-    /// endpoint may be used for: sets of candidates made at an earlier value are out of date. An ejection that ends by
-    /// its own time does not count; [`crate::EndpointState::ejected_until_ns`] says when.
+    /// Grows whenever an endpoint is ejected, an ejection ends before its time, or a health check
+    /// changes what an endpoint may be used for: sets of candidates made at an earlier value are
+    /// out of date. An ejection that ends by its own time does not count;
+    /// [`crate::EndpointState::ejected_until_ns`] says when.
     #[must_use]
     pub fn membership_epoch(&self) -> &AtomicU64 {
         &self.resilience().membership_epoch
@@ -32,8 +33,9 @@ impl ClusterState {
     }
 }
 
-/// Brings the states of endpoints in line with a new configuration: failures in a row are counted anew when the detectors
-/// have changed, results of checks that are gone are forgotten, and endpoints that are new wait for their first check.
+/// Brings the states of endpoints in line with a new configuration: failures in a row are counted
+/// anew when the detectors have changed, results of checks that are gone are forgotten, and
+/// endpoints that are new wait for their first check.
 pub(crate) fn settle(roster: &Roster, previous: Option<&Cluster>) {
     let checks = roster.cluster.health_checks.len();
     let detectors_changed = previous.is_some_and(|it| it.outliers != roster.cluster.outliers);
@@ -45,8 +47,8 @@ pub(crate) fn settle(roster: &Roster, previous: Option<&Cluster>) {
     }
 }
 
-/// Something that keeps a cluster's state alive, so that a guard can hold it: an `Arc`, a reference, or a shell's own
-/// `Rc` whose copies cost no atomic operation.
+/// Something that keeps a cluster's state alive, so that a guard can hold it: an `Arc`, a
+/// reference, or a shell's own `Rc` whose copies cost no atomic operation.
 pub trait ClusterHandle {
     /// The state.
     fn cluster_state(&self) -> &ClusterState;

@@ -30,10 +30,11 @@ pub enum Stage {
     BeforeSend,
     /// There was one, and it broke before a byte of the request was sent.
     ClosedUnsent,
-    /// The endpoint said that it has not looked at it (HTTP/2 `REFUSED_STREAM`, or a stream above the last one of a
-    /// `GOAWAY`).
+    /// The endpoint said that it has not looked at it (HTTP/2 `REFUSED_STREAM`, or a stream above
+    /// the last one of a `GOAWAY`).
     RefusedUnread,
-    /// Some of it was sent; the connection broke or the stream was reset, and no byte of a response had come.
+    /// Some of it was sent; the connection broke or the stream was reset, and no byte of a response
+    /// had come.
     AfterSend,
     /// No response came within the time limit of the try. The endpoint may still be working on it.
     ResponseTimedOut,
@@ -55,7 +56,8 @@ pub struct Failure {
 pub struct RequestTraits {
     /// See [`is_idempotent`].
     pub idempotent: bool,
-    /// The request can be sent again from its start: it has no body, or none of it was consumed, or it is kept.
+    /// The request can be sent again from its start: it has no body, or none of it was consumed, or
+    /// it is kept.
     pub body_replayable: bool,
 }
 
@@ -97,8 +99,8 @@ pub enum TryEnd<'a> {
 /// Whether to try again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Retry {
-    /// After this time (zero: at once), if [`crate::Permit::try_retry`] lets it; on another endpoint where there is one
-    /// and the policy says so.
+    /// After this time (zero: at once), if [`crate::Permit::try_retry`] lets it; on another
+    /// endpoint where there is one and the policy says so.
     After(Duration),
     /// No.
     No(RefusedRetry),
@@ -170,11 +172,12 @@ impl RefusedRetry {
 }
 
 impl RetryPlan {
-    /// Decides whether a request is tried again after a try that ended so. The policy is the one that the plan was made
-    /// of. Draws from `rng` only when it is.
+    /// Decides whether a request is tried again after a try that ended so. The policy is the one
+    /// that the plan was made of. Draws from `rng` only when it is.
     ///
-    /// Whatever the policy says: never a body that cannot be sent from its start, never when the time is up (or would
-    /// be after the back-off), never after `x-envoy-overloaded`, never once the client has part of a response.
+    /// Whatever the policy says: never a body that cannot be sent from its start, never when the
+    /// time is up (or would be after the back-off), never after `x-envoy-overloaded`, never once
+    /// the client has part of a response.
     pub fn decide<R: Rng + ?Sized>(
         &self,
         policy: &RetryPolicy,
@@ -192,8 +195,9 @@ impl RetryPlan {
         }
     }
 
-    /// Decides whether another try is made beside one whose time limit is over ([`proxy_config::Hedging`]); that one
-    /// goes on. It needs no condition of the policy, as nothing was reset, but retries that are left.
+    /// Decides whether another try is made beside one whose time limit is over
+    /// ([`proxy_config::Hedging`]); that one goes on. It needs no condition of the policy, as
+    /// nothing was reset, but retries that are left.
     pub fn decide_hedge<R: Rng + ?Sized>(
         &self,
         policy: &RetryPolicy,
@@ -278,7 +282,8 @@ impl RetryPlan {
     }
 }
 
-/// True for the methods that mean the same sent once or twice: GET, HEAD, OPTIONS, TRACE, PUT, DELETE (RFC 9110, 9.2.2).
+/// True for the methods that mean the same sent once or twice: GET, HEAD, OPTIONS, TRACE, PUT,
+/// DELETE (RFC 9110, 9.2.2).
 #[must_use]
 pub fn is_idempotent(method: &Method) -> bool {
     matches!(

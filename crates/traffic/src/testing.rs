@@ -43,8 +43,8 @@ pub(crate) fn seeded() -> StdRng {
     StdRng::seed_from_u64(1)
 }
 
-/// Runs `act(worker, round)` on two threads, which begin each round in the same moment as nearly as can be: what a race
-/// needs to show.
+/// Runs `act(worker, round)` on two threads, which begin each round in the same moment as nearly as
+/// can be: what a race needs to show.
 pub(crate) fn race(rounds: usize, act: impl Fn(usize, usize) + Sync) {
     const WORKERS: usize = 2;
     let arrived = AtomicUsize::new(0);

@@ -21,8 +21,8 @@ pub struct RequestTimeouts {
 }
 
 impl RequestTimeouts {
-    /// What the route says, of a request without `x-envoy-` headers (or of a client that is not trusted with them)
-    /// that is not gRPC.
+    /// What the route says, of a request without `x-envoy-` headers (or of a client that is not
+    /// trusted with them) that is not gRPC.
     #[must_use]
     pub fn of_route(route: &Forward) -> Self {
         Self {
@@ -34,13 +34,15 @@ impl RequestTimeouts {
         .consistent()
     }
 
-    /// What the route and the headers say together, as Envoy does it. Of a gRPC request on a route that looks at it,
-    /// `grpc-timeout` takes the place of the route's limit, up to the route's bound (no header: the bound).
-    /// `x-envoy-upstream-rq-timeout-ms` comes before both, `x-envoy-upstream-rq-per-try-timeout-ms` takes the place of
-    /// the limit of a try; 0 means no limit. A limit of a try that is not below the one of all is none.
+    /// What the route and the headers say together, as Envoy does it. Of a gRPC request on a route
+    /// that looks at it, `grpc-timeout` takes the place of the route's limit, up to the route's
+    /// bound (no header: the bound). `x-envoy-upstream-rq-timeout-ms` comes before both,
+    /// `x-envoy-upstream-rq-per-try-timeout-ms` takes the place of the limit of a try; 0 means no
+    /// limit. A limit of a try that is not below the one of all is none.
     /// `x-envoy-hedge-on-per-try-timeout` turns hedging on or off.
     ///
-    /// `trusted` says whether `x-envoy-` headers count; `grpc-timeout` may only shorten the bound and always counts.
+    /// `trusted` says whether `x-envoy-` headers count; `grpc-timeout` may only shorten the bound
+    /// and always counts.
     #[must_use]
     pub fn new(route: &Forward, headers: &impl HeaderLookup, is_grpc: bool, trusted: bool) -> Self {
         let mut limits = Self::of_route(route);
@@ -72,8 +74,8 @@ impl RequestTimeouts {
         self.all_tries.map(|it| it.saturating_sub(elapsed))
     }
 
-    /// What an endpoint is told in `x-envoy-expected-rq-timeout-ms` for a try that begins `elapsed` after the request
-    /// ended: how long anybody will wait for it.
+    /// What an endpoint is told in `x-envoy-expected-rq-timeout-ms` for a try that begins `elapsed`
+    /// after the request ended: how long anybody will wait for it.
     #[must_use]
     pub fn expected(&self, elapsed: Duration) -> Option<Duration> {
         match (self.per_try.filter(|_| !self.hedges), self.left(elapsed)) {
@@ -95,8 +97,8 @@ fn limit(duration: Duration) -> Option<Duration> {
     (!duration.is_zero()).then_some(duration)
 }
 
-/// Reads `grpc-timeout`: one to eight digits and a unit, `H`, `M`, `S`, `m`, `u` or `n` (gRPC over HTTP/2,
-/// `Timeout`). `None` for anything else.
+/// Reads `grpc-timeout`: one to eight digits and a unit, `H`, `M`, `S`, `m`, `u` or `n` (gRPC over
+/// HTTP/2, `Timeout`). `None` for anything else.
 #[must_use]
 pub fn grpc_timeout(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;

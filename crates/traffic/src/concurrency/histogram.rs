@@ -34,8 +34,8 @@ impl LatencyHistogram {
         self.count.load(Relaxed)
     }
 
-    /// The latency at a percentile (nearest rank), and a new beginning. What is recorded meanwhile counts to one or the
-    /// other side. `None` when nothing was recorded.
+    /// The latency at a percentile (nearest rank), and a new beginning. What is recorded meanwhile
+    /// counts to one or the other side. `None` when nothing was recorded.
     pub(super) fn take(&self, percentile: u8) -> Option<u64> {
         let mut counts = [0u32; BUCKETS];
         for (count, bucket) in counts.iter_mut().zip(&self.buckets) {

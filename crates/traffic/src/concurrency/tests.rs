@@ -184,8 +184,8 @@ fn jitter_puts_the_measurements_of_proxies_apart() {
     assert!(waits.iter().any(|it| it.abs_diff(waits[0]) > 1000 * MS_NS));
 }
 
-/// An endpoint that does ten requests at once in 10 ms each and queues the rest: the limit comes to rest near what it
-/// can bear, not at the highest.
+/// An endpoint that does ten requests at once in 10 ms each and queues the rest: the limit comes to
+/// rest near what it can bear, not at the highest.
 #[test]
 fn a_limit_comes_to_rest_near_what_an_endpoint_can_bear() {
     const SERVERS: u64 = 10;

@@ -9,8 +9,8 @@ pub enum CheckedHealth {
     Healthy,
     /// To be used when the healthy ones do not suffice.
     Degraded,
-    /// Not probed yet: not to be used. At the start of a proxy all are, which is why Envoy takes no requests before the
-    /// first round of probes has ended.
+    /// Not probed yet: not to be used. At the start of a proxy all are, which is why Envoy takes no
+    /// requests before the first round of probes has ended.
     Pending,
     /// Not to be used.
     Unhealthy,
@@ -99,8 +99,8 @@ impl CheckFlags {
     }
 }
 
-/// What is known of an endpoint's health, for `/clusters`. `Display` is Envoy's form: `healthy`, or one or more of
-/// `/failed_active_hc`, `/failed_outlier_check`, ….
+/// What is known of an endpoint's health, for `/clusters`. `Display` is Envoy's form: `healthy`, or
+/// one or more of `/failed_active_hc`, `/failed_outlier_check`, ….
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HealthFlags {
     /// From active health checks.

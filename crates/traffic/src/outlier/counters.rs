@@ -34,7 +34,8 @@ impl OutlierDetector {
         OutlierDetector::LocalOriginFailurePercentage,
     ];
 
-    /// What follows `outlier_detection.ejections_detected_` and `…_enforced_` in Envoy's statistics.
+    /// What follows `outlier_detection.ejections_detected_` and `…_enforced_` in Envoy's
+    /// statistics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -39,7 +39,8 @@ impl ClusterState {
         self.note_membership_change();
     }
 
-    /// A detector has tripped: counts it, and ejects if the highest percentage and the enforced share allow it.
+    /// A detector has tripped: counts it, and ejects if the highest percentage and the enforced
+    /// share allow it.
     pub(super) fn detected<R: Rng + ?Sized>(
         &self,
         endpoint: &EndpointState,
@@ -90,8 +91,9 @@ impl ClusterState {
         let until_ns = self.ejection_end(now_ns.saturating_add(length_ns));
         // Of several workers that see the same failure one ejects.
         outlier.ejected_until_ns.compare_exchange(before, until_ns, SeqCst, SeqCst).ok()?;
-        // Two workers may have been allowed two endpoints where one was left. Each counts again after it has written,
-        // so in the one order that all of them agree on the last sees both, and takes its own back.
+        // Two workers may have been allowed two endpoints where one was left. Each counts again
+        // after it has written, so in the one order that all of them agree on the last sees both,
+        // and takes its own back.
         if !self.may_eject(now_ns, 1) {
             let _ = outlier.ejected_until_ns.compare_exchange(until_ns, before, SeqCst, SeqCst);
             self.resilience().outliers.note_overflow();
@@ -105,8 +107,8 @@ impl ClusterState {
         Some(until_ns)
     }
 
-    /// `100 × (ejected + 1) / endpoints <= ejection_max_percent`, or none is ejected and one always may be. `counted` of
-    /// those that are ejected are the one that is asked for.
+    /// `100 × (ejected + 1) / endpoints <= ejection_max_percent`, or none is ejected and one always
+    /// may be. `counted` of those that are ejected are the one that is asked for.
     fn may_eject(&self, now_ns: u64, counted: usize) -> bool {
         let settings = self.outlier_settings();
         if settings.ejection_max_percent >= 100 {
@@ -142,8 +144,8 @@ impl ClusterState {
         }
     }
 
-    /// Envoy ends ejections when it looks at the rates; with `doubling`, where they may be shorter than an interval,
-    /// they end by themselves.
+    /// Envoy ends ejections when it looks at the rates; with `doubling`, where they may be shorter
+    /// than an interval, they end by themselves.
     fn ejection_end(&self, wanted_ns: u64) -> u64 {
         let settings = self.outlier_settings();
         let next_ns = self.resilience().outliers.next_interval_ns.load(Relaxed);
@@ -156,8 +158,8 @@ impl ClusterState {
     }
 }
 
-/// Without jitter, after `in_a_row` earlier ones: `min(base × 2^n, max)` when doubling, else `min(base × (n + 1),
-/// max(max, base))`.
+/// Without jitter, after `in_a_row` earlier ones: `min(base × 2^n, max)` when doubling, else
+/// `min(base × (n + 1), max(max, base))`.
 fn ejection_ns(settings: &OutlierDetection, in_a_row: u32) -> u64 {
     let base_ns = nanos(settings.ejection_base);
     let factor = if settings.doubling {
@@ -168,8 +170,8 @@ fn ejection_ns(settings: &OutlierDetection, in_a_row: u32) -> u64 {
     base_ns.saturating_mul(factor).min(nanos(settings.ejection_max).max(base_ns))
 }
 
-/// Envoy lets the multiplier grow no further once the longest ejection is reached, so that healthy intervals take it
-/// down again in a time that is in proportion.
+/// Envoy lets the multiplier grow no further once the longest ejection is reached, so that healthy
+/// intervals take it down again in a time that is in proportion.
 fn grows(settings: &OutlierDetection, in_a_row: u32) -> bool {
     let base_ns = nanos(settings.ejection_base);
     let max_ns = nanos(settings.ejection_max).max(base_ns);

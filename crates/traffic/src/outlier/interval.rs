@@ -24,7 +24,8 @@ impl RateKind {
     pub const ALL: [RateKind; 2] = [RateKind::External, RateKind::LocalOrigin];
 }
 
-/// Rates of one endpoint. They are differences of counters that exist anyway, so requests pay nothing for them.
+/// Rates of one endpoint. They are differences of counters that exist anyway, so requests pay
+/// nothing for them.
 #[derive(Debug, Default)]
 pub(super) struct EndpointRates {
     success_seen: AtomicU64,
@@ -55,8 +56,8 @@ impl Sample<'_> {
 }
 
 impl ClusterState {
-    /// When [`ClusterState::on_interval`] is due, in nanoseconds of the caller's epoch. The first interval begins with
-    /// the first call.
+    /// When [`ClusterState::on_interval`] is due, in nanoseconds of the caller's epoch. The first
+    /// interval begins with the first call.
     pub fn next_interval_at(&self, now_ns: u64) -> u64 {
         let next = &self.resilience().outliers.next_interval_ns;
         let first_ns = now_ns.saturating_add(nanos(self.outlier_settings().interval)).max(1);
@@ -66,13 +67,15 @@ impl ClusterState {
         }
     }
 
-    /// Looks at the rates of the interval that ends, ejects outliers, and lets the lengths of ejections shrink; does
-    /// nothing before it is due. Intervals that were missed are not made up for, and the beat is kept. To be called
-    /// from one place per cluster; several are harmless. Gives one evidence for each endpoint that is ejected.
+    /// Looks at the rates of the interval that ends, ejects outliers, and lets the lengths of
+    /// ejections shrink; does nothing before it is due. Intervals that were missed are not made up
+    /// for, and the beat is kept. To be called from one place per cluster; several are harmless.
+    /// Gives one evidence for each endpoint that is ejected.
     ///
-    /// An endpoint with enough requests is an outlier when its success rate is below `mean − factor × standard
-    /// deviation` (of the population) or when its share of failures is at least the threshold, in each case only if
-    /// there are enough such endpoints (reference/load-balancing.md 2.15).
+    /// An endpoint with enough requests is an outlier when its success rate is below `mean − factor
+    /// × standard deviation` (of the population) or when its share of failures is at least the
+    /// threshold, in each case only if there are enough such endpoints (reference/load-balancing.md
+    /// 2.15).
     pub fn on_interval<R: Rng + ?Sized>(&self, now_ns: u64, rng: &mut R) -> Vec<Evidence> {
         if !self.begin_interval(now_ns) {
             return Vec::new();

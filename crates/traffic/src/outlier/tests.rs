@@ -371,8 +371,8 @@ fn the_length_of_ejections_stops_growing_at_the_longest_so_that_it_can_come_down
         }
         now_ns = scene.endpoints[0].ejected_until_ns();
     }
-    // Forty ejections; of 300 s at most are as many as eleven of 30 s, and so eleven healthy intervals undo them (and
-    // one goes by in which the last ejection ends).
+    // Forty ejections; of 300 s at most are as many as eleven of 30 s, and so eleven healthy
+    // intervals undo them (and one goes by in which the last ejection ends).
     for _ in 0..12 {
         scene.on_interval(now_ns);
         now_ns += 10 * SECOND_NS;

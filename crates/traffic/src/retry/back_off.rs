@@ -10,9 +10,9 @@ use crate::nanos;
 
 /// How long is waited before the next try.
 ///
-/// The first further try after a try whose connection failed or broke, or which was refused unread, is made at once:
-/// the next endpoint has nothing to recover from. A response that says when to come back is believed if the policy says
-/// so; otherwise the back-off holds.
+/// The first further try after a try whose connection failed or broke, or which was refused unread,
+/// is made at once: the next endpoint has nothing to recover from. A response that says when to
+/// come back is believed if the policy says so; otherwise the back-off holds.
 pub(super) fn wait<R: Rng + ?Sized>(
     policy: &RetryPolicy,
     facts: TryFacts,
@@ -65,7 +65,8 @@ fn at_least<R: Rng + ?Sized>(interval: Duration, rng: &mut R) -> Duration {
     Duration::from_nanos(interval_ns.saturating_add(jitter_ns))
 }
 
-/// What the first header says that says something believable: not in the past, not longer than the longest.
+/// What the first header says that says something believable: not in the past, not longer than the
+/// longest.
 fn reset_interval(
     back_off: &RateLimitedBackOff,
     headers: &dyn HeaderLookup,

@@ -4,8 +4,8 @@ use super::ResponseHead;
 use crate::HeaderLookup;
 use crate::header_lookup::number;
 
-/// Most status codes, and most header names, that one request may add: what a header block holds would be more than
-/// anybody needs.
+/// Most status codes, and most header names, that one request may add: what a header block holds
+/// would be more than anybody needs.
 const FROM_HEADERS_MAX: usize = 32;
 
 /// Conditions on a gRPC status in the head of a response.
@@ -33,18 +33,20 @@ struct FromHeaders {
 }
 
 impl RetryPlan {
-    /// What the policy says, of a request without `x-envoy-` headers or of a client that is not trusted with them.
-    /// `meets_policy` tells whether one of [`RetryPolicy::request_headers`] holds; it is asked only if there are any.
+    /// What the policy says, of a request without `x-envoy-` headers or of a client that is not
+    /// trusted with them. `meets_policy` tells whether one of [`RetryPolicy::request_headers`]
+    /// holds; it is asked only if there are any.
     #[must_use]
     pub fn of_policy(policy: &RetryPolicy, meets_policy: impl FnOnce() -> bool) -> Self {
         Self::merged(policy, policy.on, meets_policy)
     }
 
-    /// What the policy and the headers of a trusted client say together, merged as Envoy does it: `x-envoy-retry-on`
-    /// and `x-envoy-retry-grpc-on` add conditions, `x-envoy-retriable-status-codes` and
-    /// `x-envoy-retriable-header-names` add to the lists, `x-envoy-max-retries` takes the place of the policy's number.
-    /// A request that the policy leaves out gets no retries, whatever its headers say. Unknown names and bad numbers
-    /// are passed over.
+    /// What the policy and the headers of a trusted client say together, merged as Envoy does it:
+    /// `x-envoy-retry-on` and `x-envoy-retry-grpc-on` add conditions,
+    /// `x-envoy-retriable-status-codes` and `x-envoy-retriable-header-names` add to the lists,
+    /// `x-envoy-max-retries` takes the place of the policy's number. A request that the policy
+    /// leaves out gets no retries, whatever its headers say. Unknown names and bad numbers are
+    /// passed over.
     #[must_use]
     pub fn new(
         policy: &RetryPolicy,
@@ -64,7 +66,8 @@ impl RetryPlan {
         if let Some(retries_max) = number(headers, "x-envoy-max-retries") {
             plan.retries_max = retries_max;
         } else if policy.on == RetryOn::NONE && policy.retries_max == 0 {
-            // The route says nothing of retries, and then one is what a condition in a header means.
+            // The route says nothing of retries, and then one is what a condition in a header
+            // means.
             plan.retries_max = 1;
         }
         let status_codes: Vec<u16> = list(headers, "x-envoy-retriable-status-codes")
