@@ -99,7 +99,7 @@ impl Filler {
 fn prime_from(size: u32) -> u32 {
     let is_prime = |number: &u32| {
         let divisors = (2..).take_while(|divisor| u64::from(*divisor).pow(2) <= u64::from(*number));
-        divisors.into_iter().all(|divisor: u32| number % divisor != 0)
+        divisors.into_iter().all(|divisor: u32| !number.is_multiple_of(divisor))
     };
     // 3 at least: with 2 there is no step to choose.
     (size.clamp(3, SIZE_MAX)..=SIZE_MAX).find(is_prime).unwrap_or(SIZE_MAX)

@@ -111,14 +111,11 @@ fn a_header_is_rewritten_before_it_is_hashed() {
 
 #[test]
 fn a_client_without_a_cookie_gets_one_with_which_it_comes_back_to_the_same_hash() {
-    let ttl = Some(Duration::from_secs(60));
-    let first = of(&[(cookie(ttl), false)], &Request::default());
+    let ttl = Duration::from_secs(60);
+    let first = of(&[(cookie(Some(ttl)), false)], &Request::default());
     let given = &first.cookies[0];
     assert_eq!(given.value, format!("{:016x}", hash("10.1.2.3:4010.0.0.1:80")));
-    assert_eq!(
-        (given.name.as_str(), given.path.as_str(), given.ttl),
-        ("session", "/", ttl.unwrap())
-    );
+    assert_eq!((given.name.as_str(), given.path.as_str(), given.ttl), ("session", "/", ttl));
     assert_eq!(first.hash, Some(hash(&given.value)));
     assert_eq!(of(&[(cookie(None), false)], &Request::default()).hash, None);
 }
