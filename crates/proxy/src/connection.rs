@@ -226,7 +226,8 @@ async fn serve_http(
     let socket = Socket::new(stream, head_limits);
     let client = Rc::new(Client::new(worker, slot.clone(), peer, is_tls, Some(socket), place));
     drop(view);
-    http1::serve(&client, limits).await
+    // Boxed, so that the room for the handshake is not carried along.
+    Box::pin(http1::serve(&client, limits)).await
 }
 
 async fn serve_http2(

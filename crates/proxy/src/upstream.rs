@@ -145,7 +145,7 @@ impl EndpointPool {
             }
             waiting.push_back(waker);
         }
-        match tokio::time::timeout(limit, woken).await {
+        match Box::pin(tokio::time::timeout(limit, woken)).await {
             // Another endpoint may serve it. When there is none, the next wait is for this one.
             Ok(_) if self.retired.get() && !was_retired => Err(NoConnection::Retired),
             Ok(_) => Ok(()),
@@ -173,7 +173,8 @@ impl OpenConnection {
     /// Connects.
     async fn connect(&self, cluster: &Cluster) -> Result<Wire, NoConnection> {
         let counters = &self.pool.counters;
-        let connected = connect(&self.pool.endpoint, cluster.connect_timeout).await;
+        // Boxed, here and below: every request would carry the room for what few of them do.
+        let connected = Box::pin(connect(&self.pool.endpoint, cluster.connect_timeout)).await;
         match &connected {
             Ok(_) => {
                 counters.upstream_cx_total.inc();
@@ -254,7 +255,7 @@ impl Lease {
                 *copy.uri_mut() = request.uri().clone();
                 *copy.version_mut() = request.version();
                 *copy.headers_mut() = request.headers().clone();
-                let sent = lease.send(copy).await;
+                let sent = Box::pin(lease.send(copy)).await;
                 sent.map_err(|mut failure| {
                     let unsent = failure.take_message();
                     let error = failure.into_error();
