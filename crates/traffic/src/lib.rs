@@ -1,6 +1,6 @@
 //! # traffic: every decision of the data plane
 //!
-//! Match a route ([`Router`]), pick an endpoint ([`ClusterState::pick`]), eject it
+//! Choose a filter chain ([`chain::ChainMatcher`]), match a route ([`Router`]), pick an endpoint ([`ClusterState::pick`]), eject it
 //! ([`ClusterState::report`]), try again ([`retry`]), and say why ([`RouteExplanation`],
 //! [`PickExplanation`]).
 //!
@@ -15,6 +15,7 @@
 //!   used.
 //! * An endpoint that is not healthy by its configuration is never picked.
 
+pub mod chain;
 mod cluster;
 mod endpoint;
 mod flags;
