@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use proxy_config::{Forward, UpstreamProtocol};
@@ -28,7 +29,7 @@ use crate::incoming::{Incoming, Upgrade};
 use crate::reply::{self, Refusal};
 use crate::time_limit::{Expired, TimeLimit};
 use crate::tunnel;
-use crate::upstream::{Greeted, Lease, NoConnection, UpstreamVersion};
+use crate::upstream::{ForWhom, Greeted, Lease, NoConnection, UpstreamTransport, UpstreamVersion};
 use crate::view::WorkerCluster;
 
 /// Connections that may turn out dead under one request before that counts as a failure. They died idle and nothing
@@ -106,7 +107,10 @@ pub(crate) async fn forward(
         exchange.started,
         exchange.client.spare_timer(),
     );
-    let mut tries = Tries::new(cluster, route, protocol, request);
+    let is_agreed = cluster.state.cluster().protocol == UpstreamProtocol::Alpn
+        && !exchange.is_grpc
+        && asked.upgrade.is_none();
+    let mut tries = Tries::new(cluster, route, (protocol, is_agreed), request, authority);
     match tries.run_within_time_limit(&mut exchange).await {
         Err(refusal) => reply::refuse(refusal, exchange),
         Ok(response) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
@@ -191,6 +195,9 @@ struct Tries<'a> {
     cluster: Rc<WorkerCluster>,
     route: &'a Forward,
     protocol: UpstreamVersion,
+    /// The endpoint chooses the version.
+    is_agreed: bool,
+    authority: HeaderValue,
     /// `None` while, and after, it is sent in a way that cannot be repeated.
     request: Option<Request<RequestBody>>,
     idempotent: bool,
@@ -217,13 +224,16 @@ impl<'a> Tries<'a> {
     fn new(
         cluster: Rc<WorkerCluster>,
         route: &'a Forward,
-        protocol: UpstreamVersion,
+        (protocol, is_agreed): (UpstreamVersion, bool),
         request: Request<RequestBody>,
+        authority: HeaderValue,
     ) -> Self {
         Self {
             cluster,
             route,
             protocol,
+            is_agreed,
+            authority,
             idempotent: is_idempotent(request.method()),
             has_body: !request.body().is_end_stream(),
             request: Some(request),
@@ -341,15 +351,58 @@ impl<'a> Tries<'a> {
         }
     }
 
+    /// Whom a connection for this request is for.
+    fn for_whom(&self, transport: &UpstreamTransport) -> ForWhom {
+        let host = transport.takes_host().then(|| self.host_name()).flatten();
+        ForWhom { host, addresses: None }
+    }
+
+    /// The host that the request is sent to, without a port.
+    fn host_name(&self) -> Option<Rc<str>> {
+        let authority: Authority = self.authority.to_str().ok()?.parse().ok()?;
+        Some(authority.host().trim_start_matches('[').trim_end_matches(']').into())
+    }
+
+    /// Makes the request one of the version that was agreed on with the endpoint.
+    fn convert(&mut self, agreed: UpstreamVersion) -> Result<(), FailedTry> {
+        if agreed == self.protocol {
+            return Ok(());
+        }
+        self.protocol = agreed;
+        let request = self.request.take().expect("a request is kept for every try");
+        let (mut parts, body) = request.into_parts();
+        parts.headers.remove(TRANSFER_ENCODING);
+        self.request = upstream_request(parts, body, &self.authority, agreed);
+        if self.request.is_some() {
+            return Ok(());
+        }
+        Err(FailedTry::Failed {
+            origin: Origin::Downstream,
+            stage: Stage::AfterSend,
+            outcome: Outcome::Abandoned,
+            refusal: Refusal::BadRequest("the host is not one\n"),
+        })
+    }
+
     async fn try_once(
         &mut self,
         endpoint: &Arc<EndpointState>,
         exchange: &mut Exchange,
     ) -> Result<Response<Incoming>, FailedTry> {
         let pool = self.cluster.pool(endpoint);
+        let part = pool.part(|transport| self.for_whom(transport));
+        let Some(pool) = part else { return Err(no_connection(NoConnection::Overflow)) };
         let cluster = self.cluster.state.cluster();
-        let mut lease =
-            Lease::acquire(pool, cluster, self.protocol).await.map_err(no_connection)?;
+        let acquired = if self.is_agreed {
+            Lease::acquire_agreed(&pool, cluster).await
+        } else {
+            Lease::acquire(&pool, cluster, self.protocol).await
+        };
+        let mut lease = acquired.map_err(|why| {
+            exchange.transport_failure = pool.transport_failure();
+            no_connection(why)
+        })?;
+        self.convert(lease.version())?;
         let reused = lease.is_reused();
         if !reused && let Some(upstream) = &mut exchange.upstream {
             upstream.sent_at = exchange.client.worker.now();

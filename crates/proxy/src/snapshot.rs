@@ -8,13 +8,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proxy_config::{
-    Endpoints, HttpListener, Listener, ListenerProtocol, ProxyConfig, RouteTable, Secret, TlsServer,
+    Endpoints, HttpListener, Listener, ListenerProtocol, ProxyConfig, RouteTable, TlsClient,
+    TlsServer,
 };
 use tokio::sync::Semaphore;
 use traffic::{ClusterState, Router};
 
 use crate::error::ProxyError;
-use crate::tls::{self, ServerTls};
+use crate::tls::{self, Secrets, ServerTls};
+use crate::upstream::UpstreamTransport;
 
 /// One listening address of this proxy, over renames and changes of the listener on it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -58,6 +60,8 @@ pub(crate) struct Snapshot {
     pub(crate) listeners: BTreeMap<String, Arc<SharedListener>>,
     pub(crate) routers: BTreeMap<String, Arc<Router>>,
     pub(crate) clusters: BTreeMap<String, Arc<ClusterState>>,
+    /// How the endpoints of each cluster are connected to.
+    pub(crate) transports: BTreeMap<String, UpstreamTransport>,
 }
 
 impl Snapshot {
@@ -71,6 +75,7 @@ impl Snapshot {
         let mut errors = Vec::new();
         let routers = routers(&config, previous);
         let clusters = clusters(&config, previous, seed);
+        let transports = transports(&config, previous, &mut errors);
         let mut listeners = BTreeMap::new();
         for (name, listener) in &config.listeners {
             let Some((socket, local_address)) = sockets.get(name) else { continue };
@@ -91,7 +96,7 @@ impl Snapshot {
             };
             listeners.insert(name.clone(), Arc::new(shared));
         }
-        (Snapshot { config, listeners, routers, clusters }, errors)
+        (Snapshot { config, listeners, routers, clusters, transports }, errors)
     }
 }
 
@@ -136,6 +141,46 @@ fn clusters(
     clusters
 }
 
+fn transports(
+    config: &ProxyConfig,
+    previous: &Snapshot,
+    errors: &mut Vec<ProxyError>,
+) -> BTreeMap<String, UpstreamTransport> {
+    let mut transports = BTreeMap::new();
+    for (name, cluster) in &config.clusters {
+        let tls = cluster.tls.as_ref().map(|asked| {
+            let before = previous.config.clusters.get(name).and_then(|it| it.tls.as_ref());
+            if before == Some(asked)
+                && let Some(tls) = previous.transports.get(name).and_then(|it| it.tls.as_ref())
+                && same(secrets_of_client(asked), &config.secrets, &previous.config.secrets)
+            {
+                return tls.clone();
+            }
+            let (tls, bad) = tls::client_tls(asked, &config.secrets);
+            let cluster = || name.clone();
+            errors
+                .extend(bad.map(|source| ProxyError::ClusterSecret { cluster: cluster(), source }));
+            tls
+        });
+        let proxy_protocol = cluster.proxy_protocol;
+        transports.insert(name.clone(), UpstreamTransport { tls, proxy_protocol });
+    }
+    transports
+}
+
+fn secrets_of_client(tls: &TlsClient) -> impl Iterator<Item = &String> {
+    tls.trust.iter().chain(&tls.certificate)
+}
+
+fn secrets_of_server(tls: &TlsServer) -> impl Iterator<Item = &String> {
+    tls.by_server_name.values().chain(&tls.default).chain(&tls.client_trust)
+}
+
+/// True when none of the secrets has changed.
+fn same<'a>(mut names: impl Iterator<Item = &'a String>, now: &Secrets, before: &Secrets) -> bool {
+    names.all(|name| now.get(name) == before.get(name))
+}
+
 fn tls_of(
     listener: &Listener,
     config: &ProxyConfig,
@@ -146,22 +191,14 @@ fn tls_of(
     let tls = listener.chains[0].tls.as_ref()?;
     if let Some(before) = before
         && before.config.chains[0].tls.as_ref() == Some(tls)
-        && same_secrets(tls, &config.secrets, &previous.config.secrets)
+        && same(secrets_of_server(tls), &config.secrets, &previous.config.secrets)
     {
         return before.tls.clone();
     }
-    let (server, bad) = tls::server_config(tls, &config.secrets);
+    let (server, bad) = tls::server_tls(tls, Some(proxy_config::HttpCodec::Auto), &config.secrets);
     errors.extend(
         bad.into_iter()
             .map(|source| ProxyError::Secret { listener: listener.name.clone(), source }),
     );
     Some(server)
-}
-
-fn same_secrets(
-    tls: &TlsServer,
-    now: &BTreeMap<String, Arc<Secret>>,
-    before: &BTreeMap<String, Arc<Secret>>,
-) -> bool {
-    tls.by_server_name.values().chain(&tls.default).all(|name| now.get(name) == before.get(name))
 }

@@ -9,7 +9,6 @@
 
 mod client;
 mod names;
-mod peer;
 mod server;
 
 use std::collections::BTreeMap;
@@ -23,7 +22,6 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub(crate) use client::{ClientTls, Offer, client_tls};
-pub(crate) use peer::{PeerCertificate, TlsFacts};
 pub(crate) use server::{ServerTls, server_tls};
 
 use crate::error::SecretError;
@@ -35,11 +33,14 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
+static ONLY_12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+static ONLY_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
 /// The versions between the lowest and the highest; all when there are none.
 fn versions(asked: TlsVersions) -> &'static [&'static SupportedProtocolVersion] {
     match (asked.min, asked.max) {
-        (TlsVersion::V12, TlsVersion::V12) => &[&rustls::version::TLS12],
-        (TlsVersion::V13, _) => &[&rustls::version::TLS13],
+        (TlsVersion::V12, TlsVersion::V12) => ONLY_12,
+        (TlsVersion::V13, _) => ONLY_13,
         (TlsVersion::V12, TlsVersion::V13) => rustls::ALL_VERSIONS,
     }
 }

@@ -55,7 +55,7 @@ async fn dial(
     loop {
         let picked =
             worker.pick(cluster, &tried, worker.now()).map_err(|_| Refusal::NoHealthyUpstream)?;
-        let (origin, outcome) = match upstream::connect(picked.endpoint(), limit).await {
+        let (origin, outcome) = match connect_to(cluster, picked.endpoint(), limit).await {
             Ok(stream) => {
                 let counted = ActiveConnection::new(picked.endpoint().clone());
                 let stream = Wire::new(stream, cluster.counters.clone());
@@ -76,6 +76,18 @@ async fn dial(
             Retry::No(_) => return Err(Refusal::ConnectFailed),
         }
     }
+}
+
+async fn connect_to(
+    cluster: &WorkerCluster,
+    endpoint: &EndpointState,
+    limit: std::time::Duration,
+) -> Result<upstream::UpstreamStream, NoConnection> {
+    let nobody = upstream::ForWhom::default();
+    let offer = crate::tls::Offer::Nothing;
+    upstream::connect(endpoint, &cluster.transport, &nobody, offer, limit)
+        .await
+        .map_err(|failure| failure.why)
 }
 
 /// Serves a connection of a TCP listener.

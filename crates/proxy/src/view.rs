@@ -19,7 +19,7 @@ use crate::stats::{
     ClusterCounters, HttpCounters, ListenerCounters, MeshCounters, MeshLabels, Shard, Stats,
 };
 use crate::tls::ServerTls;
-use crate::upstream::{EndpointPool, LocalExecutor};
+use crate::upstream::{EndpointPool, LocalExecutor, UpstreamTransport};
 
 /// Streams that one client connection may have open; Envoy's recommendation for an edge, and hyper's default of 200
 /// halved.
@@ -44,6 +44,8 @@ pub(crate) struct WorkerCluster {
     pub(crate) state: Arc<ClusterState>,
     pub(crate) counters: Shard<ClusterCounters>,
     pub(crate) mesh: Shard<MeshCounters>,
+    /// How its endpoints are connected to.
+    pub(crate) transport: UpstreamTransport,
     /// By the address of the endpoint's state, which lives as long as the pool that holds it.
     pools: HashMap<*const EndpointState, Rc<EndpointPool>>,
 }
@@ -51,6 +53,7 @@ pub(crate) struct WorkerCluster {
 impl WorkerCluster {
     fn new(
         state: Arc<ClusterState>,
+        transport: UpstreamTransport,
         previous: Option<&WorkerCluster>,
         stats: &Stats,
         worker: usize,
@@ -64,19 +67,20 @@ impl WorkerCluster {
         };
         let mesh = stats.mesh(state.name(), &labels, worker);
         let mut pools = HashMap::with_capacity(state.endpoints().len());
+        let alike = previous.filter(|it| it.transport.is_same(&transport));
         for (endpoint, endpoint_state) in state.endpoints() {
             let key = Arc::as_ptr(endpoint_state);
-            let pool = match previous.and_then(|it| it.pools.get(&key)) {
-                Some(pool) => pool.clone(),
-                None => Rc::new(EndpointPool::new(endpoint_state.clone(), counters.clone())),
-            };
+            let pool = alike.and_then(|it| it.pools.get(&key)).cloned().unwrap_or_else(|| {
+                let (endpoint, counters) = (endpoint_state.clone(), counters.clone());
+                Rc::new(EndpointPool::new(endpoint, transport.clone(), counters))
+            });
             match endpoint.health {
                 EndpointHealth::Healthy | EndpointHealth::Degraded => pool.set_retired(false),
                 EndpointHealth::Draining | EndpointHealth::Unhealthy => pool.set_retired(true),
             }
             pools.insert(key, pool);
         }
-        Self { state, counters, mesh, pools }
+        Self { state, counters, mesh, transport, pools }
     }
 
     /// The connections to an endpoint of this cluster.
@@ -86,7 +90,8 @@ impl WorkerCluster {
 
     fn retire_those_not_in(&self, next: Option<&WorkerCluster>) {
         for (key, pool) in &self.pools {
-            if !next.is_some_and(|it| it.pools.contains_key(key)) {
+            let after = next.and_then(|it| it.pools.get(key));
+            if !after.is_some_and(|it| Rc::ptr_eq(it, pool)) {
                 pool.set_retired(true);
             }
         }
@@ -133,11 +138,17 @@ impl View {
         let mut clusters = BTreeMap::new();
         for (name, state) in &shared.clusters {
             let before = previous.clusters.get(name);
+            let transport = shared.transports.get(name).cloned().unwrap_or_default();
             let cluster = match before {
-                Some(before) if Arc::ptr_eq(&before.state, state) => before.clone(),
+                Some(before)
+                    if Arc::ptr_eq(&before.state, state)
+                        && before.transport.is_same(&transport) =>
+                {
+                    before.clone()
+                }
                 _ => {
                     let before = before.map(Rc::as_ref);
-                    Rc::new(WorkerCluster::new(state.clone(), before, stats, worker))
+                    Rc::new(WorkerCluster::new(state.clone(), transport, before, stats, worker))
                 }
             };
             clusters.insert(name.clone(), cluster);

@@ -108,7 +108,8 @@ pub(crate) fn client_tls(
 
 fn configs(tls: &TlsClient, secrets: &Secrets) -> Result<[Arc<ClientConfig>; 4], SecretError> {
     let provider = provider();
-    let trusted = tls.trust.as_deref().map(|name| find(secrets, name).and_then(roots)).transpose()?;
+    let trusted =
+        tls.trust.as_deref().map(|name| find(secrets, name).and_then(roots)).transpose()?;
     let has_name = tls.server_name_from_host || !tls.server_name.is_empty();
     let verifier = Verifier {
         is_name_verified: trusted.is_some() && has_name,
@@ -116,9 +117,10 @@ fn configs(tls: &TlsClient, secrets: &Secrets) -> Result<[Arc<ClientConfig>; 4],
         names: NameMatches::new(&tls.names)?,
         provider: provider.clone(),
     };
-    let shown = tls.certificate.as_deref().map(|name| {
-        find(secrets, name).and_then(|secret| certified_key(secret, &provider))
-    });
+    let shown = tls
+        .certificate
+        .as_deref()
+        .map(|name| find(secrets, name).and_then(|secret| certified_key(secret, &provider)));
     let shown: Option<CertifiedKey> = shown.transpose()?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions(tls.versions))
@@ -134,8 +136,7 @@ fn configs(tls: &TlsClient, secrets: &Secrets) -> Result<[Arc<ClientConfig>; 4],
     Ok(Offer::ALL.map(|offer| {
         let mut config = config.clone();
         let own = tls.alpn.iter().map(|it| it.clone().into_bytes());
-        config.alpn_protocols =
-            if tls.alpn.is_empty() { offer.protocols() } else { own.collect() };
+        config.alpn_protocols = if tls.alpn.is_empty() { offer.protocols() } else { own.collect() };
         Arc::new(config)
     }))
 }

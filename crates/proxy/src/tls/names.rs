@@ -47,8 +47,7 @@ impl NameMatches {
 impl NameMatch {
     fn new(name: &ValueMatch) -> Result<Self, SecretError> {
         let ignore_case = name.ignore_case;
-        let text =
-            |it: &String| if ignore_case { it.to_ascii_lowercase() } else { it.clone() };
+        let text = |it: &String| if ignore_case { it.to_ascii_lowercase() } else { it.clone() };
         let pattern = match &name.pattern {
             Pattern::Present => Compiled::Present,
             Pattern::Exact(it) => Compiled::Exact(text(it)),
@@ -138,7 +137,11 @@ mod tests {
             (Pattern::Present, false, Uri(spiffe), true),
             (Pattern::Range { start: 1, end: 3 }, false, Dns("2"), true),
         ] {
-            assert_eq!(holds(pattern.clone(), ignore_case, &name), expected, "{pattern:?} {name:?}");
+            assert_eq!(
+                holds(pattern.clone(), ignore_case, &name),
+                expected,
+                "{pattern:?} {name:?}"
+            );
         }
     }
 

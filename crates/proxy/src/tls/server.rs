@@ -59,9 +59,7 @@ impl ResolvesServerCert for Certificates {
 
 impl Certificates {
     fn shown_to(&self, server_name: Option<&str>) -> Option<&Shown> {
-        server_name
-            .and_then(|name| self.find(&name.to_ascii_lowercase()))
-            .or(self.default.as_ref())
+        server_name.and_then(|name| self.find(&name.to_ascii_lowercase())).or(self.default.as_ref())
     }
 
     fn find(&self, name: &str) -> Option<&Shown> {
@@ -173,7 +171,9 @@ impl Shown {
         let uri = leaf.and_then(|leaf| {
             leaf.names.iter().find_map(|name| match name {
                 AlternativeName::Uri(uri) => Some(Arc::from(*uri)),
-                AlternativeName::Dns(_) | AlternativeName::Email(_) | AlternativeName::Ip(_) => None,
+                AlternativeName::Dns(_) | AlternativeName::Email(_) | AlternativeName::Ip(_) => {
+                    None
+                }
             })
         });
         Self { uri, key: Arc::new(key) }
@@ -195,11 +195,8 @@ fn client_verifier(
     let secret = find(secrets, name)?;
     let roots = Arc::new(roots(secret)?);
     let builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
-    let builder = if tls.require_client_certificate {
-        builder
-    } else {
-        builder.allow_unauthenticated()
-    };
+    let builder =
+        if tls.require_client_certificate { builder } else { builder.allow_unauthenticated() };
     // It fails without roots alone, and there is at least one.
     let verifier = builder.build().map_err(|_| SecretError::Empty { secret: name.clone() })?;
     let names = NameMatches::new(&tls.client_names)?;

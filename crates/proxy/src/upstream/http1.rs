@@ -7,9 +7,10 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use proxy_config::Cluster;
 
-use super::{EndpointPool, NoConnection, OpenConnection};
+use super::{EndpointPool, NoConnection, OpenConnection, Wire};
 use crate::body::RequestBody;
 use crate::incoming::Incoming;
+use crate::tls::Offer;
 
 /// Largest response head that is accepted: what hyper needs for its read buffer, and twice what Envoy accepts.
 const RESPONSE_HEAD_BYTES_MAX: usize = 128 * 1024;
@@ -63,8 +64,13 @@ fn reuse(pool: &EndpointPool) -> Option<Lease> {
 async fn open(pool: &Rc<EndpointPool>, cluster: &Cluster) -> Result<Lease, NoConnection> {
     // Counted from here on, so that connections being set up are within the bound too.
     let open = Rc::new(OpenConnection::new(pool));
-    let stream = open.connect(cluster).await?;
-    pool.counters.upstream_cx_http1_total.inc();
+    let stream = open.connect(cluster, Offer::Http1).await?;
+    over(open, stream).await
+}
+
+/// Speaks HTTP/1.1 on a connection.
+pub(super) async fn over(open: Rc<OpenConnection>, stream: Wire) -> Result<Lease, NoConnection> {
+    open.pool.counters.upstream_cx_http1_total.inc();
     let (sender, connection) = Builder::new()
         .max_header_size(RESPONSE_HEAD_BYTES_MAX)
         .max_headers(RESPONSE_HEADERS_MAX)
