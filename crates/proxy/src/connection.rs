@@ -1,4 +1,4 @@
-//! One client connection: TLS, telling HTTP/1.1 from HTTP/2, its time limits and its end.
+//! One client connection that speaks HTTP: telling HTTP/1.1 from HTTP/2, its time limits and its end.
 
 mod drive;
 mod open;
@@ -6,30 +6,27 @@ mod open;
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, StatusCode};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use self::drive::{Limits, drive};
 use self::open::open_http;
 use crate::incoming::{Incoming, Upgrade};
-use crate::observe::{self, ConnectionCount};
+use crate::observe;
+use crate::opening::{ClientFacts, Opened, Place};
 use crate::request;
 use crate::stream::Activity;
 use crate::time_limit::Timer;
-use crate::tunnel;
 use crate::view::{ListenerKind, ListenerSlot, ListenerView};
 use crate::worker::Worker;
 
 /// An idle connection of a listener that closes is kept for this long: a request that is on its way already is
 /// answered, with `Connection: close`.
-const LINGER: Duration = Duration::from_millis(500);
+pub(crate) const LINGER: Duration = Duration::from_millis(500);
 
 /// A client connection that speaks HTTP.
 pub(crate) struct Client {
@@ -37,7 +34,7 @@ pub(crate) struct Client {
     pub(crate) slot: Rc<ListenerSlot>,
     /// The peer's address as it is added to `x-forwarded-for`.
     pub(crate) peer_header: HeaderValue,
-    pub(crate) is_tls: bool,
+    pub(crate) facts: ClientFacts,
     /// Responses say that the connection ends.
     pub(crate) is_closing: Cell<bool>,
     /// It is cut because nothing moved for too long.
@@ -45,7 +42,7 @@ pub(crate) struct Client {
     /// One that the last request has done with: usually one request follows the other.
     spare_timer: Cell<Option<Timer>>,
     /// The connection's place in the listener's limit and counters, until the last tunnel over it has ended.
-    _place: (ConnectionCount, Option<OwnedSemaphorePermit>),
+    _place: Place,
     requests_active: Cell<u32>,
     requests_begun: Cell<u64>,
     bodies_awaited: Cell<u32>,
@@ -100,19 +97,13 @@ impl Drop for AwaitedBody {
 }
 
 impl Client {
-    fn new(
-        worker: Rc<Worker>,
-        slot: Rc<ListenerSlot>,
-        peer: SocketAddr,
-        is_tls: bool,
-        place: (ConnectionCount, Option<OwnedSemaphorePermit>),
-    ) -> Self {
+    fn new(worker: Rc<Worker>, slot: Rc<ListenerSlot>, facts: ClientFacts, place: Place) -> Self {
         Self {
             worker,
             slot,
-            peer_header: HeaderValue::try_from(peer.ip().to_string())
+            peer_header: HeaderValue::try_from(facts.remote.ip().to_string())
                 .expect("the text of an IP address is a header value"),
-            is_tls,
+            facts,
             is_closing: Cell::new(false),
             is_cut_idle: Cell::new(false),
             spare_timer: Cell::new(None),
@@ -154,47 +145,22 @@ impl Client {
     }
 }
 
-/// Serves a connection until it ends.
-pub(crate) async fn serve(
-    worker: Rc<Worker>,
-    slot: Rc<ListenerSlot>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: Option<OwnedSemaphorePermit>,
-) {
-    let view = slot.view();
-    let place = (ConnectionCount::new(&view, runtime::monotonic()), permit);
-    let served = match &view.kind {
-        ListenerKind::Tcp { cluster: None } => Ok(()),
-        ListenerKind::Tcp { cluster: Some(cluster) } => {
-            let cluster = cluster.clone();
-            drop(view);
-            tunnel::serve_tcp(&worker, &cluster, stream).await
-        }
-        ListenerKind::Http(_) => serve_http(worker, &slot, view, stream, peer, place).await,
-    };
-    if let Err(error) = served {
-        let listener = &slot.view().shared.config.name;
-        tracing::debug!(listener, %peer, %error, "connection ended");
-    }
-}
-
-async fn serve_http(
+/// Serves a connection that speaks HTTP until it ends.
+pub(crate) async fn serve_http(
     worker: Rc<Worker>,
     slot: &Rc<ListenerSlot>,
     view: Rc<ListenerView>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    mut place: (ConnectionCount, Option<OwnedSemaphorePermit>),
+    opened: Opened,
+    mut place: Place,
 ) -> io::Result<()> {
-    let (ListenerKind::Http(http), Some(config)) = (&view.kind, view.shared.http()) else {
+    let (ListenerKind::Http(http), Some(config)) = (&view.kind, view.http()) else {
         return Ok(());
     };
-    let opened = open_http(slot, &view, http, config, stream).await?;
+    let Opened { transport, read_ahead, facts } = opened;
+    let opened = open_http(slot, &view, config, transport, read_ahead).await?;
     let Some((stream, is_http2)) = opened else { return Ok(()) };
-    let is_tls = http.tls.is_some();
-    place.0.is_http(&view, is_http2, is_tls);
-    let client = Rc::new(Client::new(worker, slot.clone(), peer, is_tls, place));
+    place.0.is_http(&view, is_http2, facts.tls.is_some());
+    let client = Rc::new(Client::new(worker, slot.clone(), facts, place));
     let limits = Limits {
         head: config.head_timeout,
         idle: config.idle_timeout,

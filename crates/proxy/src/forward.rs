@@ -26,6 +26,7 @@ use crate::connection::AwaitedBody;
 use crate::exchange::{Exchange, Upstream};
 use crate::headers::{self, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::incoming::{Incoming, Upgrade};
+use crate::opening::ClientFacts;
 use crate::reply::{self, Refusal};
 use crate::time_limit::{Expired, TimeLimit};
 use crate::tunnel;
@@ -146,7 +147,9 @@ fn prepare(
     };
     headers::remove_hop_by_hop(headers);
     let worker = &client.worker;
-    headers::add_forwarding(headers, &client.peer_header, client.is_tls, || worker.request_id());
+    let is_tls = client.facts.tls.is_some();
+    headers::add_forwarding(headers, &client.peer_header, is_tls, || worker.request_id());
+    headers::set_client_certificate(headers, client.facts.forwarded_certificate());
     let request_id = if route.timing_headers { headers.get(X_REQUEST_ID).cloned() } else { None };
     if let Some(log) = &mut exchange.log {
         log.forwarded_for = headers.get(X_FORWARDED_FOR).cloned();
@@ -352,9 +355,10 @@ impl<'a> Tries<'a> {
     }
 
     /// Whom a connection for this request is for.
-    fn for_whom(&self, transport: &UpstreamTransport) -> ForWhom {
-        let host = transport.takes_host().then(|| self.host_name()).flatten();
-        ForWhom { host, addresses: None }
+    fn for_whom(&self, transport: &UpstreamTransport, client: &ClientFacts) -> ForWhom {
+        let host = if transport.takes_host() { self.host_name() } else { None };
+        let addresses = transport.proxy_protocol.map(|_| client.addresses());
+        ForWhom { host, addresses }
     }
 
     /// The host that the request is sent to, without a port.
@@ -390,7 +394,7 @@ impl<'a> Tries<'a> {
         exchange: &mut Exchange,
     ) -> Result<Response<Incoming>, FailedTry> {
         let pool = self.cluster.pool(endpoint);
-        let part = pool.part(|transport| self.for_whom(transport));
+        let part = pool.part(|transport| self.for_whom(transport, &exchange.client.facts));
         let Some(pool) = part else { return Err(no_connection(NoConnection::Overflow)) };
         let cluster = self.cluster.state.cluster();
         let acquired = if self.is_agreed {

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use proxy_config::{FilterChain, Listener, ListenerProtocol, ProxyConfig};
+use rustls::CipherSuite;
 use traffic::ClusterState;
 
 pub use counters::{ClusterCounters, HttpCounters, ListenerCounters, TcpCounters};
@@ -340,6 +341,17 @@ fn read_listener(
         let value = Value::Counter(shards.sum(|shard| shard.ssl_versions[at].get()));
         let label = Some(("envoy_ssl_version", version.to_owned()));
         group.push("envoy_listener_ssl_versions", &format!("ssl.versions.{version}"), label, value);
+    }
+    let mut ciphers: BTreeMap<u64, u64> = BTreeMap::new();
+    for (cipher, count) in shards.iter().flat_map(|shard| shard.ssl_ciphers.iter()) {
+        *ciphers.entry(cipher).or_default() += count.get();
+    }
+    for (cipher, count) in ciphers.into_iter().filter(|(_, count)| *count > 0) {
+        let number = u16::try_from(cipher).unwrap_or_default();
+        let cipher = CipherSuite::from(number).as_str().unwrap_or("unknown");
+        let label = Some(("envoy_ssl_cipher", cipher.to_owned()));
+        let name = format!("ssl.ciphers.{cipher}");
+        group.push("envoy_listener_ssl_ciphers", &name, label, Value::Counter(count));
     }
     let length = shards.distribution(|shard| &shard.downstream_cx_length_ms);
     let value = Value::Histogram(Box::new(length));

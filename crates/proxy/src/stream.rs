@@ -78,8 +78,14 @@ pub(crate) struct DownstreamStream {
 }
 
 impl DownstreamStream {
-    pub(crate) fn new(transport: Transport, counters: Shard<HttpCounters>) -> Self {
-        Self { read_ahead: Bytes::new(), transport, activity: Activity::default(), counters }
+    /// `read_ahead` was read already; the first reader reads it again.
+    pub(crate) fn with_read_ahead(
+        transport: Transport,
+        read_ahead: Bytes,
+        counters: Shard<HttpCounters>,
+    ) -> Self {
+        counters.downstream_cx_rx_bytes_total.add(read_ahead.len() as u64);
+        Self { read_ahead, transport, activity: Activity::default(), counters }
     }
 
     pub(crate) fn activity(&self) -> Activity {
@@ -88,19 +94,18 @@ impl DownstreamStream {
 
     /// Reads until it is certain whether the client speaks HTTP/2. What was read is read again by the next reader.
     pub(crate) async fn detect_http2(&mut self) -> io::Result<bool> {
-        let mut seen = Vec::with_capacity(READ_AHEAD_BYTES);
-        let mut is_http2 = None;
-        while is_http2.is_none() {
-            let read = self.transport.read_buf(&mut seen).await?;
-            is_http2 = match HTTP2_PREFACE.strip_prefix(seen.as_slice()) {
-                _ if read == 0 => Some(false),
-                Some([]) => Some(true),
-                Some(_) => None,
-                None => Some(seen.starts_with(HTTP2_PREFACE)),
-            };
+        let mut is_http2 = is_http2(&self.read_ahead);
+        if is_http2.is_none() {
+            let before = self.read_ahead.len();
+            let mut seen = Vec::with_capacity(READ_AHEAD_BYTES);
+            seen.extend_from_slice(&self.read_ahead);
+            while is_http2.is_none() {
+                let read = self.transport.read_buf(&mut seen).await?;
+                is_http2 = if read == 0 { Some(false) } else { self::is_http2(&seen) };
+            }
+            self.counters.downstream_cx_rx_bytes_total.add((seen.len() - before) as u64);
+            self.read_ahead = seen.into();
         }
-        self.counters.downstream_cx_rx_bytes_total.add(seen.len() as u64);
-        self.read_ahead = seen.into();
         Ok(is_http2 == Some(true))
     }
 
@@ -110,6 +115,15 @@ impl DownstreamStream {
             self.counters.downstream_cx_tx_bytes_total.add(*written as u64);
         }
         outcome
+    }
+}
+
+/// `None` while the bytes may be the beginning of both.
+fn is_http2(seen: &[u8]) -> Option<bool> {
+    match HTTP2_PREFACE.strip_prefix(seen) {
+        Some([]) => Some(true),
+        Some(_) => None,
+        None => Some(seen.starts_with(HTTP2_PREFACE)),
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod client;
 mod names;
+mod peer;
 mod server;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub(crate) use client::{ClientTls, Offer, client_tls};
-pub(crate) use server::{ServerTls, server_tls};
+pub(crate) use peer::TlsFacts;
+pub(crate) use server::{ServerTls, is_other_name, server_tls};
 
 use crate::error::SecretError;
 

@@ -160,11 +160,6 @@ impl EndpointPool {
         self.open.get() > 0
     }
 
-    /// What is spoken before the cluster's protocol.
-    pub(crate) fn transport(&self) -> &UpstreamTransport {
-        &self.transport
-    }
-
     /// Why the last TLS handshake that failed did.
     pub(crate) fn transport_failure(&self) -> Option<Rc<str>> {
         self.transport_failure.borrow().clone()

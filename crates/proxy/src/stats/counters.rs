@@ -221,6 +221,8 @@ group! {
     } and {
         /// Handshakes that agreed on TLS 1.2, and on TLS 1.3.
         ssl_versions: [Counter; 2],
+        /// Handshakes by the number of the cipher suite that they agreed on.
+        ssl_ciphers: SeriesTable<Counter>,
         /// How long connections were open.
         downstream_cx_length_ms: Histogram,
     }

@@ -197,7 +197,9 @@ fn tcp_setup(endpoints: &[SocketAddr]) -> Setup {
     });
     let name = cluster.unwrap().name;
     setup = setup.listener_with("tcp", |listener| {
-        listener.chains[0].protocol = ListenerProtocol::Tcp(proxy_config::TcpListener::to(&name));
+        let to = proxy_config::TcpListener::to(&name);
+        let to = proxy_config::TcpListener { connect_tries_max: 2, ..to };
+        listener.chains[0].protocol = ListenerProtocol::Tcp(to);
     });
     setup
 }

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use codec::certificate::{AlternativeName, Certificate};
 use http::HeaderValue;
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
-use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConnection};
 
 use super::ServerTls;
 
@@ -12,8 +12,8 @@ use super::ServerTls;
 pub(crate) struct TlsFacts {
     /// `TLSv1.2`, `TLSv1.3`, as Envoy writes them.
     pub(crate) version: &'static str,
-    /// Cipher suite under IANA's name.
-    pub(crate) cipher: &'static str,
+    /// IANA's number and name are its methods.
+    pub(crate) cipher: Option<CipherSuite>,
     pub(crate) is_resumed: bool,
     /// The certificate that the client showed; it was verified.
     pub(crate) peer: Option<PeerCertificate>,
@@ -55,7 +55,7 @@ impl TlsFacts {
         };
         Self {
             version,
-            cipher: suite.and_then(|it| it.suite().as_str()).unwrap_or("-"),
+            cipher: suite.map(|it| it.suite()),
             is_resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
             peer,
             forwarded,

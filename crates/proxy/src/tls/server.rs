@@ -77,6 +77,8 @@ pub(crate) struct ServerTls {
     pub(crate) config: Arc<ServerConfig>,
     /// `x-forwarded-client-cert` is set from the client's certificate.
     pub(crate) forwards_certificate: bool,
+    /// Clients are asked for a certificate.
+    pub(crate) asks_for_certificate: bool,
     certificates: Arc<Certificates>,
 }
 
@@ -121,8 +123,13 @@ pub(crate) fn server_tls(
         Err(error) => tracing::warn!(%error, "sessions are kept in memory: there are no tickets"),
     }
     config.send_tls13_tickets = TICKETS;
-    let forwards_certificate = tls.forward_client_certificate;
-    (Arc::new(ServerTls { config: Arc::new(config), forwards_certificate, certificates }), errors)
+    let tls = ServerTls {
+        config: Arc::new(config),
+        forwards_certificate: tls.forward_client_certificate,
+        asks_for_certificate: tls.client_trust.is_some(),
+        certificates,
+    };
+    (Arc::new(tls), errors)
 }
 
 fn alpn(tls: &TlsServer, codec: Option<HttpCodec>) -> Vec<Vec<u8>> {
