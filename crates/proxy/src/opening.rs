@@ -166,9 +166,8 @@ async fn shake(
     let limit = if limit.is_zero() { Duration::MAX } else { limit };
     let shaken = timeout(limit, handshake::handshake(tls, stream, read, speaks_http)).await;
     let shaken = shaken.map_err(io::Error::from).flatten();
-    match &shaken {
-        Ok(stream) => facts.note_handshake(tls, stream.get_ref().1),
-        Err(_) => {}
+    if let Ok(stream) = &shaken {
+        facts.note_handshake(tls, stream.get_ref().1);
     }
     handshake::count(&view.counters, shaken.as_ref().map(|_| facts.tls.as_deref()), tls);
     shaken

@@ -37,7 +37,7 @@ pub(crate) async fn serve(worker: &Worker, view: Rc<ListenerView>, opened: Opene
     let (tries_max, idle_timeout) = (config.connect_tries_max, config.idle_timeout);
     // From here on nothing is asked of the listener: an old configuration is let go.
     drop(view);
-    let Opened { transport, read_ahead, facts } = opened;
+    let Opened { mut transport, read_ahead, facts } = opened;
     let for_whom = |cluster: &crate::view::WorkerCluster| ForWhom {
         host: facts.server_name.as_deref().filter(|_| cluster.transport.takes_host()).map(Rc::from),
         addresses: cluster.transport.proxy_protocol.map(|_| facts.addresses()),
@@ -55,7 +55,7 @@ pub(crate) async fn serve(worker: &Worker, view: Rc<ListenerView>, opened: Opene
     let meter = Meter { tcp: counters.clone(), cluster: cluster.counters.clone() };
     let relayed = relay(
         &worker.pools,
-        (transport, read_ahead),
+        (&mut transport, read_ahead),
         (&mut dialed.stream, bytes::Bytes::new()),
         idle_timeout,
         |way, bytes| meter.count(way, bytes),

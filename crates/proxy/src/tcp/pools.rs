@@ -55,3 +55,11 @@ impl Pools {
         }
     }
 }
+
+#[cfg(test)]
+impl Pools {
+    /// Buffers and pipes that nobody uses, and all pipes.
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
+        (self.buffers.borrow().len(), self.pipes.borrow().len(), self.pipes_made.get())
+    }
+}

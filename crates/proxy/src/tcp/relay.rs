@@ -349,3 +349,6 @@ impl Direction {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
