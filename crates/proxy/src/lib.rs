@@ -9,9 +9,9 @@
 //!
 //! ```text
 //! control thread                     worker threads, one per core, sharing nothing that can be waited for
-//! update ─► Snapshot ─► Command ───► View ─► Acceptor ─► connection ─► request ─► forward ─► upstream pool
-//!    ▲                     ack ────►                                    (route)    (pick, retry)
-//! admin server ◄── counters
+//! update ─► Snapshot ─► Command ───► View ─► Acceptor ─► opening ─┬─► connection ─► request ─► forward ─► upstream pool
+//!    ▲                     ack ────►                   (chain, TLS) │                (route)    (pick, retry)
+//! admin server ◄── counters                                         └─► tcp (dial, relay)
 //! ```
 //!
 //! Invariants:

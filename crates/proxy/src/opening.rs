@@ -43,6 +43,14 @@ pub(crate) struct Listening {
     pub(crate) closing: CancellationToken,
 }
 
+impl Listening {
+    /// The chain of every connection, when it speaks plain text and nothing comes before.
+    fn needs_nothing(&self) -> Option<Rc<ListenerSlot>> {
+        let slot = &self.chains[self.shared.only_chain?];
+        slot.view().tls().is_none().then(|| slot.clone())
+    }
+}
+
 /// A connection's place in the listener's limit and counters.
 pub(crate) type Place = (ConnectionCount, Option<OwnedSemaphorePermit>);
 
@@ -64,7 +72,12 @@ pub(crate) async fn serve(
 ) {
     let place = (ConnectionCount::new(&listening.counters, runtime::monotonic()), permit);
     let shared = listening.shared.clone();
-    let served = match come_to_chain(&listening, stream, peer).await {
+    let come = match listening.needs_nothing() {
+        Some(slot) => Beginning::new(stream, peer, &shared).map(|it| Some((slot, it.opened()))),
+        // Boxed: it is large, and the connection's task is as large as the largest of what it does.
+        None => Box::pin(come_to_chain(&listening, stream, peer)).await,
+    };
+    let served = match come {
         Ok(Some((slot, opened))) => {
             // The connection looks into the slot from here on: it must not keep an old configuration alive.
             drop(listening);
@@ -74,7 +87,7 @@ pub(crate) async fn serve(
                     connection::serve_http(worker, &slot, view, opened, place).await
                 }
                 ListenerKind::Tcp(_) => {
-                    tcp::serve(&worker, view, opened, place).await;
+                    Box::pin(tcp::serve(&worker, view, opened, place)).await;
                     Ok(())
                 }
             }
@@ -141,11 +154,8 @@ async fn begin(
 
 /// Does the TLS handshake where the chain asks for one.
 async fn open(view: &ListenerView, beginning: Beginning) -> io::Result<Opened> {
+    let Some(tls) = view.tls() else { return Ok(beginning.opened()) };
     let Beginning { stream, read, mut facts } = beginning;
-    let Some(tls) = view.tls() else {
-        let transport = Transport::Tcp(stream);
-        return Ok(Opened { transport, read_ahead: read.freeze(), facts });
-    };
     let stream = shake(view, tls, stream, read, &mut facts).await?;
     let transport = Transport::Tls(Box::new(stream));
     Ok(Opened { transport, read_ahead: Bytes::new(), facts })

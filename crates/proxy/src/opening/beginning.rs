@@ -10,9 +10,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use traffic::chain::Opening;
 
-use super::ClientFacts;
+use super::{ClientFacts, Opened};
 use crate::snapshot::SharedListener;
 use crate::stats::ListenerCounters;
+use crate::stream::Transport;
 
 /// One read usually holds all that comes before a connection's own protocol, and its first message with it.
 const READ_BYTES: usize = 4096;
@@ -39,6 +40,12 @@ impl Beginning {
         let facts =
             ClientFacts { remote: peer, direct_remote: peer, local, server_name: None, tls: None };
         Ok(Self { stream, read: BytesMut::new(), facts })
+    }
+
+    /// As a connection without TLS.
+    pub(super) fn opened(self) -> Opened {
+        let transport = Transport::Tcp(self.stream);
+        Opened { transport, read_ahead: self.read.freeze(), facts: self.facts }
     }
 
     /// Reads more; `false` when the client has ended.

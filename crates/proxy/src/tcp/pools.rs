@@ -3,11 +3,12 @@ use std::rc::Rc;
 
 use super::splice::Pipe;
 
-/// One read of what is not bulk. Reads that fill it are taken as a sign of bulk, which goes through pipes.
-pub(super) const BUFFER_BYTES: usize = 16 * 1024;
-/// Buffers that a worker keeps while nobody uses them: 32 x 16 KiB = 512 KiB. In use is one at a time, and one for each
+/// One read of what is not bulk. Reads that fill it are taken as a sign of bulk, which goes through pipes: 64 KiB is
+/// where copying twice begins to cost more than a third system call.
+pub(super) const BUFFER_BYTES: usize = 64 * 1024;
+/// Buffers that a worker keeps while nobody uses them: 8 x 64 KiB = 512 KiB. In use is one at a time, and one for each
 /// direction whose receiver is slower than its sender.
-const BUFFERS_KEPT: usize = 32;
+const BUFFERS_KEPT: usize = 8;
 /// Pipes that a worker keeps, and that it has at most: 8 x 512 KiB = 4 MiB kept (of pages that are there only while they
 /// hold bytes), 128 x 512 KiB = 64 MiB when as many receivers are slow. Who finds none uses a buffer.
 const PIPES_KEPT: usize = 8;

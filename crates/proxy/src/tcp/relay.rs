@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::pools::{BUFFER_BYTES, Pools};
+use super::pools::Pools;
 use super::splice::Pipe;
 use crate::incoming::Upgraded;
 use crate::stream::Transport;
@@ -23,7 +23,7 @@ use crate::upstream::UpstreamStream;
 /// What one direction moves before the other connections of the worker have their turn: some 0.2 ms of copying.
 const BYTES_PER_TURN_MAX: u64 = 1024 * 1024;
 /// A direction that moves less at a time goes through a buffer again: a pipe costs one more system call.
-const BULK_BYTES_MIN: usize = BUFFER_BYTES;
+const BULK_BYTES_MIN: usize = 16 * 1024;
 
 /// One side of a relay.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin {

@@ -153,7 +153,7 @@ async fn clusters_are_chosen_by_weight() {
 async fn a_client_is_closed_when_the_tries_are_used_up_or_there_is_no_cluster() {
     let (dead, dead_too) = (Refusing::new(), Refusing::new());
     let (target, path) = access_log("tcp");
-    let setup = setup(&[dead.address, dead_too.address], |_| {});
+    let setup = setup(&[dead.address, dead_too.address], |chain| chain.connect_tries_max = 1);
     let setup = setup.listener_with("nowhere", |listener| {
         listener.chains[0].protocol = ListenerProtocol::Tcp(TcpChain::to("no such cluster"));
     });

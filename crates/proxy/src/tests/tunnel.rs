@@ -197,9 +197,7 @@ fn tcp_setup(endpoints: &[SocketAddr]) -> Setup {
     });
     let name = cluster.unwrap().name;
     setup = setup.listener_with("tcp", |listener| {
-        let to = proxy_config::TcpListener::to(&name);
-        let to = proxy_config::TcpListener { connect_tries_max: 2, ..to };
-        listener.chains[0].protocol = ListenerProtocol::Tcp(to);
+        listener.chains[0].protocol = ListenerProtocol::Tcp(proxy_config::TcpListener::to(&name));
     });
     setup
 }
