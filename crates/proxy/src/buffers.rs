@@ -12,6 +12,8 @@ pub(crate) const BUFFER_BYTES: usize = 32 * 1024;
 /// long body. A buffer is held while its connection works, so that a worker seldom needs more than a few.
 const FREE_MAX: usize = 32;
 
+/// The last ones are in the processor's cache; the very last ones are often still read.
+const LOOKED_AT_MAX: usize = 4;
 /// Header maps are some 100 bytes per line: 64 x 64 lines are 400 KiB per worker.
 const FREE_MAPS_MAX: usize = 64;
 const MAP_LINES_MAX: usize = 64;
@@ -27,12 +29,24 @@ thread_local! {
 
 /// An empty buffer with room for [`BUFFER_BYTES`], or for half of it while the rest is still read by somebody.
 pub(crate) fn take() -> BytesMut {
-    let free = FREE.with_borrow_mut(Vec::pop);
-    let mut buffer = free.unwrap_or_default();
-    if !buffer.try_reclaim(BUFFER_BYTES) && buffer.capacity() < BUFFER_BYTES / 2 {
+    let mut buffer = FREE
+        .with_borrow_mut(|free| {
+            let whole = free.iter_mut().rev().take(LOOKED_AT_MAX).position(reclaim);
+            match whole {
+                Some(from_end) => Some(free.swap_remove(free.len() - 1 - from_end)),
+                None => free.pop(),
+            }
+        })
+        .unwrap_or_default();
+    if buffer.capacity() < BUFFER_BYTES / 2 {
         buffer.reserve(BUFFER_BYTES);
     }
     buffer
+}
+
+/// True when nobody reads anything of it any more: then all of it is free.
+fn reclaim(buffer: &mut BytesMut) -> bool {
+    buffer.try_reclaim(BUFFER_BYTES)
 }
 
 /// Gives back a buffer whose bytes are not needed any more.

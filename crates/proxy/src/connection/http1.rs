@@ -102,22 +102,21 @@ impl Driver<'_, '_> {
     async fn run(&mut self) -> io::Result<()> {
         loop {
             let serving = match poll_fn(|cx| self.poll_arrival(cx)).await {
-                // What is needed only now and then has its memory only then.
-                Ok(Some(head)) => Box::pin(self.serve_one(head)),
+                Ok(Some(head)) => self.serve_one(head),
                 Err(error) => {
                     self.reject(error);
-                    Box::pin(self.close(true)).await;
+                    self.close(true).await;
                     return Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 }
                 Ok(None) => {
-                    Box::pin(self.close(false)).await;
+                    self.close(false).await;
                     return Ok(());
                 }
             };
             match serving.await {
                 Next::Request => {}
                 Next::Close { lingers } => {
-                    Box::pin(self.close(lingers)).await;
+                    self.close(lingers).await;
                     return Ok(());
                 }
                 Next::Gone => return Ok(()),
@@ -156,7 +155,8 @@ impl Driver<'_, '_> {
         *request.version_mut() = version;
         *request.headers_mut() = headers;
         let response = {
-            let mut answer = pin!(request::answer(self.client.clone(), request, upgrade));
+            // Large, and needed only while there is a request.
+            let mut answer = Box::pin(request::answer(self.client.clone(), request, upgrade));
             poll_fn(|cx| self.poll_answer(cx, answer.as_mut())).await
         };
         let Some(response) = response else { return Next::Gone };
@@ -291,7 +291,7 @@ impl Driver<'_, '_> {
         let is_read = if goes_on && !self.socket.is_body_ended() {
             let mut bytes_left = UNREAD_BYTES_MAX;
             let skipped = poll_fn(|cx| self.socket.poll_skip_body(cx, &mut bytes_left));
-            tokio::time::timeout(UNREAD_TIMEOUT, skipped).await.unwrap_or(false)
+            Box::pin(tokio::time::timeout(UNREAD_TIMEOUT, skipped)).await.unwrap_or(false)
         } else {
             goes_on
         };
@@ -340,7 +340,7 @@ impl Driver<'_, '_> {
             let mut bytes_left = UNREAD_BYTES_MAX;
             let discarded = poll_fn(|cx| self.socket.poll_discard(cx, &mut bytes_left));
             // How it ends does not matter any more.
-            let _ = tokio::time::timeout(UNREAD_TIMEOUT, discarded).await;
+            let _ = Box::pin(tokio::time::timeout(UNREAD_TIMEOUT, discarded)).await;
         }
     }
 

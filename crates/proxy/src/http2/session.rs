@@ -78,6 +78,16 @@ pub(crate) enum SessionError {
     Io(#[from] io::Error),
 }
 
+/// How far reading came.
+enum Received {
+    /// All that there was; the driver is woken when there is more.
+    All,
+    /// Too much waits to be written.
+    NotRead,
+    /// The peer says no more.
+    End,
+}
+
 impl Session {
     pub(crate) fn new(role: Role, config: Config) -> Rc<Self> {
         let now = runtime::monotonic();
@@ -128,14 +138,18 @@ impl Session {
         }
         let now = runtime::monotonic();
         let now_ns = self.nanos(now);
-        let received = state.receive(cx, stream, now, now_ns);
-        let written = state.write(cx, stream, now_ns);
-        let result = match (received, written) {
-            (Err(error), _) => Poll::Ready(Err(error)),
-            // Whatever could not be written: the peer has left.
-            (Ok(true), _) => Poll::Ready(Ok(())),
-            (Ok(false), Err(error)) => Poll::Ready(Err(error.into())),
-            (Ok(false), Ok(())) => Poll::Pending,
+        let result = loop {
+            let received = state.receive(cx, stream, now, now_ns);
+            let written = state.write(cx, stream, now_ns);
+            break match (received, written) {
+                (Err(error), _) => Poll::Ready(Err(error)),
+                // Whatever could not be written: the peer has left.
+                (Ok(Received::End), _) => Poll::Ready(Ok(())),
+                (Ok(_), Err(error)) => Poll::Ready(Err(error.into())),
+                // Nobody would wake the driver for what there is to read.
+                (Ok(Received::NotRead), Ok(())) if !state.is_full() => continue,
+                (Ok(Received::All | Received::NotRead), Ok(())) => Poll::Pending,
+            };
         };
         state.is_driver_awake = false;
         result
@@ -309,15 +323,19 @@ impl State {
         }
     }
 
-    /// True when the peer has ended.
+    /// What is to be written must be written before more is read.
+    fn is_full(&self) -> bool {
+        self.codec.output_len() > OUTPUT_BYTES_MAX
+    }
+
     fn receive<S: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut S,
         now: Instant,
         now_ns: u64,
-    ) -> Result<bool, SessionError> {
-        while self.codec.output_len() <= OUTPUT_BYTES_MAX {
+    ) -> Result<Received, SessionError> {
+        while !self.is_full() {
             if self.input.capacity() == 0 {
                 self.input = buffers::take();
             }
@@ -328,9 +346,9 @@ impl State {
                     if self.input.is_empty() {
                         buffers::put(&mut self.input);
                     }
-                    return Ok(false);
+                    return Ok(Received::All);
                 }
-                Poll::Ready(Ok(0)) => return Ok(true),
+                Poll::Ready(Ok(0)) => return Ok(Received::End),
                 Poll::Ready(Ok(count)) => {
                     self.is_flowing = count == spare;
                     self.received_at = now;
@@ -342,7 +360,7 @@ impl State {
                 Poll::Ready(Err(error)) => return Err(error.into()),
             }
         }
-        Ok(false)
+        Ok(Received::NotRead)
     }
 
     fn write<S: AsyncWrite + Unpin>(

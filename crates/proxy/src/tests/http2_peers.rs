@@ -386,6 +386,54 @@ async fn trailers_of_a_request_reach_the_endpoint() {
 }
 
 #[tokio::test]
+async fn a_client_that_reads_late_gets_all_of_many_answers() {
+    // More than all buffers on the way take: 90 times 60 KiB.
+    const COUNT: u32 = 90;
+    let proxy = Setup::new()
+        .listener("in")
+        .action("web", "/", respond("x".repeat(60 * 1024)))
+        .start_with(|options| options.workers = 1);
+    let mut stream = TcpStream::connect(proxy.local_addr("in").unwrap()).await.unwrap();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // Settings: an initial window of 2^31-1; and a window for the connection that is nearly as large.
+    bytes.extend_from_slice(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    bytes.extend_from_slice(&[0, 0, 4, 8, 0, 0, 0, 0, 0, 0x70, 0, 0, 0]);
+    for idx in 0..COUNT {
+        // `:method GET`, `:scheme http`, `:path /`, `:authority web`, and the end of the stream.
+        bytes.extend_from_slice(&[0, 0, 8, 1, 5]);
+        bytes.extend_from_slice(&(2 * idx + 1).to_be_bytes());
+        bytes.extend_from_slice(&[0x82, 0x86, 0x84, 0x01, 3, b'w', b'e', b'b']);
+    }
+    stream.write_all(&bytes).await.unwrap();
+    let counters = proxy.stats().http("in", 0);
+    soon(async {
+        while counters.downstream_rq_http2_total.get() < u64::from(COUNT) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut input = bytes::BytesMut::new();
+    let (mut content, mut ends) = (0, 0);
+    while ends < COUNT {
+        assert!(soon(stream.read_buf(&mut input)).await.unwrap() > 0);
+        while let Some(length) = frame_length(&input)
+            && input.len() >= 9 + length
+        {
+            let frame = input.split_to(9 + length);
+            let is_data = frame[3] == 0;
+            content += if is_data { length } else { 0 };
+            ends += u32::from(is_data && frame[4] & 1 == 1);
+        }
+    }
+    assert_eq!(content, COUNT as usize * 60 * 1024);
+}
+
+fn frame_length(bytes: &[u8]) -> Option<usize> {
+    let [a, b, c, ..] = *bytes else { return None };
+    Some(u32::from_be_bytes([0, a, b, c]) as usize)
+}
+
+#[tokio::test]
 async fn a_head_request_has_no_content_but_its_length() {
     let proxy =
         Setup::new().listener("in").action("web", "/", respond("twelve bytes".to_owned())).start();

@@ -21,6 +21,7 @@ use crate::buffers;
 use crate::connection::Client;
 use crate::http2::{Body, Session, SessionError, Stream, StreamFailure, Upload};
 use crate::incoming::Incoming;
+use crate::tls::Offer;
 
 /// What an endpoint may send on a stream before the client has taken it. It bounds what slow clients make the proxy hold:
 /// 100 x 256 KiB = 25.6 MB per connection of 100 streams.
@@ -121,10 +122,18 @@ pub(super) async fn acquire(
             continue;
         }
         let connecting = Connecting::new(pool);
-        let connection = open(pool, cluster).await?;
-        pool.http2.borrow_mut().push(Rc::new(connection));
+        let open = Rc::new(OpenConnection::new(pool));
+        let stream = open.connect(cluster, Offer::Http2).await?;
+        over(open, stream, cluster);
         drop(connecting);
     }
+}
+
+/// Speaks HTTP/2 on a connection, which requests find in the pool from then on.
+pub(super) fn over(open: Rc<OpenConnection>, wire: Wire, cluster: &Cluster) {
+    let pool = open.pool().clone();
+    let connection = begin(open, wire, cluster);
+    pool.http2.borrow_mut().push(Rc::new(connection));
 }
 
 /// One connection is set up at a time: the requests that wait meanwhile share it.
@@ -153,11 +162,9 @@ fn with_room(pool: &EndpointPool) -> Option<Rc<Shared>> {
     connections.iter().find(|it| it.has_room()).cloned()
 }
 
-async fn open(pool: &Rc<EndpointPool>, cluster: &Cluster) -> Result<Shared, NoConnection> {
-    let open = Rc::new(OpenConnection::new(pool));
-    let wire = open.connect(cluster).await?;
+fn begin(open: Rc<OpenConnection>, wire: Wire, cluster: &Cluster) -> Shared {
     let greeting = wire.greeting();
-    pool.counters.upstream_cx_http2_total.inc();
+    open.pool().counters.upstream_cx_http2_total.inc();
     let config = Config {
         stream_window: STREAM_WINDOW_BYTES,
         send_buffer_bytes: SEND_BUFFER_BYTES,
@@ -168,7 +175,7 @@ async fn open(pool: &Rc<EndpointPool>, cluster: &Cluster) -> Result<Shared, NoCo
     };
     let session = Session::new(Role::Client, config);
     tokio::task::spawn_local(drive(session.clone(), wire, open.clone()));
-    Ok(Shared {
+    Shared {
         session,
         open,
         greeting,
@@ -177,7 +184,7 @@ async fn open(pool: &Rc<EndpointPool>, cluster: &Cluster) -> Result<Shared, NoCo
         waiting: Cell::new(0),
         carried: Cell::new(false),
         idle_since: Cell::new(runtime::monotonic()),
-    })
+    }
 }
 
 /// Tells the requests when the connection is over, however it ends.
