@@ -1,6 +1,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
 
 use proxy_config::Endpoint;
 
@@ -19,7 +22,6 @@ pub struct EndpointState {
     host: String,
     port: u16,
     socket_address: Option<SocketAddr>,
-    pub(crate) active: AtomicU32,
     pub(crate) consecutive_connect_failures: AtomicU32,
     pub(crate) consecutive_errors: AtomicU32,
     pub(crate) ejections_in_a_row: AtomicU32,
@@ -59,10 +61,16 @@ impl Checked {
 }
 
 /// Counters of one endpoint, under Envoy's names in `/clusters`.
+///
+/// The first two are all that a pick reads and writes: the order and the alignment keep them in one
+/// cache line.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub struct EndpointCounters {
     /// Tries that were sent its way, also those whose connection failed.
     pub rq_total: AtomicU64,
+    /// Of these, those that have ended.
+    pub(crate) rq_ended: AtomicU64,
     /// Responses with a status below 500.
     pub rq_success: AtomicU64,
     /// Responses with a status of 500 and above, and tries without a response.
@@ -94,7 +102,6 @@ impl EndpointState {
             host: endpoint.host.clone(),
             port: endpoint.port,
             socket_address,
-            active: AtomicU32::new(0),
             consecutive_connect_failures: AtomicU32::new(0),
             consecutive_errors: AtomicU32::new(0),
             ejections_in_a_row: AtomicU32::new(0),
@@ -141,10 +148,13 @@ impl EndpointState {
         }
     }
 
-    /// Requests under way on all workers.
+    /// Requests under way on all workers. One that begins or ends just now may be counted, too.
     #[must_use]
+    #[inline]
     pub fn active(&self) -> u32 {
-        self.active.load(Relaxed)
+        // In this order, so that the difference is not negative.
+        let ended = self.counters.rq_ended.load(Acquire);
+        self.counters.rq_total.load(Relaxed).wrapping_sub(ended) as u32
     }
 
     /// Whether it is ejected at `now_ns`.

@@ -9,11 +9,14 @@
 //!
 //! Invariants:
 //! * Nothing here reads the clock, draws a random number of its own, locks or waits.
-//! * What must be right across workers (turns, active requests, ejections) is shared atomics in one
-//!   [`ClusterState`] behind an `Arc`; workers keep no copies.
-//! * An ejection never empties a cluster: when every healthy endpoint is ejected, all of them are
-//!   used.
-//! * An endpoint that is not healthy by its configuration is never picked.
+//! * What must be right across workers (turns, active requests, latencies, ejections) is shared
+//!   atomics in one [`ClusterState`] behind an `Arc`; workers keep no copies.
+//! * A pick looks at no more endpoints than its policy compares: whom it may choose from is made
+//!   anew when an endpoint becomes usable or ceases to be, and loaded as one pointer.
+//! * An ejection never empties a cluster or a subset: when every endpoint that is otherwise well is
+//!   ejected, all of them are used.
+//! * An endpoint that is not healthy is never picked but in panic, one that drains not even then.
+//! * Explain runs the code that picks.
 
 mod cluster;
 mod endpoint;
@@ -40,8 +43,8 @@ pub use flags::{ResponseFlag, ResponseFlags};
 pub use hash::{HashFacts, Hashed, NewCookie, RequestHash};
 pub use health::{Evidence, EvidenceKind, Outcome};
 pub use pick::{
-    Affinity, CandidateExplanation, PickError, PickExplanation, PickRequest, Picked, Verdict,
-    affinity_cookie, read_affinity_cookie,
+    Affinity, CandidateExplanation, PickError, PickExplanation, PickRequest, Picked, Picker,
+    Verdict, affinity_cookie, read_affinity_cookie,
 };
 pub use retry::{Failure, Origin, RefusedRetry, RequestTraits, Retry, Stage, is_idempotent, retry};
 pub use router::{RouteExplanation, RouteTrial, Router, normalized_host};
