@@ -175,7 +175,7 @@ impl ClusterState {
     /// the policy is peak EWMA. To let failures count as slow, hand in a penalty (Linkerd: 5 s).
     pub fn observe_rtt(&self, endpoint: &EndpointState, rtt_ns: u64, now_ns: u64) {
         if let Balancing::PeakEwma(ewma) = self.roster.cluster.balancing {
-            endpoint.latency.observe(rtt_ns, now_ns, Scale::from(ewma).decay_ns);
+            endpoint.counters().latency.observe(rtt_ns, now_ns, Scale::from(ewma).decay_ns);
         }
     }
 

@@ -32,9 +32,6 @@ pub struct EndpointState {
     pub(crate) was_usable: AtomicBool,
     /// When it became usable, for slow start; 0: it always was.
     pub(crate) usable_since_ns: AtomicU64,
-    /// When it came to be.
-    pub(crate) made_at_ns: u64,
-    pub(crate) latency: Latency,
     counters: EndpointCounters,
 }
 
@@ -62,7 +59,7 @@ impl Checked {
 
 /// Counters of one endpoint, under Envoy's names in `/clusters`.
 ///
-/// The first two are all that a pick reads and writes: the order and the alignment keep them in one
+/// The first three are all that a pick reads and writes: the order and the alignment keep them in one
 /// cache line.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
@@ -71,6 +68,7 @@ pub struct EndpointCounters {
     pub rq_total: AtomicU64,
     /// Of these, those that have ended.
     pub(crate) rq_ended: AtomicU64,
+    pub(crate) latency: Latency,
     /// Responses with a status below 500.
     pub rq_success: AtomicU64,
     /// Responses with a status of 500 and above, and tries without a response.
@@ -109,9 +107,10 @@ impl EndpointState {
             checked: AtomicU8::new(Checked::Not as u8),
             was_usable: AtomicBool::new(true),
             usable_since_ns: AtomicU64::new(if is_late { now_ns.max(1) } else { 0 }),
-            made_at_ns: now_ns,
-            latency: Latency::default(),
-            counters: EndpointCounters::default(),
+            counters: EndpointCounters {
+                latency: Latency::new(now_ns),
+                ..EndpointCounters::default()
+            },
         }
     }
 
