@@ -7,6 +7,7 @@
 
 mod body;
 mod encode;
+mod fields;
 mod head;
 
 use http::{HeaderMap, Method, StatusCode, Uri, Version};

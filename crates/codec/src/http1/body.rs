@@ -78,6 +78,12 @@ impl BodyDecoder {
         matches!(self.state, State::Ended)
     }
 
+    /// True when what came is no body; there is no telling where another message begins.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        matches!(self.state, State::Failed(_))
+    }
+
     /// How many bytes are to come, when that is known.
     #[must_use]
     pub fn bytes_left(&self) -> Option<u64> {

@@ -3,26 +3,21 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRAILER, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, Version};
 use httparse::{Header, ParserConfig, Status};
 
+use super::fields::{Fields, HEADERS_USUAL, range};
 use super::{BodyLength, HeadError, Limits, RequestHead, ResponseHead};
 
-/// Most heads have fewer lines than this; the others are parsed a second time, with an allocation.
-const HEADERS_USUAL: usize = 32;
 /// What a [`HeaderMap`] can hold: 2^15 slots of which three quarters are used.
 const HEADERS_MAX: usize = 24_000;
-/// Lines that a proxy adds to a head: room for them is made at once.
-const HEADERS_ADDED: usize = 6;
 /// Empty lines before a request that are skipped (RFC 9112, section 2.2, asks for one).
 const EMPTY_LINES_MAX: u8 = 4;
 /// What says how a message is read or where it goes is not heeded when it comes after the message (RFC 9110, section
 /// 6.5.1), and must not be believed by a reader behind this one.
 const NOT_IN_TRAILERS: [HeaderName; 5] =
     [CONNECTION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING];
-/// More would not fit 64 bits.
-const LENGTH_DIGITS_MAX: usize = 19;
 
 /// Finds heads in a buffer that grows. Remembers how far it has looked, so that a head in many pieces costs no more
 /// than twice one in a single piece.
@@ -155,24 +150,6 @@ struct StatusLine {
     version: Version,
 }
 
-/// Where the header lines are in a head.
-#[derive(Default)]
-struct Fields {
-    usual: [Field; HEADERS_USUAL],
-    /// In place of `usual` when there are more.
-    many: Vec<Field>,
-    count: usize,
-    /// Where the body begins.
-    end: usize,
-}
-
-/// A header line: where its name begins and ends, and its value.
-#[derive(Clone, Copy, Default)]
-struct Field {
-    name: (usize, usize),
-    value: (usize, usize),
-}
-
 /// Parses with little room first, and with much when that is not enough. `None` when the head is not all there.
 fn parse<'b, L>(
     buf: &'b [u8],
@@ -239,144 +216,6 @@ fn status_line<'b>(
 
 fn version(minor: Option<u8>) -> Version {
     if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 }
-}
-
-/// Where a part of a buffer is in it.
-fn range(buf: &[u8], part: &[u8]) -> (usize, usize) {
-    let from = part.as_ptr() as usize - buf.as_ptr() as usize;
-    (from, from + part.len())
-}
-
-impl Fields {
-    fn note(&mut self, buf: &[u8], headers: &[Header<'_>], end: usize) {
-        self.end = end;
-        self.count = headers.len();
-        if headers.len() > HEADERS_USUAL {
-            self.many.resize(headers.len(), Field::default());
-        }
-        let fields = if self.many.is_empty() { &mut self.usual[..] } else { &mut self.many[..] };
-        for (field, header) in fields.iter_mut().zip(headers) {
-            let name = range(buf, header.name.as_bytes());
-            let value = range(buf, header.value);
-            *field = Field { name, value };
-        }
-    }
-
-    /// Makes the map, and notes what it says about the message itself.
-    fn read(
-        &self,
-        head: &Bytes,
-        version: Version,
-        mut headers: HeaderMap,
-    ) -> Result<(HeaderMap, Said), HeadError> {
-        let fields = if self.many.is_empty() { &self.usual[..] } else { &self.many[..] };
-        let lines = self.count + HEADERS_ADDED;
-        headers.try_reserve(lines).map_err(|_| HeadError::TooManyHeaders)?;
-        let mut said = Said::default();
-        for field in &fields[..self.count] {
-            // The parser takes a line feed alone for the end of a line as well.
-            if field.name.0 != 0 && !head[..field.name.0].ends_with(b"\r\n") {
-                return Err(HeadError::LineEnd);
-            }
-            let name = HeaderName::from_bytes(&head[field.name.0..field.name.1])
-                .map_err(|_| HeadError::HeaderLine)?;
-            let value = HeaderValue::from_maybe_shared(head.slice(field.value.0..field.value.1))
-                .map_err(|_| HeadError::HeaderLine)?;
-            said.note(&name, &value, version)?;
-            headers.try_append(name, value).map_err(|_| HeadError::TooManyHeaders)?;
-        }
-        if said.is_chunked && said.length.is_some() {
-            return Err(HeadError::Ambiguous);
-        }
-        Ok((headers, said))
-    }
-}
-
-/// What the header lines say about the message itself.
-#[derive(Default)]
-struct Said {
-    length: Option<u64>,
-    is_chunked: bool,
-    close: bool,
-    keep_alive: bool,
-    expects_continue: bool,
-}
-
-impl Said {
-    fn note(
-        &mut self,
-        name: &HeaderName,
-        value: &HeaderValue,
-        version: Version,
-    ) -> Result<(), HeadError> {
-        if *name == CONTENT_LENGTH {
-            if self.length.is_some() {
-                return Err(HeadError::ContentLength);
-            }
-            self.length = Some(length(value.as_bytes()).ok_or(HeadError::ContentLength)?);
-        } else if *name == TRANSFER_ENCODING {
-            self.note_coding(value.as_bytes(), version)?;
-        } else if *name == CONNECTION {
-            for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-                self.close |= token.eq_ignore_ascii_case(b"close");
-                self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
-            }
-        } else if *name == EXPECT {
-            self.expects_continue |= value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-        }
-        Ok(())
-    }
-
-    /// `chunked` alone: nobody sends another coding without having been asked (RFC 9112, section 6.1), and a list has
-    /// been read in more than one way.
-    fn note_coding(&mut self, value: &[u8], version: Version) -> Result<(), HeadError> {
-        if version == Version::HTTP_10 || self.is_chunked {
-            return Err(HeadError::Ambiguous);
-        }
-        if !value.eq_ignore_ascii_case(b"chunked") {
-            let is_known = |it: &[u8]| it.trim_ascii().eq_ignore_ascii_case(b"chunked");
-            let has_known = value.split(|byte| *byte == b',').any(is_known);
-            return Err(if has_known { HeadError::Ambiguous } else { HeadError::TransferCoding });
-        }
-        self.is_chunked = true;
-        Ok(())
-    }
-
-    fn keep_alive(&self, version: Version) -> bool {
-        !self.close && (version == Version::HTTP_11 || self.keep_alive)
-    }
-
-    fn request_body(&self) -> BodyLength {
-        match self.length {
-            _ if self.is_chunked => BodyLength::Chunked,
-            None | Some(0) => BodyLength::None,
-            Some(length) => BodyLength::Exact(length),
-        }
-    }
-
-    fn response_body(&self, to: &Method, status: StatusCode) -> BodyLength {
-        let is_tunnel = *to == Method::CONNECT && status.is_success();
-        let is_without = status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        match self.length {
-            _ if is_tunnel || is_without || *to == Method::HEAD => BodyLength::None,
-            _ if self.is_chunked => BodyLength::Chunked,
-            Some(0) => BodyLength::None,
-            Some(length) => BodyLength::Exact(length),
-            None => BodyLength::UntilClose,
-        }
-    }
-}
-
-/// One number, without a sign and not a list.
-fn length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || value.len() > LENGTH_DIGITS_MAX {
-        return None;
-    }
-    value.iter().try_fold(0_u64, |sum, byte| match byte {
-        b'0'..=b'9' => Some(sum * 10 + u64::from(byte - b'0')),
-        _ => None,
-    })
 }
 
 /// The target in the form that the method allows (RFC 9112, section 3.2). None of them has a fragment.

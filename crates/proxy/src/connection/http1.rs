@@ -1,6 +1,7 @@
 //! A client connection that speaks HTTP/1: one task reads a request, has it answered, writes the response, and begins
 //! again. Between two requests it holds no buffer.
 
+mod form;
 mod socket;
 
 use std::future::{Future, poll_fn};
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::BufMut;
 use codec::http1::{self, Framing, HeadError, RequestHead};
-use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, TE, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body::Body;
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
@@ -21,6 +22,7 @@ use tokio_util::sync::WaitForCancellationFuture;
 
 pub(crate) use self::socket::{RequestReader, Socket};
 
+use self::form::{Form, announce, form};
 use super::Client;
 use super::phase::{Limits, Phase};
 use crate::body::ResponseBody;
@@ -85,17 +87,6 @@ enum Sent {
     Broken,
     /// The client has gone or is not waited for any longer.
     Gone,
-}
-
-/// How a response is sent.
-#[derive(Clone, Copy)]
-struct Form {
-    framing: Framing,
-    has_content: bool,
-    /// The client wants what comes after the content.
-    has_trailers: bool,
-    /// The connection is the client's for something else than HTTP from here on.
-    is_switching: bool,
 }
 
 impl Driver<'_, '_> {
@@ -397,44 +388,5 @@ impl Driver<'_, '_> {
 
     fn is_stalled(&self) -> bool {
         self.client.is_stalled(self.socket.take_moved(), self.socket.is_write_blocked())
-    }
-}
-
-fn form(
-    method: &Method,
-    version: Version,
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &ResponseBody,
-) -> Form {
-    let is_switching = status == StatusCode::SWITCHING_PROTOCOLS
-        || *method == Method::CONNECT && status.is_success();
-    let has_none = is_switching || matches!(status, StatusCode::NO_CONTENT);
-    let length = body.size_hint().exact();
-    let framing = if has_none {
-        Framing::Silent
-    } else if *method == Method::HEAD || status == StatusCode::NOT_MODIFIED {
-        match length {
-            Some(length @ 1..) if !headers.contains_key(CONTENT_LENGTH) => Framing::Length(length),
-            Some(_) | None => Framing::Declared,
-        }
-    } else {
-        let has_trailers = headers.contains_key(TRAILER) && !headers.contains_key(CONTENT_LENGTH);
-        match length {
-            Some(length) if !has_trailers => Framing::Length(length),
-            Some(_) | None if version == Version::HTTP_11 => Framing::Chunked,
-            Some(_) | None => Framing::Silent,
-        }
-    };
-    let has_content = !has_none && *method != Method::HEAD && status != StatusCode::NOT_MODIFIED;
-    Form { framing, has_content, has_trailers: false, is_switching }
-}
-
-/// Says whether the connection goes on, where that is not what the version means without a word.
-fn announce(headers: &mut HeaderMap, version: Version, goes_on: bool) {
-    if !goes_on {
-        headers::announce_close(headers);
-    } else if version == Version::HTTP_10 {
-        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
     }
 }

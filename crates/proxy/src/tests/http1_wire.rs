@@ -250,6 +250,28 @@ async fn a_body_that_nobody_wants_is_read_away_if_it_is_small() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_none_ends_the_connection_and_blames_no_endpoint() {
+    let web = Backend::http1(|request| async move {
+        let _ = http_body_util::BodyExt::collect(request.into_body()).await;
+        Response::new(full("web"))
+    })
+    .await;
+    let proxy = forwarding(&web).start();
+    let mut evidence = proxy.evidence().unwrap();
+    let smuggled = "GET /smuggled HTTP/1.1\r\nhost: web\r\n\r\n";
+    for body in ["5;\n\r\nhello\r\n0\r\n\r\n", "2\r\nhello\r\n0\r\n\r\n", "0\r\nx : y\r\n\r\n"] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: web\r\ntransfer-encoding: chunked\r\n\r\n{body}{smuggled}"
+        );
+        let answer = raw(proxy.local_addr("in").unwrap(), request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{body:?}: {answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{body:?}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{body:?}: {answer}");
+    }
+    assert!(evidence.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn an_answer_before_the_end_of_the_request_reaches_the_client() {
     // Refuses after the first bytes of the body, and closes.
     let web = Backend::tcp(|mut stream| async move {

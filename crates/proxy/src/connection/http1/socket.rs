@@ -140,7 +140,7 @@ impl Socket {
         bytes_left: &mut usize,
     ) -> Poll<bool> {
         let inner = &mut *self.inner.borrow_mut();
-        inner.abandon_body();
+        inner.is_body_read = false;
         loop {
             match inner.body.decode(&mut inner.input) {
                 Ok(Some(BodyPart::Data(data))) => match bytes_left.checked_sub(data.len()) {
@@ -179,7 +179,7 @@ impl Socket {
     /// `bytes_max` is what may be read of a body that nobody wants.
     pub(super) fn can_go_on(&self, bytes_max: u64) -> bool {
         let inner = self.inner.borrow();
-        if inner.is_read_closed && inner.input.is_empty() {
+        if inner.is_read_closed && inner.input.is_empty() || inner.body.is_failed() {
             return false;
         }
         inner.body.is_ended()
@@ -352,10 +352,6 @@ impl Inner {
             buffers::put(&mut self.input);
         }
     }
-
-    fn abandon_body(&mut self) {
-        self.is_body_read = false;
-    }
 }
 
 fn closed() -> io::Error {
@@ -397,7 +393,7 @@ impl Drop for RequestReader {
     fn drop(&mut self) {
         let mut inner = self.socket().inner.borrow_mut();
         if inner.requests == self.of {
-            inner.abandon_body();
+            inner.is_body_read = false;
         }
     }
 }
