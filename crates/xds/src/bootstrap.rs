@@ -23,9 +23,6 @@ mod tcp;
 mod tls;
 mod upstream;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

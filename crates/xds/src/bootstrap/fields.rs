@@ -344,10 +344,11 @@ impl<'a> Message<'a> {
         match value {
             Value::Null => true,
             Value::Array(items) => items.is_empty(),
+            // What is on unless it is turned off has a reader of its own.
+            Value::Bool(is) => !is,
             _ if word == "?" => false,
             Value::String(text) => text.is_empty() || word.strip_prefix('=') == Some(text),
             Value::Number(number) => number.as_f64() == Some(0.0),
-            Value::Bool(is) => !is,
             Value::Object(map) => map.is_empty(),
         }
     }
@@ -367,7 +368,7 @@ impl Drop for Message<'_> {
                 };
                 field.error(format!("unknown field of {}", self.schema.name), remedy);
             } else if !self.says_nothing(key, value) {
-                field.ignored("not honored", "remove it if the rest is enough");
+                field.ignored("not honored: there is nothing like it here", "remove it");
             }
         }
     }
