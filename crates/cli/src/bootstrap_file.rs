@@ -38,12 +38,11 @@ impl BootstrapFile {
     /// # Errors
     /// When it, or a secret that it names, cannot be used.
     pub(crate) fn read(&mut self) -> anyhow::Result<(Bootstrap, Vec<Finding>)> {
-        let path = self.path.display().to_string();
+        let path = self.path.display();
         let text = fs::read_to_string(&self.path)
             .with_context(|| format!("cannot read {path}; give a file with --config"))?;
-        let (found, named) = self.parse(&text)?;
+        let found = self.take(&text)?;
         self.text = text;
-        self.named = named;
         Ok(found)
     }
 
@@ -52,24 +51,24 @@ impl BootstrapFile {
     /// # Errors
     /// When one of them cannot be used.
     pub(crate) fn read_named(&mut self) -> anyhow::Result<(Bootstrap, Vec<Finding>)> {
-        let (found, named) = self.parse(&self.text)?;
-        self.named = named;
-        Ok(found)
+        let text = std::mem::take(&mut self.text);
+        let found = self.take(&text);
+        self.text = text;
+        found
     }
 
-    fn parse(&self, text: &str) -> anyhow::Result<((Bootstrap, Vec<Finding>), BTreeSet<PathBuf>)> {
+    fn take(&mut self, text: &str) -> anyhow::Result<(Bootstrap, Vec<Finding>)> {
         let path = self.path.display();
         let mut named = BTreeSet::new();
-        match read_text(text, &mut named) {
-            Ok((bootstrap, findings)) => {
-                let errors = secrets::check(&bootstrap.config);
-                match errors.first() {
-                    None => Ok(((bootstrap, findings), named)),
-                    Some(error) => bail!("{path} names a secret that cannot be used: {error}"),
-                }
-            }
+        let found = match read_text(text, &mut named) {
+            Ok(found) => found,
             Err(error) => bail!("{path} cannot be used:\n{error}"),
+        };
+        if let Some(error) = secrets::check(&found.0.config).first() {
+            bail!("{path} names a secret that cannot be used: {error}");
         }
+        self.named = named;
+        Ok(found)
     }
 }
 

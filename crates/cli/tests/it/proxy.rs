@@ -138,10 +138,10 @@ fn a_file_is_served_and_read_again_on_sighup() {
     proxy.wait_for("reloaded");
     assert_eq!(get(address), "two", "on the same port");
 
-    fs::write(&file, bootstrap(&http("three"), nowhere()).replace("match:", "mtach:"))
+    fs::write(&file, bootstrap(&http("three"), nowhere()).replace("domains:", "domain:"))
         .expect("written");
     proxy.signal("HUP");
-    proxy.wait_for("did you mean `match`?");
+    proxy.wait_for("did you mean `domains`?");
     assert_eq!(get(address), "two", "what was before goes on");
 
     proxy.signal("TERM");
