@@ -66,3 +66,8 @@ fn what_is_not_honored_says_so() {
 fn json_with_camel_case_numbers_for_names_and_texts_for_numbers() {
     check("camel.json");
 }
+
+#[test]
+fn what_is_rarely_written() {
+    check("rest.yaml");
+}

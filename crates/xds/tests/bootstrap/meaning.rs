@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use proxy_config::{
-    Balancing, CircuitBreakers, ClusterChoice, HeaderChange, HttpListener, Listener,
-    ListenerProtocol, OutlierDetection, Resolution, RetryBudget, RetryPolicy, RouteAction,
-    ServerHeader, UpstreamProtocol,
+    Balancing, CircuitBreakers, ClusterChoice, HashFunction, HeaderChange, HttpListener, Listener,
+    ListenerProtocol, OutlierDetection, PeakEwma, Resolution, RetryBudget, RetryPolicy,
+    RouteAction, ServerHeader, UpstreamProtocol,
 };
 use xds::bootstrap::Severity;
 
@@ -131,4 +131,44 @@ fn unverified_certificates_are_a_caution_and_no_more() {
     let (_, findings) = read(&with_clusters(&cluster)).unwrap();
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].severity, Severity::Caution);
+}
+
+#[test]
+fn peak_ewma_is_known_under_the_name_of_envoys_contributed_policy() {
+    let policies = "type.googleapis.com/envoy.extensions.load_balancing_policies";
+    let cluster = format!(
+        "- {{ name: c, load_balancing_policy: {{ policies: [{{ typed_extension_config: {{ name: ewma, typed_config: \
+         {{ \"@type\": {policies}.peak_ewma.v3alpha.PeakEwma, decay_time: 5s }} }} }}, {{ typed_extension_config: \
+         {{ name: random, typed_config: {{ \"@type\": {policies}.random.v3.Random }} }} }}] }} }}"
+    );
+    let (bootstrap, findings) = read(&with_clusters(&cluster)).unwrap();
+    assert_eq!(findings, []);
+    let policy = PeakEwma { decay: Duration::from_secs(5), ..PeakEwma::default() };
+    assert_eq!(bootstrap.config.clusters["c"].balancing, Balancing::PeakEwma(policy));
+}
+
+#[test]
+fn a_hash_function_by_number_is_that_of_its_own_message() {
+    let of = |cluster: &str| {
+        let (bootstrap, _) = read(&with_clusters(cluster)).unwrap();
+        match bootstrap.config.clusters["c"].balancing {
+            Balancing::RingHash(ring) => ring.function,
+            other => panic!("{other:?}"),
+        }
+    };
+    let old = "- { name: c, lb_policy: RING_HASH, ring_hash_lb_config: { hash_function: 1 } }";
+    assert_eq!(of(old), HashFunction::MurmurHash2);
+    let new = "- { name: c, load_balancing_policy: { policies: [{ typed_extension_config: { name: r, typed_config: { \
+               \"@type\": type.googleapis.com/envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash, \
+               hash_function: 1 } } }] } }";
+    assert_eq!(of(new), HashFunction::XxHash);
+}
+
+#[test]
+fn the_longest_durations_are_a_hundred_years() {
+    let (bootstrap, _) =
+        read(&with_clusters("- { name: c, connect_timeout: 315576000000s }")).unwrap();
+    let cluster = &bootstrap.config.clusters["c"];
+    assert_eq!(cluster.connect_timeout, Duration::from_hours(100 * 365 * 24));
+    assert!(!proxy_config::content_version(cluster).is_empty());
 }
