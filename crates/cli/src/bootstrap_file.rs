@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
-use xds::bootstrap::{self, Bootstrap, Finding, ReadError};
+use xds::bootstrap::{self, Bootstrap, Finding, ReadError, Severity};
 
-use crate::secrets;
+use crate::usable;
 
 /// A larger file is no certificate and no text of an answer.
 const NAMED_BYTES_MAX: u64 = 4 << 20;
@@ -60,27 +60,33 @@ impl BootstrapFile {
     fn take(&mut self, text: &str) -> anyhow::Result<(Bootstrap, Vec<Finding>)> {
         let path = self.path.display();
         let mut named = BTreeSet::new();
-        let found = match read_text(text, &mut named) {
-            Ok(found) => found,
+        match read_text(text, &mut named) {
+            Ok(found) => {
+                self.named = named;
+                Ok(found)
+            }
             Err(error) => bail!("{path} cannot be used:\n{error}"),
-        };
-        if let Some(error) = secrets::check(&found.0.config).first() {
-            bail!("{path} names a secret that cannot be used: {error}");
         }
-        self.named = named;
-        Ok(found)
     }
 }
 
-/// Reads a bootstrap, and collects the files that it names.
+/// Reads a bootstrap, and collects the files that it names. What is given out can be used.
 pub(crate) fn read_text(
     text: &str,
     named: &mut BTreeSet<PathBuf>,
 ) -> Result<(Bootstrap, Vec<Finding>), ReadError> {
-    bootstrap::read(text, &mut |name| {
+    let (bootstrap, mut findings) = bootstrap::read(text, &mut |name| {
         named.insert(PathBuf::from(name));
         read_named(name).map_err(|error| format!("{error:#}"))
-    })
+    })?;
+    let (errors, rest): (Vec<Finding>, Vec<Finding>) =
+        usable::check(&bootstrap.config).into_iter().partition(|it| it.severity == Severity::Error);
+    if errors.is_empty() {
+        findings.extend(rest);
+        Ok((bootstrap, findings))
+    } else {
+        Err(ReadError::Wrong { findings: errors })
+    }
 }
 
 fn read_named(name: &str) -> anyhow::Result<String> {

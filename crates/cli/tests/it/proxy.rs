@@ -256,6 +256,11 @@ fn validate_says_what_is_wrong_and_what_is_not_honored() {
     assert_eq!(findings[0]["severity"], "error");
     assert_eq!(findings[0]["remedy"], "did you mean `lb_policy`?");
 
+    let regex = good.replace("prefix: /", "safe_regex: { regex: '(' }");
+    let (code, out, _) = validate(&regex, &[]);
+    assert_eq!(code, Some(1));
+    assert!(out.contains("is not valid"), "{out}");
+
     let (code, _, errors) = validate("static_resources: [", &[]);
     assert_eq!(code, Some(1));
     assert!(errors.contains("correct the YAML"), "{errors}");
