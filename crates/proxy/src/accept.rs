@@ -56,7 +56,7 @@ impl Acceptor {
         if view.shared.speaks_like(&slot.view().shared) {
             slot.replace(view);
         } else {
-            slot.closing.cancel();
+            slot.close();
             *slot = Rc::new(ListenerSlot::new(view));
         }
     }
@@ -64,7 +64,7 @@ impl Acceptor {
     /// Takes no more connections; those that are open end as soon as they can.
     pub(crate) fn stop(&self) {
         self.stopping.cancel();
-        self.slot.borrow().closing.cancel();
+        self.slot.borrow().close();
     }
 
     /// Resolves when the socket is closed.

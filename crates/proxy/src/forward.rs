@@ -9,18 +9,19 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, TE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use proxy_config::{Forward, UpstreamProtocol};
 use traffic::{
     EndpointState, Failure, Origin, Outcome, RefusedRetry, RequestTraits, ResponseFlag, Retry,
-    Stage, is_idempotent, retry,
+    Stage, is_idempotent,
 };
 
 use self::response::respond;
 use crate::body::{RequestBody, RequestProgress, ResponseBody};
+use crate::buffers;
 use crate::connection::AwaitedBody;
 use crate::exchange::{Exchange, Upstream};
 use crate::headers::{self, X_FORWARDED_FOR, X_REQUEST_ID};
@@ -94,7 +95,7 @@ pub(crate) async fn forward(
         let progress = Rc::new(RequestProgress::default());
         exchange.request = Some(progress.clone());
         let awaited = AwaitedBody::new(exchange.client.clone());
-        RequestBody::Streaming { incoming: body, progress, awaited: Some(awaited) }
+        RequestBody::streaming(body, progress, awaited)
     };
     let Some(request) = upstream_request(parts, body, &authority, protocol) else {
         return reply::refuse(Refusal::BadRequest("the host is not one\n"), exchange);
@@ -107,7 +108,9 @@ pub(crate) async fn forward(
         exchange.client.spare_timer(),
     );
     let mut tries = Tries::new(cluster, route, protocol, request);
-    match tries.run_within_time_limit(&mut exchange).await {
+    let ended = tries.run_within_time_limit(&mut exchange).await;
+    buffers::put_map(tries.request.headers_mut());
+    match ended {
         Err(refusal) => reply::refuse(refusal, exchange),
         Ok(response) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
             respond(response, exchange, route, asked)
@@ -167,10 +170,6 @@ fn upstream_request(
     let version = match protocol {
         UpstreamVersion::Http1 => {
             headers::for_http1(&mut parts.uri, headers, authority);
-            if !body.is_end_stream() && !headers.contains_key(CONTENT_LENGTH) {
-                // hyper would leave out the body of a `GET` otherwise.
-                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
             Version::HTTP_11
         }
         UpstreamVersion::Http2 => {
@@ -191,8 +190,9 @@ struct Tries<'a> {
     cluster: Rc<WorkerCluster>,
     route: &'a Forward,
     protocol: UpstreamVersion,
-    /// `None` while, and after, it is sent in a way that cannot be repeated.
-    request: Option<Request<RequestBody>>,
+    request: Request<RequestBody>,
+    /// It was sent in a way that cannot be repeated.
+    is_spent: bool,
     idempotent: bool,
     has_body: bool,
     retries: u32,
@@ -226,7 +226,8 @@ impl<'a> Tries<'a> {
             protocol,
             idempotent: is_idempotent(request.method()),
             has_body: !request.body().is_end_stream(),
-            request: Some(request),
+            request,
+            is_spent: false,
             retries: 0,
             stale: 0,
             tried: Vec::new(),
@@ -325,10 +326,11 @@ impl<'a> Tries<'a> {
     fn may_retry(&mut self, failure: Failure, exchange: &mut Exchange) -> Result<(), ()> {
         let request = RequestTraits {
             idempotent: self.idempotent,
-            body_replayable: !self.has_body || self.request.is_some(),
+            body_replayable: !self.has_body || !self.is_spent,
         };
-        match retry(&self.route.retry, self.retries, failure, request) {
-            Retry::Yes if self.request.is_some() => {
+        let worker = &exchange.client.worker;
+        match worker.retry(&self.route.retry, self.retries, failure, request) {
+            Retry::After(_) if !self.is_spent => {
                 self.retries += 1;
                 exchange.retries = self.retries;
                 Ok(())
@@ -337,7 +339,7 @@ impl<'a> Tries<'a> {
                 exchange.flags.insert(ResponseFlag::UpstreamRetryLimitExceeded);
                 Err(())
             }
-            Retry::Yes | Retry::No(_) => Err(()),
+            Retry::After(_) | Retry::No(_) => Err(()),
         }
     }
 
@@ -354,14 +356,12 @@ impl<'a> Tries<'a> {
         if !reused && let Some(upstream) = &mut exchange.upstream {
             upstream.sent_at = exchange.client.worker.now();
         }
-        let request = self.request.take().expect("a request is kept for every try");
         // HTTP/1.1 has no way to say that a request was not looked at: then only an idempotent one is sent again.
         let may_repeat = self.idempotent || self.protocol == UpstreamVersion::Http2;
         let may_retry = self.retries < self.route.retry.retries_max;
-        if !self.has_body && may_repeat && may_retry {
-            self.request = Some(copy_of(&request));
-        }
-        let failure = match lease.send(request).await {
+        self.is_spent = self.has_body || !may_repeat || !may_retry;
+        let client = exchange.client.clone();
+        let failure = match lease.send(&mut self.request, &client).await {
             Ok(response) => {
                 if let Some(upstream) = &mut exchange.upstream {
                     upstream.lease = Some(lease);
@@ -386,8 +386,8 @@ impl<'a> Tries<'a> {
                 refusal: Refusal::NotHttp,
             });
         }
-        if let Some(unsent) = failure.unsent {
-            self.request = Some(unsent);
+        if failure.is_unsent {
+            self.is_spent = false;
             if reused && self.stale < STALE_CONNECTIONS_MAX {
                 self.stale += 1;
                 return Err(FailedTry::Stale);
@@ -422,14 +422,4 @@ fn no_connection(why: NoConnection) -> FailedTry {
         NoConnection::Overflow => (Origin::Local, Outcome::Abandoned, Refusal::Overflow),
     };
     FailedTry::Failed { origin, stage: Stage::BeforeSend, outcome, refusal }
-}
-
-/// A request without a body once more.
-fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }

@@ -4,6 +4,7 @@ mod blame;
 mod change;
 mod drain;
 mod http1;
+mod http1_wire;
 mod http2;
 mod limits;
 mod retry;

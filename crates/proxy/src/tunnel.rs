@@ -12,7 +12,6 @@ use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
 use traffic::{
     ActiveConnection, EndpointState, Failure, Origin, Outcome, Picked, RequestTraits, Retry, Stage,
-    retry,
 };
 
 use crate::body::ResponseBody;
@@ -71,8 +70,8 @@ async fn dial(
         let failure = Failure { origin, stage: Stage::BeforeSend };
         let traits = RequestTraits { idempotent: false, body_replayable: true };
         let retries = u32::try_from(tried.len()).unwrap_or(u32::MAX);
-        match retry(policy, retries, failure, traits) {
-            Retry::Yes => tried.push(picked.endpoint().clone()),
+        match worker.retry(policy, retries, failure, traits) {
+            Retry::After(_) => tried.push(picked.endpoint().clone()),
             Retry::No(_) => return Err(Refusal::ConnectFailed),
         }
     }
@@ -128,7 +127,7 @@ pub(crate) async fn connect(
 
 /// Answers an upgrade that the endpoint agreed to (a WebSocket), and passes bytes from then on.
 pub(crate) fn upgrade(
-    mut response: Response<Incoming>,
+    response: Response<Incoming>,
     downstream: Upgrade,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
@@ -142,19 +141,19 @@ pub(crate) fn upgrade(
     if let Some(cluster) = &exchange.cluster {
         worker.report(cluster, upstream.picked.endpoint(), outcome, now);
     }
-    let opened = match upstream.lease {
-        Some(Lease::Http1(lease)) => Some(lease.into_open()),
+    // The response has no body that would hold on to the connection.
+    let endpoint = match upstream.lease {
+        Some(Lease::Http1(lease)) => lease.into_tunnel(),
         Some(Lease::Http2(_)) | None => None,
     };
-    let Some(endpoint) = Upgrade::of_hyper(response.extensions_mut()) else {
+    let Some((endpoint, opened)) = endpoint else {
         return reply::refuse(Refusal::NotHttp, exchange);
     };
     let counted = worker.count_connection();
     let picked = upstream.picked;
     let place = exchange.client.clone();
     tokio::task::spawn_local(async move {
-        let both = tokio::try_join!(downstream.upgraded(), endpoint.upgraded());
-        if let Ok((client, endpoint)) = both {
+        if let Ok(client) = downstream.upgraded().await {
             let copied = copy(client, endpoint).await;
             log_end(copied);
         }

@@ -1,8 +1,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use proxy_config::Endpoint;
+
+use crate::ewma::Latency;
+use crate::health_check::CheckState;
+use crate::outlier::OutlierState;
 
 /// What is known about an endpoint from its use; kept over changes of the configuration as long as
 /// id and address stay. Weight and health are not here but in the configuration
@@ -18,10 +22,15 @@ pub struct EndpointState {
     port: u16,
     socket_address: Option<SocketAddr>,
     pub(crate) active: AtomicU32,
-    pub(crate) consecutive_connect_failures: AtomicU32,
-    pub(crate) consecutive_errors: AtomicU32,
-    pub(crate) ejections_in_a_row: AtomicU32,
-    pub(crate) ejected_until_ns: AtomicU64,
+    outlier: OutlierState,
+    check: CheckState,
+    /// As the latest candidates had it.
+    pub(crate) was_usable: AtomicBool,
+    /// When it became usable, for slow start; 0: it always was.
+    pub(crate) usable_since_ns: AtomicU64,
+    /// When it came to be.
+    pub(crate) made_at_ns: u64,
+    pub(crate) latency: Latency,
     counters: EndpointCounters,
 }
 
@@ -47,7 +56,8 @@ pub struct EndpointCounters {
 }
 
 impl EndpointState {
-    pub(crate) fn new(endpoint: &Endpoint) -> Self {
+    /// `is_late`: it joins others that are in use, so it starts slowly where that is asked for.
+    pub(crate) fn new(endpoint: &Endpoint, now_ns: u64, is_late: bool) -> Self {
         let socket_address = endpoint
             .host
             .trim_start_matches('[')
@@ -61,10 +71,12 @@ impl EndpointState {
             port: endpoint.port,
             socket_address,
             active: AtomicU32::new(0),
-            consecutive_connect_failures: AtomicU32::new(0),
-            consecutive_errors: AtomicU32::new(0),
-            ejections_in_a_row: AtomicU32::new(0),
-            ejected_until_ns: AtomicU64::new(0),
+            outlier: OutlierState::default(),
+            check: CheckState::default(),
+            was_usable: AtomicBool::new(true),
+            usable_since_ns: AtomicU64::new(if is_late { now_ns.max(1) } else { 0 }),
+            made_at_ns: now_ns,
+            latency: Latency::default(),
             counters: EndpointCounters::default(),
         }
     }
@@ -111,13 +123,25 @@ impl EndpointState {
     /// Whether it is ejected at `now_ns`.
     #[must_use]
     pub fn is_ejected(&self, now_ns: u64) -> bool {
-        self.ejected_until_ns.load(Relaxed) > now_ns
+        self.outlier.is_ejected(now_ns)
     }
 
     /// End of its latest ejection; 0 when there was none.
     #[must_use]
     pub fn ejected_until_ns(&self) -> u64 {
-        self.ejected_until_ns.load(Relaxed)
+        self.outlier.ejected_until_ns()
+    }
+
+    /// What outlier detection knows of it.
+    #[must_use]
+    pub fn outlier(&self) -> &OutlierState {
+        &self.outlier
+    }
+
+    /// What active health checks say of it.
+    #[must_use]
+    pub fn check(&self) -> &CheckState {
+        &self.check
     }
 
     /// Its counters.

@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use proxy_config::HttpListener;
 
-use super::LINGER;
+use super::phase::LINGER;
 use crate::stream::{DownstreamStream, Transport};
 use crate::tls::ServerTls;
 use crate::view::{HttpView, ListenerSlot, ListenerView};

@@ -90,7 +90,7 @@ pub(super) async fn acquire(
             continue;
         }
         let connecting = Connecting::new(pool);
-        let connection = open(pool, cluster).await?;
+        let connection = Box::pin(open(pool, cluster)).await?;
         pool.http2.borrow_mut().push(Rc::new(connection));
         drop(connecting);
     }
