@@ -1,4 +1,4 @@
-//! One client connection: TLS, telling HTTP/1.1 from HTTP/2, its time limits and its end.
+//! One client connection that speaks HTTP: telling HTTP/1.1 from HTTP/2, its time limits and its end.
 
 mod drive;
 mod http1;
@@ -8,14 +8,12 @@ mod phase;
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use self::drive::drive;
 use self::open::open_http;
@@ -23,14 +21,17 @@ use self::phase::Limits;
 
 pub(crate) use self::http1::{RequestReader, Socket};
 use crate::incoming::{Incoming, Upgrade};
-use crate::observe::ConnectionCount;
+use crate::opening::{ClientFacts, Opened, Place};
 use crate::request;
 use crate::stream::DownstreamStream;
 use crate::time_limit::Timer;
-use crate::tunnel;
 use crate::upstream::LocalExecutor;
 use crate::view::{ListenerKind, ListenerSlot, ListenerView};
 use crate::worker::Worker;
+
+/// An idle connection of a listener that closes is kept for this long: a request that is on its way already is
+/// answered, with `Connection: close`.
+pub(crate) const LINGER: Duration = Duration::from_millis(500);
 
 /// A client connection that speaks HTTP.
 pub(crate) struct Client {
@@ -38,7 +39,7 @@ pub(crate) struct Client {
     pub(crate) slot: Rc<ListenerSlot>,
     /// The peer's address as it is added to `x-forwarded-for`.
     pub(crate) peer_header: HeaderValue,
-    pub(crate) is_tls: bool,
+    pub(crate) facts: ClientFacts,
     /// Its bytes, when it speaks HTTP/1.
     pub(crate) http1: Option<Socket>,
     /// Responses say that the connection ends.
@@ -48,7 +49,7 @@ pub(crate) struct Client {
     /// One that the last request has done with: usually one request follows the other.
     spare_timer: Cell<Option<Timer>>,
     /// The connection's place in the listener's limit and counters, until the last tunnel over it has ended.
-    _place: (ConnectionCount, Option<OwnedSemaphorePermit>),
+    _place: Place,
     requests_active: Cell<u32>,
     requests_begun: Cell<u64>,
     bodies_awaited: Cell<u32>,
@@ -106,17 +107,16 @@ impl Client {
     fn new(
         worker: Rc<Worker>,
         slot: Rc<ListenerSlot>,
-        peer: SocketAddr,
-        is_tls: bool,
+        facts: ClientFacts,
         http1: Option<Socket>,
-        place: (ConnectionCount, Option<OwnedSemaphorePermit>),
+        place: Place,
     ) -> Self {
         Self {
             worker,
             slot,
-            peer_header: HeaderValue::try_from(peer.ip().to_string())
+            peer_header: HeaderValue::try_from(facts.remote.ip().to_string())
                 .expect("the text of an IP address is a header value"),
-            is_tls,
+            facts,
             http1,
             is_closing: Cell::new(false),
             is_cut_idle: Cell::new(false),
@@ -166,54 +166,29 @@ impl Client {
     }
 }
 
-/// Serves a connection until it ends.
-pub(crate) async fn serve(
-    worker: Rc<Worker>,
-    slot: Rc<ListenerSlot>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: Option<OwnedSemaphorePermit>,
-) {
-    let view = slot.view();
-    let place = (ConnectionCount::new(&view, runtime::monotonic()), permit);
-    let served = match &view.kind {
-        ListenerKind::Tcp { cluster: None } => Ok(()),
-        ListenerKind::Tcp { cluster: Some(cluster) } => {
-            let cluster = cluster.clone();
-            drop(view);
-            tunnel::serve_tcp(&worker, &cluster, stream).await
-        }
-        ListenerKind::Http(_) => serve_http(worker, &slot, view, stream, peer, place).await,
-    };
-    if let Err(error) = served {
-        let listener = &slot.view().shared.config.name;
-        tracing::debug!(listener, %peer, %error, "connection ended");
-    }
-}
-
-async fn serve_http(
+/// Serves a connection that speaks HTTP until it ends.
+pub(crate) async fn serve_http(
     worker: Rc<Worker>,
     slot: &Rc<ListenerSlot>,
     view: Rc<ListenerView>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    mut place: (ConnectionCount, Option<OwnedSemaphorePermit>),
+    opened: Opened,
+    mut place: Place,
 ) -> io::Result<()> {
-    let (ListenerKind::Http(http), Some(config)) = (&view.kind, view.shared.http()) else {
+    let (ListenerKind::Http(http), Some(config)) = (&view.kind, view.http()) else {
         return Ok(());
     };
-    // Boxed, so that the room for a handshake is given back before the connection is idle.
-    let opened = Box::pin(open_http(slot, &view, http, config, stream)).await?;
+    let Opened { transport, read_ahead, facts } = opened;
+    // Boxed, so that the room for it is given back before the connection is idle.
+    let opened = Box::pin(open_http(slot, &view, config, transport, read_ahead)).await?;
     let Some((stream, is_http2)) = opened else { return Ok(()) };
-    let is_tls = http.tls.is_some();
-    place.0.is_http(&view, is_http2, is_tls);
+    place.0.is_http(&view, is_http2, facts.tls.is_some());
     let limits = Limits {
         head: config.head_timeout,
         idle: config.idle_timeout,
         stream_idle: config.stream_idle_timeout,
     };
     if is_http2 {
-        let client = Rc::new(Client::new(worker, slot.clone(), peer, is_tls, None, place));
+        let client = Rc::new(Client::new(worker, slot.clone(), facts, None, place));
         let builder = http.http2.clone();
         // From here on the connection looks into the slot: it must not keep an old configuration alive.
         drop(view);
@@ -224,7 +199,7 @@ async fn serve_http(
         headers_max: config.headers_max as usize,
     };
     let socket = Socket::new(stream, head_limits);
-    let client = Rc::new(Client::new(worker, slot.clone(), peer, is_tls, Some(socket), place));
+    let client = Rc::new(Client::new(worker, slot.clone(), facts, Some(socket), place));
     drop(view);
     // Boxed, so that the room for the handshake is not carried along.
     Box::pin(http1::serve(&client, limits)).await

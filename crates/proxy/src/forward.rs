@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, TE, UPGRADE};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use proxy_config::{Forward, UpstreamProtocol};
@@ -26,10 +27,11 @@ use crate::connection::AwaitedBody;
 use crate::exchange::{Exchange, Upstream};
 use crate::headers::{self, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::incoming::{Incoming, Upgrade};
+use crate::opening::ClientFacts;
 use crate::reply::{self, Refusal};
 use crate::time_limit::{Expired, TimeLimit};
 use crate::tunnel;
-use crate::upstream::{Greeted, Lease, NoConnection, UpstreamVersion};
+use crate::upstream::{ForWhom, Greeted, Lease, NoConnection, UpstreamTransport, UpstreamVersion};
 use crate::view::WorkerCluster;
 
 /// Connections that may turn out dead under one request before that counts as a failure. They died idle and nothing
@@ -107,7 +109,10 @@ pub(crate) async fn forward(
         exchange.started,
         exchange.client.spare_timer(),
     );
-    let mut tries = Tries::new(cluster, route, protocol, request);
+    let is_agreed = cluster.state.cluster().protocol == UpstreamProtocol::Alpn
+        && !exchange.is_grpc
+        && asked.upgrade.is_none();
+    let mut tries = Tries::new(cluster, route, (protocol, is_agreed), request, authority);
     let ended = tries.run_within_time_limit(&mut exchange).await;
     buffers::put_map(tries.request.headers_mut());
     match ended {
@@ -145,7 +150,9 @@ fn prepare(
     };
     headers::remove_hop_by_hop(headers);
     let worker = &client.worker;
-    headers::add_forwarding(headers, &client.peer_header, client.is_tls, || worker.request_id());
+    let is_tls = client.facts.tls.is_some();
+    headers::add_forwarding(headers, &client.peer_header, is_tls, || worker.request_id());
+    headers::set_client_certificate(headers, client.facts.forwarded_certificate());
     let request_id = if route.timing_headers { headers.get(X_REQUEST_ID).cloned() } else { None };
     if let Some(log) = &mut exchange.log {
         log.forwarded_for = headers.get(X_FORWARDED_FOR).cloned();
@@ -190,6 +197,9 @@ struct Tries<'a> {
     cluster: Rc<WorkerCluster>,
     route: &'a Forward,
     protocol: UpstreamVersion,
+    /// The endpoint chooses the version.
+    is_agreed: bool,
+    authority: HeaderValue,
     request: Request<RequestBody>,
     /// It was sent in a way that cannot be repeated.
     is_spent: bool,
@@ -217,13 +227,16 @@ impl<'a> Tries<'a> {
     fn new(
         cluster: Rc<WorkerCluster>,
         route: &'a Forward,
-        protocol: UpstreamVersion,
+        (protocol, is_agreed): (UpstreamVersion, bool),
         request: Request<RequestBody>,
+        authority: HeaderValue,
     ) -> Self {
         Self {
             cluster,
             route,
             protocol,
+            is_agreed,
+            authority,
             idempotent: is_idempotent(request.method()),
             has_body: !request.body().is_end_stream(),
             request,
@@ -343,15 +356,58 @@ impl<'a> Tries<'a> {
         }
     }
 
+    /// Whom a connection for this request is for.
+    fn for_whom(&self, transport: &UpstreamTransport, client: &ClientFacts) -> ForWhom {
+        let host = if transport.takes_host() { self.host_name() } else { None };
+        let addresses = transport.proxy_protocol.map(|_| client.addresses());
+        ForWhom { host, addresses }
+    }
+
+    /// The host that the request is sent to, without a port.
+    fn host_name(&self) -> Option<Rc<str>> {
+        let authority: Authority = self.authority.to_str().ok()?.parse().ok()?;
+        Some(authority.host().trim_start_matches('[').trim_end_matches(']').into())
+    }
+
+    /// Makes the request one of the version that was agreed on with the endpoint.
+    fn convert(&mut self, agreed: UpstreamVersion) -> Result<(), FailedTry> {
+        if agreed == self.protocol {
+            return Ok(());
+        }
+        self.protocol = agreed;
+        let request = std::mem::replace(&mut self.request, Request::new(RequestBody::Empty));
+        let (parts, body) = request.into_parts();
+        if let Some(request) = upstream_request(parts, body, &self.authority, agreed) {
+            self.request = request;
+            return Ok(());
+        }
+        Err(FailedTry::Failed {
+            origin: Origin::Downstream,
+            stage: Stage::AfterSend,
+            outcome: Outcome::Abandoned,
+            refusal: Refusal::BadRequest("the host is not one\n"),
+        })
+    }
+
     async fn try_once(
         &mut self,
         endpoint: &Arc<EndpointState>,
         exchange: &mut Exchange,
     ) -> Result<Response<Incoming>, FailedTry> {
         let pool = self.cluster.pool(endpoint);
+        let part = pool.part(|transport| self.for_whom(transport, &exchange.client.facts));
+        let Some(pool) = part else { return Err(no_connection(NoConnection::Overflow)) };
         let cluster = self.cluster.state.cluster();
-        let mut lease =
-            Lease::acquire(pool, cluster, self.protocol).await.map_err(no_connection)?;
+        let acquired = if self.is_agreed {
+            Lease::acquire_agreed(&pool, cluster).await
+        } else {
+            Lease::acquire(&pool, cluster, self.protocol).await
+        };
+        let mut lease = acquired.map_err(|why| {
+            exchange.transport_failure = pool.transport_failure();
+            no_connection(why)
+        })?;
+        self.convert(lease.version())?;
         let reused = lease.is_reused();
         if !reused && let Some(upstream) = &mut exchange.upstream {
             upstream.sent_at = exchange.client.worker.now();

@@ -121,6 +121,18 @@ pub(crate) fn add_forwarding(
     headers.remove(PROXY_AUTHORIZATION);
 }
 
+/// Says who the client is by its certificate. Without one nothing is believed of what the client says.
+pub(crate) fn set_client_certificate(headers: &mut HeaderMap, told: Option<&HeaderValue>) {
+    match told {
+        Some(told) => {
+            headers.insert(X_FORWARDED_CLIENT_CERT, told.clone());
+        }
+        None => {
+            headers.remove(X_FORWARDED_CLIENT_CERT);
+        }
+    }
+}
+
 /// The target and the headers as HTTP/1.1 wants them: a path, `Host`, one `Cookie` line.
 pub(crate) fn for_http1(uri: &mut Uri, headers: &mut HeaderMap, authority: &HeaderValue) {
     if uri.authority().is_some() || uri.scheme().is_some() {

@@ -9,9 +9,9 @@
 //!
 //! ```text
 //! control thread                     worker threads, one per core, sharing nothing that can be waited for
-//! update ─► Snapshot ─► Command ───► View ─► Acceptor ─► connection ─► request ─► forward ─► upstream pool
-//!    ▲                     ack ────►                                    (route)    (pick, retry)
-//! admin server ◄── counters
+//! update ─► Snapshot ─► Command ───► View ─► Acceptor ─► opening ─┬─► connection ─► request ─► forward ─► upstream pool
+//!    ▲                     ack ────►                   (chain, TLS) │                (route)    (pick, retry)
+//! admin server ◄── counters                                         └─► tcp (dial, relay)
 //! ```
 //!
 //! Invariants:
@@ -40,12 +40,14 @@ mod headers;
 mod http_date;
 mod incoming;
 mod observe;
+mod opening;
 mod output;
 mod reply;
 mod request;
 mod snapshot;
 mod socket;
 mod stream;
+mod tcp;
 mod time_limit;
 mod tls;
 mod tunnel;

@@ -49,8 +49,8 @@ pub(crate) struct ConnectionCount {
 }
 
 impl ConnectionCount {
-    pub(crate) fn new(view: &ListenerView, since: Instant) -> Self {
-        let listener = view.counters.clone();
+    pub(crate) fn new(listener: &Shard<ListenerCounters>, since: Instant) -> Self {
+        let listener = listener.clone();
         listener.downstream_cx_total.inc();
         listener.downstream_cx_active.inc();
         Self { since, listener, http: None }

@@ -36,7 +36,7 @@ async fn route(
     upgrade: Option<Upgrade>,
     exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
-    let (ListenerKind::Http(http), Some(config)) = (&view.kind, view.shared.http()) else {
+    let (ListenerKind::Http(http), Some(config)) = (&view.kind, view.http()) else {
         // The listener speaks bytes now; this connection is about to end.
         return reply::refuse(Refusal::NoRoute, exchange);
     };

@@ -84,8 +84,14 @@ pub(crate) struct DownstreamStream {
 }
 
 impl DownstreamStream {
-    pub(crate) fn new(transport: Transport, counters: Shard<HttpCounters>) -> Self {
-        Self::with_read_ahead(transport, BytesMut::new(), counters)
+    /// `read_ahead` was read already; the first reader reads it again.
+    pub(crate) fn new(
+        transport: Transport,
+        read_ahead: &[u8],
+        counters: Shard<HttpCounters>,
+    ) -> Self {
+        counters.downstream_cx_rx_bytes_total.add(read_ahead.len() as u64);
+        Self::with_read_ahead(transport, BytesMut::from(read_ahead), counters)
     }
 
     /// One of which some was read already, and counted.
@@ -108,18 +114,12 @@ impl DownstreamStream {
 
     /// Reads until it is certain whether the client speaks HTTP/2. What was read is read again by the next reader.
     pub(crate) async fn detect_http2(&mut self) -> io::Result<bool> {
-        loop {
+        let mut known = is_http2(&self.read_ahead);
+        while known.is_none() {
             let read = poll_fn(|cx| self.poll_read_ahead(cx)).await?;
-            let is_http2 = match HTTP2_PREFACE.strip_prefix(&self.read_ahead[..]) {
-                _ if read == 0 => Some(false),
-                Some([]) => Some(true),
-                Some(_) => None,
-                None => Some(self.read_ahead.starts_with(HTTP2_PREFACE)),
-            };
-            if let Some(is_http2) = is_http2 {
-                return Ok(is_http2);
-            }
+            known = if read == 0 { Some(false) } else { is_http2(&self.read_ahead) };
         }
+        Ok(known == Some(true))
     }
 
     /// Who has sent nothing yet costs no buffer.
@@ -144,6 +144,15 @@ impl DownstreamStream {
             self.counters.downstream_cx_tx_bytes_total.add(*written as u64);
         }
         outcome
+    }
+}
+
+/// `None` while the bytes may be the beginning of both.
+fn is_http2(seen: &[u8]) -> Option<bool> {
+    match HTTP2_PREFACE.strip_prefix(seen) {
+        Some([]) => Some(true),
+        Some(_) => None,
+        None => Some(seen.starts_with(HTTP2_PREFACE)),
     }
 }
 

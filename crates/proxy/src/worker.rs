@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use proxy_config::RetryPolicy;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -26,7 +26,8 @@ use crate::headers;
 use crate::http_date::HttpDate;
 use crate::snapshot::{Snapshot, SocketId};
 use crate::stats::Stats;
-use crate::view::{Clusters, ListenerSlot, View, WorkerCluster};
+use crate::tcp::Pools;
+use crate::view::{Clusters, View, WorkerCluster};
 
 /// How often idle connections are looked through: an idle timeout is kept to within this.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
@@ -55,6 +56,8 @@ pub(crate) struct Worker {
     evidence: mpsc::Sender<Evidence>,
     stats: Arc<Stats>,
     pub(crate) access_log: AccessLog,
+    /// Buffers and pipes of those who pass on bytes.
+    pub(crate) pools: Pools,
     /// Those of the current configuration.
     clusters: RefCell<Rc<Clusters>>,
     connections: Cell<usize>,
@@ -79,6 +82,7 @@ impl Worker {
             evidence,
             stats,
             access_log,
+            pools: Pools::default(),
             clusters: RefCell::default(),
             connections: Cell::new(0),
             connection_ended: Notify::new(),
@@ -110,6 +114,11 @@ impl Worker {
         let mut rng = self.rng.borrow_mut();
         let random = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
         headers::request_id(random)
+    }
+
+    /// A number below `below`, which is at least 1.
+    pub(crate) fn random_below(&self, below: u64) -> u64 {
+        self.rng.borrow_mut().random_range(0..below)
     }
 
     /// A cluster as the current configuration has it.
@@ -226,17 +235,18 @@ impl State {
         *self.worker.clusters.borrow_mut() = self.view.clusters.clone();
         let mut before = std::mem::take(&mut self.acceptors);
         for shared in self.view.shared.listeners.values() {
-            let view = self.view.listener(shared, stats, index);
+            let views = self.view.chains(shared, stats, index);
+            let counters = stats.listener(shared.local_address, index);
             if let Some(acceptor) = before.remove(&shared.socket) {
-                acceptor.replace(view);
+                acceptor.replace(shared.clone(), counters, views);
                 self.acceptors.insert(shared.socket, acceptor);
                 continue;
             }
             let Some(socket) = sockets.remove(&shared.socket) else { continue };
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let slot = Rc::new(ListenerSlot::new(view));
-                    let acceptor = Acceptor::start(self.worker.clone(), slot, socket);
+                    let worker = self.worker.clone();
+                    let acceptor = Acceptor::start(worker, shared.clone(), counters, views, socket);
                     self.acceptors.insert(shared.socket, acceptor);
                 }
                 Err(error) => {

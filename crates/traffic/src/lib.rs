@@ -1,6 +1,6 @@
 //! # traffic: every decision of the data plane
 //!
-//! Match a route ([`Router`]), pick an endpoint ([`ClusterState::pick`]), eject it
+//! Choose a filter chain ([`chain::ChainMatcher`]), match a route ([`Router`]), pick an endpoint ([`ClusterState::pick`]), eject it
 //! ([`ClusterState::report`], [`ClusterState::on_interval`]), judge probes of it
 //! ([`ClusterState::judge_probe`]), refuse what is too much ([`Permit`], [`RateLimiter`],
 //! [`ConcurrencyLimiter`]), try again ([`RetryPlan`]) or beside each other ([`Hedge`]), break
@@ -25,6 +25,7 @@
 //! * An endpoint that is not healthy by its configuration is never picked.
 
 mod breaker;
+pub mod chain;
 mod cluster;
 mod concurrency;
 mod cors;

@@ -15,6 +15,7 @@ use crate::body::RequestBody;
 use crate::connection::Client;
 use crate::incoming::Incoming;
 use crate::stream::ReadAhead;
+use crate::tls::Offer;
 
 /// A connection that waits for a request.
 pub(super) struct Idle {
@@ -70,9 +71,14 @@ fn reuse(pool: &EndpointPool) -> Option<Lease> {
 async fn open(pool: &Rc<EndpointPool>, cluster: &Cluster) -> Result<Lease, NoConnection> {
     // Counted from here on, so that connections being set up are within the bound too.
     let open = OpenConnection::new(pool);
-    let wire = open.connect(cluster).await?;
-    pool.counters.upstream_cx_http1_total.inc();
-    Ok(Lease { connection: Rc::new(Connection::new(wire, open)), is_reused: false })
+    let wire = open.connect(cluster, Offer::Http1).await?;
+    Ok(over(open, wire))
+}
+
+/// Speaks HTTP/1.1 on a connection.
+pub(super) fn over(open: OpenConnection, wire: Wire) -> Lease {
+    open.pool.counters.upstream_cx_http1_total.inc();
+    Lease { connection: Rc::new(Connection::new(wire, open)), is_reused: false }
 }
 
 impl Lease {

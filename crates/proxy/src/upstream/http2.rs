@@ -15,6 +15,7 @@ use super::wire::{Greeted, Greeting};
 use super::{EndpointPool, LocalExecutor, NoConnection, OpenConnection, Wire};
 use crate::body::RequestBody;
 use crate::incoming::Incoming;
+use crate::tls::Offer;
 
 /// Streams that one connection carries before another one is opened, if the endpoint does not ask for less.
 const STREAMS_PER_CONNECTION: u32 = 100;
@@ -90,10 +91,19 @@ pub(super) async fn acquire(
             continue;
         }
         let connecting = Connecting::new(pool);
-        let connection = Box::pin(open(pool, cluster)).await?;
-        pool.http2.borrow_mut().push(Rc::new(connection));
+        let open = Rc::new(OpenConnection::new(pool));
+        let stream = open.connect(cluster, Offer::Http2).await?;
+        Box::pin(over(open, stream)).await?;
         drop(connecting);
     }
+}
+
+/// Speaks HTTP/2 on a connection, which requests find in the pool from then on.
+pub(super) async fn over(open: Rc<OpenConnection>, stream: Wire) -> Result<(), NoConnection> {
+    let pool = open.pool.clone();
+    let connection = handshake(open, stream).await?;
+    pool.http2.borrow_mut().push(Rc::new(connection));
+    Ok(())
 }
 
 /// One connection is set up at a time: the requests that wait meanwhile share it.
@@ -122,11 +132,9 @@ fn with_room(pool: &EndpointPool) -> Option<Rc<Shared>> {
     connections.iter().find(|it| it.has_room()).cloned()
 }
 
-async fn open(pool: &Rc<EndpointPool>, cluster: &Cluster) -> Result<Shared, NoConnection> {
-    let open = Rc::new(OpenConnection::new(pool));
-    let stream = open.connect(cluster).await?;
+async fn handshake(open: Rc<OpenConnection>, stream: Wire) -> Result<Shared, NoConnection> {
     let greeting = stream.greeting();
-    pool.counters.upstream_cx_http2_total.inc();
+    open.pool.counters.upstream_cx_http2_total.inc();
     let (sender, connection) = Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

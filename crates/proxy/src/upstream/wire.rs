@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::{UpstreamStream, UpstreamVersion};
 use crate::stats::{ClusterCounters, Shard};
 
 /// A connection to an endpoint that counts its bytes.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: UpstreamStream,
     counters: Shard<ClusterCounters>,
     greeting: Greeting,
 }
@@ -59,8 +59,13 @@ impl Greeting {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream, counters: Shard<ClusterCounters>) -> Self {
+    pub(crate) fn new(stream: UpstreamStream, counters: Shard<ClusterCounters>) -> Self {
         Self { stream, counters, greeting: Greeting::default() }
+    }
+
+    /// What was agreed on through ALPN; `None` without TLS.
+    pub(super) fn agreed(&self) -> Option<UpstreamVersion> {
+        self.stream.agreed()
     }
 
     pub(super) fn greeting(&self) -> Greeting {
