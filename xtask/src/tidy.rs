@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("codec", &[]),
     ("dns", &["model", "registry"]),
     ("manifests", &["model", "registry"]),
+    ("xds", &["model", "proxy-config"]),
     ("runtime", &[]),
     ("proxy", &["model", "proxy-config", "traffic", "codec", "runtime"]),
     (
@@ -40,7 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "runtime",
         ],
     ),
-    ("cli", &["control", "proxy", "runtime", "model"]),
+    ("cli", &["control", "proxy", "proxy-config", "runtime", "model", "traffic", "xds"]),
     ("xtask", &[]),
 ];
 
@@ -56,6 +57,7 @@ const PURE: &[&str] = &[
     "codec",
     "dns",
     "manifests",
+    "xds",
 ];
 /// What the `clippy.toml` of a pure room must forbid.
 const FORBIDDEN_IN_PURE: &[&str] = &[

@@ -23,6 +23,10 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run an agent: registry, health checks, DNS, control plane and proxy.
     Agent(Box<AgentArguments>),
+    /// Run the proxy alone, by an Envoy bootstrap file. SIGHUP reads the file again, SIGTERM drains.
+    Proxy(ProxyArguments),
+    /// Check an Envoy bootstrap file, and say what of it is not honored.
+    Validate(ValidateArguments),
     /// Show all of it at work: three supervised copies of a service, found, balanced, lost and recovered.
     Demo(DemoArguments),
     /// Run a small HTTP and gRPC-health test application.
@@ -105,6 +109,49 @@ pub(crate) struct AgentArguments {
     /// Seed of the proxy's random choices, to repeat a run.
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProxyArguments {
+    /// Envoy bootstrap file, YAML or JSON.
+    #[arg(short = 'c', long, visible_alias = "config-path", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Do not start when a field is not honored as it is written.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Worker threads; 0 is one for each core [default: 0].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1024))]
+    pub(crate) concurrency: Option<u16>,
+    /// What is logged: trace, debug, info, warn, error or off.
+    #[arg(short = 'l', long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
+    pub(crate) log_level: String,
+    /// Address of the admin pages, or `off` [default: what the file says].
+    #[arg(long, value_name = "ADDRESS", value_parser = address_or_off)]
+    pub(crate) admin: Option<AddressOrOff>,
+    /// Seconds that connections have to end after SIGTERM.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub(crate) drain_time_s: u64,
+}
+
+/// Envoy's words, two of which are others here.
+fn log_level(text: &str) -> Result<String, String> {
+    match text {
+        "warning" => Ok("warn".to_owned()),
+        "critical" => Ok("error".to_owned()),
+        other => log_filter(other),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArguments {
+    /// Envoy bootstrap file, YAML or JSON; `-` for standard input.
+    pub(crate) file: String,
+    /// Exit with 1 when a field is not honored as it is written.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Form of the output.
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
 }
 
 /// An address, or nothing.

@@ -5,7 +5,9 @@
 
 mod agent;
 mod args;
+mod bootstrap_file;
 mod client;
+mod data_plane;
 mod demo;
 mod documents;
 mod echo;
@@ -13,6 +15,8 @@ mod list;
 mod load;
 mod node;
 mod output;
+mod usable;
+mod validate;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,6 +32,15 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     output::set_up_logging(&arguments);
     runtime::raise_open_files_limit();
+    // These need none of the control plane's threads.
+    let alone = match &arguments.command {
+        Command::Proxy(options) => Some(data_plane::run(options)),
+        Command::Validate(options) => Some(validate::run(options)),
+        _ => None,
+    };
+    if let Some(result) = alone {
+        return finish(result);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return output::fail(&anyhow::Error::new(error)),
@@ -35,6 +48,10 @@ fn main() -> ExitCode {
     let result = runtime.block_on(run(arguments));
     // Whatever still blocks must not keep the process.
     runtime.shutdown_timeout(LEFTOVERS_TIMEOUT);
+    finish(result)
+}
+
+fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     match (result, output::finish()) {
         (Ok(code), Ok(())) => code,
         (Err(error), _) => output::fail(&error),
@@ -47,6 +64,7 @@ fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Agent(options) => agent::run(*options).await,
+        Command::Proxy(_) | Command::Validate(_) => unreachable!("they run without this runtime"),
         Command::Demo(options) => demo::run(options).await,
         Command::Echo(options) => echo::run(options).await,
         Command::Apply(options) => documents::apply(options).await,

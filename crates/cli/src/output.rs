@@ -90,10 +90,11 @@ pub(crate) fn print_rows(
     Ok(())
 }
 
-/// Logs go to standard error. The agent says what it does (`info`); other commands speak up for warnings only.
+/// Logs go to standard error. The agent and the proxy say what they do (`info`); other commands speak up for warnings only.
 pub(crate) fn set_up_logging(arguments: &Arguments) {
-    let default = match arguments.command {
+    let default = match &arguments.command {
         Command::Agent(_) => "info",
+        Command::Proxy(options) => &options.log_level,
         _ => "warn",
     };
     let filter = arguments.log.as_deref().unwrap_or(default);

@@ -75,14 +75,14 @@ impl Acceptor {
                     slot
                 }
                 Some(slot) => {
-                    slot.closing.cancel();
+                    slot.close();
                     Rc::new(ListenerSlot::new(view))
                 }
                 None => Rc::new(ListenerSlot::new(view)),
             }
         };
         let chains = views.into_iter().map(&mut taken_over).collect();
-        before.iter().for_each(|slot| slot.closing.cancel());
+        before.iter().for_each(|slot| slot.close());
         let closing = listening.closing.clone();
         *listening = Rc::new(Listening { shared, counters, chains, closing });
     }
@@ -92,7 +92,7 @@ impl Acceptor {
         self.stopping.cancel();
         let listening = self.listening.borrow();
         listening.closing.cancel();
-        listening.chains.iter().for_each(|slot| slot.closing.cancel());
+        listening.chains.iter().for_each(|slot| slot.close());
     }
 
     /// Resolves when the socket is closed.

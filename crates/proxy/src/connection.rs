@@ -1,7 +1,9 @@
 //! One client connection that speaks HTTP: telling HTTP/1.1 from HTTP/2, its time limits and its end.
 
 mod drive;
+mod http1;
 mod open;
+mod phase;
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -9,18 +11,21 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
-use self::drive::{Limits, drive};
+use self::drive::drive;
 use self::open::open_http;
+use self::phase::Limits;
+
+pub(crate) use self::http1::{RequestReader, Socket};
 use crate::incoming::{Incoming, Upgrade};
-use crate::observe;
 use crate::opening::{ClientFacts, Opened, Place};
 use crate::request;
-use crate::stream::Activity;
+use crate::stream::DownstreamStream;
 use crate::time_limit::Timer;
+use crate::upstream::LocalExecutor;
 use crate::view::{ListenerKind, ListenerSlot, ListenerView};
 use crate::worker::Worker;
 
@@ -35,6 +40,8 @@ pub(crate) struct Client {
     /// The peer's address as it is added to `x-forwarded-for`.
     pub(crate) peer_header: HeaderValue,
     pub(crate) facts: ClientFacts,
+    /// Its bytes, when it speaks HTTP/1.
+    pub(crate) http1: Option<Socket>,
     /// Responses say that the connection ends.
     pub(crate) is_closing: Cell<bool>,
     /// It is cut because nothing moved for too long.
@@ -97,13 +104,20 @@ impl Drop for AwaitedBody {
 }
 
 impl Client {
-    fn new(worker: Rc<Worker>, slot: Rc<ListenerSlot>, facts: ClientFacts, place: Place) -> Self {
+    fn new(
+        worker: Rc<Worker>,
+        slot: Rc<ListenerSlot>,
+        facts: ClientFacts,
+        http1: Option<Socket>,
+        place: Place,
+    ) -> Self {
         Self {
             worker,
             slot,
             peer_header: HeaderValue::try_from(facts.remote.ip().to_string())
                 .expect("the text of an IP address is a header value"),
             facts,
+            http1,
             is_closing: Cell::new(false),
             is_cut_idle: Cell::new(false),
             spare_timer: Cell::new(None),
@@ -113,6 +127,13 @@ impl Client {
             bodies_awaited: Cell::new(0),
             bodies_open: Cell::new(0),
             body_moved: Cell::new(false),
+        }
+    }
+
+    /// Passes a head on that comes before the one that answers, if the client understands it.
+    pub(crate) fn pass_on(&self, status: StatusCode, headers: &HeaderMap) {
+        if let Some(socket) = &self.http1 {
+            socket.pass_on(status, headers);
         }
     }
 
@@ -138,10 +159,10 @@ impl Client {
         !self.body_moved.replace(false) && self.bodies_open.get() > 0
     }
 
-    /// True when nothing has moved since the last call and it is the client's turn: to send the rest of a request,
+    /// True when nothing has moved and it is the client's turn: to send the rest of a request,
     /// or to take the rest of a response. Who waits for an endpoint is not stalled.
-    fn is_stalled(&self, activity: &Activity) -> bool {
-        !activity.take_moved() && (self.bodies_awaited.get() > 0 || activity.is_write_blocked())
+    fn is_stalled(&self, has_moved: bool, is_write_blocked: bool) -> bool {
+        !has_moved && (self.bodies_awaited.get() > 0 || is_write_blocked)
     }
 }
 
@@ -157,15 +178,39 @@ pub(crate) async fn serve_http(
         return Ok(());
     };
     let Opened { transport, read_ahead, facts } = opened;
-    let opened = open_http(slot, &view, config, transport, read_ahead).await?;
+    // Boxed, so that the room for it is given back before the connection is idle.
+    let opened = Box::pin(open_http(slot, &view, config, transport, read_ahead)).await?;
     let Some((stream, is_http2)) = opened else { return Ok(()) };
     place.0.is_http(&view, is_http2, facts.tls.is_some());
-    let client = Rc::new(Client::new(worker, slot.clone(), facts, place));
     let limits = Limits {
         head: config.head_timeout,
         idle: config.idle_timeout,
         stream_idle: config.stream_idle_timeout,
     };
+    if is_http2 {
+        let client = Rc::new(Client::new(worker, slot.clone(), facts, None, place));
+        let builder = http.http2.clone();
+        // From here on the connection looks into the slot: it must not keep an old configuration alive.
+        drop(view);
+        return Box::pin(serve_http2(&client, builder, stream, limits)).await;
+    }
+    let head_limits = codec::http1::Limits {
+        bytes_max: config.head_bytes_max as usize,
+        headers_max: config.headers_max as usize,
+    };
+    let socket = Socket::new(stream, head_limits);
+    let client = Rc::new(Client::new(worker, slot.clone(), facts, Some(socket), place));
+    drop(view);
+    // Boxed, so that the room for the handshake is not carried along.
+    Box::pin(http1::serve(&client, limits)).await
+}
+
+async fn serve_http2(
+    client: &Rc<Client>,
+    builder: hyper::server::conn::http2::Builder<LocalExecutor>,
+    stream: DownstreamStream,
+    limits: Limits,
+) -> io::Result<()> {
     let activity = stream.activity();
     let answer = {
         let client = client.clone();
@@ -175,32 +220,6 @@ pub(crate) async fn serve_http(
             async move { Ok::<_, Infallible>(answered.await) }
         })
     };
-    let stream = TokioIo::new(stream);
-    let served = if is_http2 {
-        let connection = http.http2.serve_connection(stream, answer);
-        // From here on the connection looks into the slot: it must not keep an old configuration alive.
-        drop(view);
-        drive(connection, &client, &activity, true, limits).await
-    } else {
-        let connection = http.http1.serve_connection(stream, answer).with_upgrades();
-        drop(view);
-        drive(connection, &client, &activity, false, limits).await
-    };
-    served.map_err(|error| {
-        note_rejection(&client, &error);
-        io::Error::other(error)
-    })
-}
-
-/// What hyper cannot read as a request it answers by itself.
-fn note_rejection(client: &Client, error: &hyper::Error) {
-    if !error.is_parse() {
-        return;
-    }
-    let status = if error.is_parse_too_large() {
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-    } else {
-        StatusCode::BAD_REQUEST
-    };
-    observe::rejected(&client.worker, &client.slot.view().http_counters, status);
+    let connection = builder.serve_connection(TokioIo::new(stream), answer);
+    drive(connection, client, &activity, limits).await.map_err(io::Error::other)
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, TE, UPGRADE};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
@@ -17,11 +17,12 @@ use http_body::Body;
 use proxy_config::{Forward, UpstreamProtocol};
 use traffic::{
     EndpointState, Failure, Origin, Outcome, RefusedRetry, RequestTraits, ResponseFlag, Retry,
-    Stage, is_idempotent, retry,
+    Stage, is_idempotent,
 };
 
 use self::response::respond;
 use crate::body::{RequestBody, RequestProgress, ResponseBody};
+use crate::buffers;
 use crate::connection::AwaitedBody;
 use crate::exchange::{Exchange, Upstream};
 use crate::headers::{self, X_FORWARDED_FOR, X_REQUEST_ID};
@@ -96,7 +97,7 @@ pub(crate) async fn forward(
         let progress = Rc::new(RequestProgress::default());
         exchange.request = Some(progress.clone());
         let awaited = AwaitedBody::new(exchange.client.clone());
-        RequestBody::Streaming { incoming: body, progress, awaited: Some(awaited) }
+        RequestBody::streaming(body, progress, awaited)
     };
     let Some(request) = upstream_request(parts, body, &authority, protocol) else {
         return reply::refuse(Refusal::BadRequest("the host is not one\n"), exchange);
@@ -112,7 +113,9 @@ pub(crate) async fn forward(
         && !exchange.is_grpc
         && asked.upgrade.is_none();
     let mut tries = Tries::new(cluster, route, (protocol, is_agreed), request, authority);
-    match tries.run_within_time_limit(&mut exchange).await {
+    let ended = tries.run_within_time_limit(&mut exchange).await;
+    buffers::put_map(tries.request.headers_mut());
+    match ended {
         Err(refusal) => reply::refuse(refusal, exchange),
         Ok(response) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
             respond(response, exchange, route, asked)
@@ -174,10 +177,6 @@ fn upstream_request(
     let version = match protocol {
         UpstreamVersion::Http1 => {
             headers::for_http1(&mut parts.uri, headers, authority);
-            if !body.is_end_stream() && !headers.contains_key(CONTENT_LENGTH) {
-                // hyper would leave out the body of a `GET` otherwise.
-                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
             Version::HTTP_11
         }
         UpstreamVersion::Http2 => {
@@ -201,8 +200,9 @@ struct Tries<'a> {
     /// The endpoint chooses the version.
     is_agreed: bool,
     authority: HeaderValue,
-    /// `None` while, and after, it is sent in a way that cannot be repeated.
-    request: Option<Request<RequestBody>>,
+    request: Request<RequestBody>,
+    /// It was sent in a way that cannot be repeated.
+    is_spent: bool,
     idempotent: bool,
     has_body: bool,
     retries: u32,
@@ -239,7 +239,8 @@ impl<'a> Tries<'a> {
             authority,
             idempotent: is_idempotent(request.method()),
             has_body: !request.body().is_end_stream(),
-            request: Some(request),
+            request,
+            is_spent: false,
             retries: 0,
             stale: 0,
             tried: Vec::new(),
@@ -338,10 +339,11 @@ impl<'a> Tries<'a> {
     fn may_retry(&mut self, failure: Failure, exchange: &mut Exchange) -> Result<(), ()> {
         let request = RequestTraits {
             idempotent: self.idempotent,
-            body_replayable: !self.has_body || self.request.is_some(),
+            body_replayable: !self.has_body || !self.is_spent,
         };
-        match retry(&self.route.retry, self.retries, failure, request) {
-            Retry::Yes if self.request.is_some() => {
+        let worker = &exchange.client.worker;
+        match worker.retry(&self.route.retry, self.retries, failure, request) {
+            Retry::After(_) if !self.is_spent => {
                 self.retries += 1;
                 exchange.retries = self.retries;
                 Ok(())
@@ -350,7 +352,7 @@ impl<'a> Tries<'a> {
                 exchange.flags.insert(ResponseFlag::UpstreamRetryLimitExceeded);
                 Err(())
             }
-            Retry::Yes | Retry::No(_) => Err(()),
+            Retry::After(_) | Retry::No(_) => Err(()),
         }
     }
 
@@ -373,11 +375,10 @@ impl<'a> Tries<'a> {
             return Ok(());
         }
         self.protocol = agreed;
-        let request = self.request.take().expect("a request is kept for every try");
-        let (mut parts, body) = request.into_parts();
-        parts.headers.remove(TRANSFER_ENCODING);
-        self.request = upstream_request(parts, body, &self.authority, agreed);
-        if self.request.is_some() {
+        let request = std::mem::replace(&mut self.request, Request::new(RequestBody::Empty));
+        let (parts, body) = request.into_parts();
+        if let Some(request) = upstream_request(parts, body, &self.authority, agreed) {
+            self.request = request;
             return Ok(());
         }
         Err(FailedTry::Failed {
@@ -411,14 +412,12 @@ impl<'a> Tries<'a> {
         if !reused && let Some(upstream) = &mut exchange.upstream {
             upstream.sent_at = exchange.client.worker.now();
         }
-        let request = self.request.take().expect("a request is kept for every try");
         // HTTP/1.1 has no way to say that a request was not looked at: then only an idempotent one is sent again.
         let may_repeat = self.idempotent || self.protocol == UpstreamVersion::Http2;
         let may_retry = self.retries < self.route.retry.retries_max;
-        if !self.has_body && may_repeat && may_retry {
-            self.request = Some(copy_of(&request));
-        }
-        let failure = match lease.send(request).await {
+        self.is_spent = self.has_body || !may_repeat || !may_retry;
+        let client = exchange.client.clone();
+        let failure = match lease.send(&mut self.request, &client).await {
             Ok(response) => {
                 if let Some(upstream) = &mut exchange.upstream {
                     upstream.lease = Some(lease);
@@ -443,8 +442,8 @@ impl<'a> Tries<'a> {
                 refusal: Refusal::NotHttp,
             });
         }
-        if let Some(unsent) = failure.unsent {
-            self.request = Some(unsent);
+        if failure.is_unsent {
+            self.is_spent = false;
             if reused && self.stale < STALE_CONNECTIONS_MAX {
                 self.stale += 1;
                 return Err(FailedTry::Stale);
@@ -479,14 +478,4 @@ fn no_connection(why: NoConnection) -> FailedTry {
         NoConnection::Overflow => (Origin::Local, Outcome::Abandoned, Refusal::Overflow),
     };
     FailedTry::Failed { origin, stage: Stage::BeforeSend, outcome, refusal }
-}
-
-/// A request without a body once more.
-fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }

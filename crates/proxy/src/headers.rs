@@ -8,6 +8,8 @@ use http::header::{
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 
+use crate::buffers;
+
 pub(crate) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 pub(crate) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 pub(crate) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -179,7 +181,7 @@ pub(crate) fn announce_close(headers: &mut HeaderMap) {
 
 /// A number as a header value.
 pub(crate) fn number(value: u64) -> HeaderValue {
-    HeaderValue::from(value)
+    buffers::value(codec::http1::decimal(value, &mut [0; 20]))
 }
 
 /// A random UUID (version 4) from 128 random bits.
@@ -197,7 +199,7 @@ pub(crate) fn request_id(random: u128) -> HeaderValue {
         nibble -= 1;
         *byte = HEX[(bits >> (4 * nibble)) as usize & 0xf];
     }
-    HeaderValue::from_bytes(&text).expect("hex digits and dashes are a value")
+    buffers::value(&text)
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ fn failed_or_retried(exchange: &Exchange) {
     }
 }
 
-/// Counts and logs a request that could not be read as HTTP/1.1; hyper has answered it.
+/// Counts and logs a request that could not be read as HTTP/1.
 pub(crate) fn rejected(worker: &Worker, http: &HttpCounters, status: StatusCode) {
     let status = status.as_u16();
     http.downstream_cx_protocol_error.inc();

@@ -69,7 +69,7 @@ async fn route(
                 return reply::refuse(Refusal::NoCluster, exchange);
             };
             if is_connect {
-                return tunnel::connect(upgrade, cluster, forward, exchange).await;
+                return Box::pin(tunnel::connect(upgrade, cluster, forward, exchange)).await;
             }
             let (parts, body) = request.into_parts();
             forward::forward(

@@ -13,7 +13,7 @@ use proxy_config::{
 };
 use tokio::sync::Semaphore;
 use traffic::chain::ChainMatcher;
-use traffic::{ClusterState, Router};
+use traffic::{ClusterState, Router, Surroundings};
 
 use crate::error::ProxyError;
 use crate::tls::{self, Secrets, ServerTls};
@@ -165,8 +165,9 @@ fn clusters(
                 let endpoints = endpoints.cloned().unwrap_or_else(|| {
                     Arc::new(Endpoints { cluster: name.clone(), ..Endpoints::default() })
                 });
-                let before = before.map(Arc::as_ref);
-                Arc::new(ClusterState::new(cluster.clone(), endpoints, before, seed))
+                let previous = before.map(Arc::as_ref);
+                let surroundings = Surroundings { previous, seed, ..Surroundings::default() };
+                Arc::new(ClusterState::new(cluster.clone(), endpoints, surroundings))
             }
         };
         clusters.insert(name.clone(), state);

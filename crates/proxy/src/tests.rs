@@ -6,6 +6,7 @@ mod change;
 mod client_certificates;
 mod drain;
 mod http1;
+mod http1_wire;
 mod http2;
 mod limits;
 mod proxy_protocol;

@@ -80,7 +80,7 @@ pub(crate) async fn connect(
 
 /// Answers an upgrade that the endpoint agreed to (a WebSocket), and passes bytes from then on.
 pub(crate) fn upgrade(
-    mut response: Response<Incoming>,
+    response: Response<Incoming>,
     downstream: Upgrade,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
@@ -94,19 +94,19 @@ pub(crate) fn upgrade(
     if let Some(cluster) = &exchange.cluster {
         worker.report(cluster, upstream.picked.endpoint(), outcome, now);
     }
-    let opened = match upstream.lease {
-        Some(Lease::Http1(lease)) => Some(lease.into_open()),
+    // The response has no body that would hold on to the connection.
+    let endpoint = match upstream.lease {
+        Some(Lease::Http1(lease)) => lease.into_tunnel(),
         Some(Lease::Http2(_)) | None => None,
     };
-    let Some(endpoint) = Upgrade::of_hyper(response.extensions_mut()) else {
+    let Some((endpoint, opened)) = endpoint else {
         return reply::refuse(Refusal::NotHttp, exchange);
     };
     let counted = worker.count_connection();
     let picked = upstream.picked;
     let place = exchange.client.clone();
     tokio::task::spawn_local(async move {
-        let both = tokio::try_join!(downstream.upgraded(), endpoint.upgraded());
-        if let Ok((client, endpoint)) = both {
+        if let Ok(client) = downstream.upgraded().await {
             let copied = copy(client, endpoint).await;
             log_end(copied);
         }

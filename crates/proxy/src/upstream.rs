@@ -23,10 +23,12 @@ use tokio::sync::oneshot;
 use traffic::{ActiveConnection, EndpointState, Stage};
 
 pub(crate) use connect::{ConnectFailure, ForWhom, LocalExecutor, UpstreamTransport, connect};
+pub(crate) use http1::Connection as Http1Connection;
 pub(crate) use stream::UpstreamStream;
 pub(crate) use wire::{Greeted, Wire};
 
 use crate::body::RequestBody;
+use crate::connection::Client;
 use crate::incoming::Incoming;
 use crate::stats::{ClusterCounters, Shard};
 use crate::tls::Offer;
@@ -68,8 +70,8 @@ pub(crate) struct SendFailure {
     pub(crate) is_protocol_error: bool,
     /// What the endpoint said first; `None` when HTTP/1.1 was spoken to it.
     pub(crate) greeted: Option<Greeted>,
-    /// The request, when none of it was written.
-    pub(crate) unsent: Option<Request<RequestBody>>,
+    /// None of it was written: the request is as it was.
+    pub(crate) is_unsent: bool,
 }
 
 /// The connections of one worker to one endpoint.
@@ -233,7 +235,7 @@ impl EndpointPool {
             }
             waiting.push_back(waker);
         }
-        match tokio::time::timeout(limit, woken).await {
+        match Box::pin(tokio::time::timeout(limit, woken)).await {
             // Another endpoint may serve it. When there is none, the next wait is for this one.
             Ok(_) if self.retired.get() && !was_retired => Err(NoConnection::Retired),
             Ok(_) => Ok(()),
@@ -254,12 +256,17 @@ impl OpenConnection {
         Self { pool: pool.clone(), established: OnceCell::new() }
     }
 
+    fn pool(&self) -> &Rc<EndpointPool> {
+        &self.pool
+    }
+
     /// Connects.
     async fn connect(&self, cluster: &Cluster, offer: Offer) -> Result<Wire, NoConnection> {
         let pool = &self.pool;
         let limit = cluster.connect_timeout;
-        let connected =
-            connect(&pool.endpoint, &pool.transport, &pool.for_whom, offer, limit).await;
+        // Boxed, here and below: every request would carry the room for what few of them do.
+        let connecting = connect(&pool.endpoint, &pool.transport, &pool.for_whom, offer, limit);
+        let connected = Box::pin(connecting).await;
         count_connect(&pool.counters, &connected);
         match connected {
             Ok(stream) => {
@@ -338,29 +345,49 @@ impl Lease {
         }
     }
 
-    /// Sends the request and waits for the head of the response.
+    /// Sends the request and waits for the head of the response. The head of the request stays what it was, also when
+    /// this fails; its body is gone, unless nothing was sent.
     pub(crate) async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
+        client: &Client,
     ) -> Result<Response<Incoming>, SendFailure> {
-        let sent = match self {
-            Lease::Http1(lease) => lease.send(request).await,
-            Lease::Http2(lease) => lease.send(request).await,
-        };
-        let greeted = match self {
-            Lease::Http1(_) => None,
-            Lease::Http2(lease) => Some(lease.greeted()),
-        };
-        sent.map_err(|mut failure| {
-            let unsent = failure.take_message();
-            let error = failure.into_error();
-            let stage = match &unsent {
-                Some(_) => Stage::BeforeSend,
-                None if http2::is_refused_unread(&error) => Stage::RefusedUnread,
-                None => Stage::AfterSend,
-            };
-            SendFailure { stage, is_protocol_error: error.is_parse(), greeted, unsent }
-        })
+        match self {
+            Lease::Http1(lease) => {
+                let sent = lease.send(request, client).await;
+                sent.map_err(|failed| SendFailure {
+                    stage: if failed.is_unsent { Stage::BeforeSend } else { Stage::AfterSend },
+                    is_protocol_error: failed.is_protocol_error,
+                    greeted: None,
+                    is_unsent: failed.is_unsent,
+                })
+            }
+            Lease::Http2(lease) => {
+                let mut copy =
+                    Request::new(std::mem::replace(request.body_mut(), RequestBody::Empty));
+                *copy.method_mut() = request.method().clone();
+                *copy.uri_mut() = request.uri().clone();
+                *copy.version_mut() = request.version();
+                *copy.headers_mut() = request.headers().clone();
+                let sent = Box::pin(lease.send(copy)).await;
+                sent.map_err(|mut failure| {
+                    let unsent = failure.take_message();
+                    let error = failure.into_error();
+                    let stage = match &unsent {
+                        Some(_) => Stage::BeforeSend,
+                        None if http2::is_refused_unread(&error) => Stage::RefusedUnread,
+                        None => Stage::AfterSend,
+                    };
+                    let is_unsent = unsent.is_some();
+                    if let Some(unsent) = unsent {
+                        *request.body_mut() = unsent.into_body();
+                    }
+                    let is_protocol_error = error.is_parse();
+                    let greeted = Some(lease.greeted());
+                    SendFailure { stage, is_protocol_error, greeted, is_unsent }
+                })
+            }
+        }
     }
 
     /// The response has been read to its end: the connection may carry another request.

@@ -1,13 +1,13 @@
 //! A snapshot as one worker sees it: shared parts with the worker's own connection pools beside them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use foldhash::{HashMap, HashMapExt};
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
 use proxy_config::{
     EndpointHealth, FilterChain, HttpListener, ListenerProtocol, RouteAction, TcpListener,
@@ -38,10 +38,6 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// connection is closed (CVE-2023-44487 and its kin).
 const RESET_STREAMS_MAX: usize = 20;
 const ERROR_RESET_STREAMS_MAX: usize = 1024;
-/// hyper's read and write buffer of an HTTP/1.1 connection is at least this large.
-const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
-/// Below this many headers hyper parses without an allocation.
-const HEADERS_ON_STACK: usize = 100;
 
 /// A cluster with this worker's connections to its endpoints.
 pub(crate) struct WorkerCluster {
@@ -191,7 +187,6 @@ impl View {
         let kind = match &chain.protocol {
             ListenerProtocol::Http(http) => ListenerKind::Http(Box::new(HttpView {
                 table: self.tables.get(&http.route_table).cloned().unwrap_or_else(no_table),
-                http1: http1_builder(http),
                 http2: http2_builder(http),
             })),
             ListenerProtocol::Tcp(tcp) => ListenerKind::Tcp(Box::new(TcpView {
@@ -290,7 +285,6 @@ pub(crate) enum ListenerKind {
 
 pub(crate) struct HttpView {
     pub(crate) table: Rc<WorkerTable>,
-    pub(crate) http1: http1::Builder,
     pub(crate) http2: http2::Builder<LocalExecutor>,
 }
 
@@ -319,11 +313,27 @@ pub(crate) struct ListenerSlot {
     view: RefCell<Rc<ListenerView>>,
     /// Its connections shall end as soon as they can.
     pub(crate) closing: CancellationToken,
+    is_closing: Cell<bool>,
 }
 
 impl ListenerSlot {
     pub(crate) fn new(view: ListenerView) -> Self {
-        Self { view: RefCell::new(Rc::new(view)), closing: CancellationToken::new() }
+        Self {
+            view: RefCell::new(Rc::new(view)),
+            closing: CancellationToken::new(),
+            is_closing: Cell::new(false),
+        }
+    }
+
+    /// Tells its connections to end.
+    pub(crate) fn close(&self) {
+        self.is_closing.set(true);
+        self.closing.cancel();
+    }
+
+    /// True when its connections have been told to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing.get()
     }
 
     pub(crate) fn view(&self) -> Rc<ListenerView> {
@@ -333,20 +343,6 @@ impl ListenerSlot {
     pub(crate) fn replace(&self, view: ListenerView) {
         *self.view.borrow_mut() = Rc::new(view);
     }
-}
-
-fn http1_builder(http: &HttpListener) -> http1::Builder {
-    let head_bytes_max = http.head_bytes_max as usize;
-    let mut builder = http1::Builder::new();
-    builder
-        // Time limits are the driver's: hyper's would also count the time between two requests.
-        .header_read_timeout(None)
-        .max_header_size(head_bytes_max)
-        .max_buf_size(head_bytes_max.max(HTTP1_BUFFER_BYTES));
-    if http.headers_max as usize != HEADERS_ON_STACK {
-        builder.max_headers(http.headers_max as usize);
-    }
-    builder
 }
 
 fn http2_builder(http: &HttpListener) -> http2::Builder<LocalExecutor> {

@@ -9,16 +9,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proxy_config::RetryPolicy;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
-use traffic::{EndpointState, Evidence, Outcome, PickError, Picked};
+use traffic::{
+    EndpointState, Evidence, Failure, Outcome, PickError, PickRequest, Picked, RequestTraits,
+    Retry, RetryPlan, TryEnd, TryFacts,
+};
 
 use crate::accept::Acceptor;
 use crate::access_log::AccessLog;
 use crate::headers;
+use crate::http_date::HttpDate;
 use crate::snapshot::{Snapshot, SocketId};
 use crate::stats::Stats;
 use crate::tcp::Pools;
@@ -46,6 +51,7 @@ pub(crate) struct Worker {
     /// Where the nanoseconds of `traffic` begin; the same for all workers.
     epoch: Instant,
     last_now: Cell<Instant>,
+    date: HttpDate,
     rng: RefCell<SmallRng>,
     evidence: mpsc::Sender<Evidence>,
     stats: Arc<Stats>,
@@ -71,6 +77,7 @@ impl Worker {
             index,
             epoch,
             last_now: Cell::new(epoch),
+            date: HttpDate::default(),
             rng: RefCell::new(SmallRng::seed_from_u64(seed.wrapping_add(index as u64))),
             evidence,
             stats,
@@ -98,6 +105,11 @@ impl Worker {
         u64::try_from(now.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// The time when the clock was read last, for the header `Date`.
+    pub(crate) fn http_date(&self) -> [u8; HttpDate::BYTES] {
+        self.date.at(self.last_now())
+    }
+
     pub(crate) fn request_id(&self) -> http::HeaderValue {
         let mut rng = self.rng.borrow_mut();
         let random = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
@@ -121,12 +133,21 @@ impl Worker {
         tried: &[Arc<EndpointState>],
         now: Instant,
     ) -> Result<Picked, PickError> {
-        let mut rng = self.rng.borrow_mut();
-        if tried.is_empty() {
-            return cluster.state.pick(self.nanos(now), &mut *rng, &[]);
-        }
-        let exclude: Vec<&str> = tried.iter().map(|it| it.id()).collect();
-        cluster.state.pick(self.nanos(now), &mut *rng, &exclude)
+        let request = PickRequest { exclude: tried, ..PickRequest::at(self.nanos(now)) };
+        cluster.state.pick(&request, &mut *self.rng.borrow_mut())
+    }
+
+    /// Whether a failed try is followed by another one.
+    pub(crate) fn retry(
+        &self,
+        policy: &RetryPolicy,
+        retries: u32,
+        failure: Failure,
+        request: RequestTraits,
+    ) -> Retry {
+        let plan = RetryPlan::of_policy(policy, || true);
+        let facts = TryFacts { retries, request, time_left: None, unix_seconds: 0 };
+        plan.decide(policy, facts, TryEnd::Failed(failure), &mut *self.rng.borrow_mut())
     }
 
     /// Tells `traffic` how a try ended, and the registry what it makes of it.
@@ -137,7 +158,9 @@ impl Worker {
         outcome: Outcome,
         now: Instant,
     ) {
-        let Some(evidence) = cluster.state.report(endpoint, outcome, self.nanos(now)) else {
+        let now_ns = self.nanos(now);
+        let mut rng = self.rng.borrow_mut();
+        let Some(evidence) = cluster.state.report(endpoint, outcome, now_ns, &mut *rng) else {
             return;
         };
         tracing::info!(

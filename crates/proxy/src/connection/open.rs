@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proxy_config::{HttpCodec, HttpListener};
 use tokio::time::{sleep, timeout};
 
-use super::LINGER;
+use super::phase::LINGER;
 use crate::stream::{DownstreamStream, Transport};
 use crate::view::{ListenerSlot, ListenerView};
 
@@ -27,8 +27,7 @@ pub(super) async fn open_http(
         HttpCodec::Http1 => Some(false),
         HttpCodec::Http2 => Some(true),
     };
-    let mut stream =
-        DownstreamStream::with_read_ahead(transport, read_ahead, view.http_counters.clone());
+    let mut stream = DownstreamStream::new(transport, &read_ahead, view.http_counters.clone());
     if let Some(is_http2) = known {
         return Ok(Some((stream, is_http2)));
     }

@@ -44,13 +44,13 @@ impl Lease {
                 continue;
             }
             let agreeing = Agreeing::new(pool);
-            let open = Rc::new(OpenConnection::new(pool));
+            let open = OpenConnection::new(pool);
             let stream = open.connect(cluster, Offer::Either).await?;
             let version = stream.agreed().unwrap_or(UpstreamVersion::Http1);
             let lease = match version {
-                UpstreamVersion::Http1 => Some(http1::over(open, stream).await?),
+                UpstreamVersion::Http1 => Some(http1::over(open, stream)),
                 UpstreamVersion::Http2 => {
-                    http2::over(open, stream).await?;
+                    http2::over(Rc::new(open), stream).await?;
                     None
                 }
             };

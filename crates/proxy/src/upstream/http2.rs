@@ -93,7 +93,7 @@ pub(super) async fn acquire(
         let connecting = Connecting::new(pool);
         let open = Rc::new(OpenConnection::new(pool));
         let stream = open.connect(cluster, Offer::Http2).await?;
-        over(open, stream).await?;
+        Box::pin(over(open, stream)).await?;
         drop(connecting);
     }
 }

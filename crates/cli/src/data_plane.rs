@@ -1,0 +1,150 @@
+//! `leno proxy`: the data plane alone, by an Envoy bootstrap file.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use proxy::{Proxy, ProxyHandle, ProxyOptions};
+use runtime::{Hangup, Termination};
+use tokio::time::sleep;
+use xds::bootstrap::{Bootstrap, Finding, Severity};
+
+use crate::args::ProxyArguments;
+use crate::bootstrap_file::{BootstrapFile, Watch};
+
+/// How long files that are written one after the other are waited for: a key follows its certificate at once.
+const SETTLE_TIME: Duration = Duration::from_millis(100);
+
+/// Runs until a signal ends it. One thread of its own waits here; the proxy has the others.
+pub(crate) fn run(arguments: &ProxyArguments) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(serve(arguments))
+}
+
+async fn serve(arguments: &ProxyArguments) -> anyhow::Result<ExitCode> {
+    let mut termination = Termination::listen().context("cannot listen to signals")?;
+    let mut hangup = Hangup::listen().context("cannot listen to signals")?;
+    let mut file = BootstrapFile::new(&arguments.config);
+    let (bootstrap, findings) = file.read()?;
+    tell(&findings, arguments.strict)?;
+    let admin = arguments.admin.map_or(bootstrap.admin, |it| it.address());
+    let options = ProxyOptions { admin, ..proxy_options(arguments)? };
+    let proxy = Proxy::start(options, Arc::new(bootstrap.config.clone()))
+        .context("the proxy does not start")?;
+    say_where(&proxy, &bootstrap);
+    let mut running = Running { file, bootstrap, proxy, strict: arguments.strict };
+    let mut watch = Watch::start(running.file.named());
+    loop {
+        tokio::select! {
+            signal = termination.next() => {
+                tracing::info!(signal = signal.name(), "draining; once more ends it at once");
+                break;
+            }
+            () = hangup.next() => {
+                running.reload().await;
+                watch.follow(running.file.named());
+            }
+            () = watch.next() => {
+                sleep(SETTLE_TIME).await;
+                running.renew().await;
+                watch.follow(running.file.named());
+            }
+        }
+    }
+    tokio::select! {
+        cut = running.proxy.drain(Duration::from_secs(arguments.drain_time_s)) => {
+            if cut > 0 {
+                tracing::warn!(connections = cut, "cut as the drain time was over");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        signal = termination.next() => {
+            tracing::warn!(signal = signal.name(), "ended at once");
+            Ok(ExitCode::from(signal.exit_code()))
+        }
+    }
+}
+
+fn proxy_options(arguments: &ProxyArguments) -> anyhow::Result<ProxyOptions> {
+    let default = ProxyOptions::default();
+    let workers = match arguments.concurrency {
+        // As for Envoy, 0 is one for each core.
+        Some(0) | None => default.workers,
+        Some(workers) => usize::from(workers),
+    };
+    Ok(ProxyOptions { workers, ..default })
+}
+
+/// Logs where the proxy listens.
+fn say_where(proxy: &ProxyHandle, bootstrap: &Bootstrap) {
+    for name in bootstrap.config.listeners.keys() {
+        if let Some(address) = proxy.local_addr(name) {
+            tracing::info!("listener       {name} {address}");
+        }
+    }
+    if let Some(admin) = proxy.admin_addr() {
+        tracing::info!("proxy admin    http://{admin}");
+    }
+    tracing::info!("ready");
+}
+
+/// Logs what is not honored as it is written.
+fn tell(findings: &[Finding], strict: bool) -> anyhow::Result<()> {
+    for finding in findings {
+        tracing::warn!(kind = finding.severity.as_str(), "{finding}");
+    }
+    let worst = findings.iter().map(|it| it.severity).max();
+    if strict && worst > Some(Severity::Caution) {
+        bail!("with --strict a field that is not honored is an error; see above")
+    }
+    Ok(())
+}
+
+/// The proxy with what it does.
+struct Running {
+    file: BootstrapFile,
+    bootstrap: Bootstrap,
+    proxy: ProxyHandle,
+    strict: bool,
+}
+
+impl Running {
+    /// Takes the file as it is now, if it can be used.
+    async fn reload(&mut self) {
+        let read = self.file.read().and_then(|(bootstrap, findings)| {
+            tell(&findings, self.strict)?;
+            Ok(bootstrap)
+        });
+        match read {
+            Ok(bootstrap) => self.take(bootstrap, "reloaded").await,
+            Err(error) => refuse("the file is not taken, and what was before goes on", &error),
+        }
+    }
+
+    /// Takes the files that the file names as they are now, if they can be used.
+    async fn renew(&mut self) {
+        match self.file.read_named() {
+            Ok((bootstrap, _)) if bootstrap.config == self.bootstrap.config => {}
+            Ok((bootstrap, _)) => self.take(bootstrap, "certificates renewed").await,
+            Err(error) => refuse("files are not taken, and what was before goes on", &error),
+        }
+    }
+
+    async fn take(&mut self, bootstrap: Bootstrap, what: &'static str) {
+        if bootstrap.admin != self.bootstrap.admin {
+            tracing::warn!("the address of the admin server changes with the next start");
+        }
+        // What cannot be done is logged there, and the rest holds.
+        match self.proxy.update(Arc::new(bootstrap.config.clone())).await {
+            Ok(errors) => tracing::info!(errors = errors.len(), "{what}"),
+            Err(error) => tracing::error!(%error, "the proxy takes no configuration"),
+        }
+        self.bootstrap = bootstrap;
+    }
+}
+
+fn refuse(what: &str, error: &anyhow::Error) {
+    let because: Vec<String> = error.chain().map(ToString::to_string).collect();
+    tracing::error!("{what}: {}", because.join(": "));
+}
