@@ -67,8 +67,7 @@ fn add(
         routes: vec![Route::new("all", PathMatch::PathPrefix("/".to_owned()), action)],
         require_tls: false,
     };
-    let table =
-        RouteTable { name: name.to_owned(), virtual_hosts: vec![host], ..RouteTable::default() };
+    let table = RouteTable { name: name.to_owned(), virtual_hosts: vec![host] };
     let cluster = Cluster { proxy_protocol: written, ..Cluster::named(name) };
     let endpoints = Endpoints {
         cluster: name.to_owned(),
@@ -256,6 +255,7 @@ fn peer(name: &str) -> Option<PathBuf> {
     }
     let required = std::env::var("LENO_REQUIRE_PEERS").is_ok_and(|it| it == "1");
     assert!(!required, "{} is missing: run `cargo xtask peers`", peer.display());
-    println!("left out: {} is not set up (`cargo xtask peers` does)", peer.display());
+    let note = format!("left out: {} is not set up (`cargo xtask peers` does)\n", peer.display());
+    let _unseen = std::io::stderr().write_all(note.as_bytes());
     None
 }
