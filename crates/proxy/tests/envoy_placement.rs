@@ -1,11 +1,11 @@
 //! A real Envoy and ours place the same keys on the same endpoints: ring hash and Maglev, with
-//! equal and unequal weights.
+//! equal and unequal weights, and with bounded loads.
 //!
 //! Envoy stands before backends that answer with their own port; what it answers is compared with
 //! what a pick of ours says for the hash of the same header.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -20,10 +20,12 @@ use proxy_config::{
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Value, json};
-use traffic::{ClusterState, HashFacts, PickRequest, RequestHash, Surroundings};
+use traffic::{ClusterState, HashFacts, PickRequest, Picked, RequestHash, Surroundings};
 
 const KEYS: usize = 10_000;
 const BACKENDS: usize = 12;
+/// Requests of one key that are under way at once.
+const HELD: usize = 40;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A cluster that both have.
@@ -80,29 +82,62 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// Cases with bounded loads.
+fn bounded() -> Vec<Case> {
+    let ring = RingHash { load_max_percent: Some(150), ..RingHash::default() };
+    let maglev = Maglev { load_max_percent: Some(150), ..Maglev::default() };
+    let envoy = |policy: &str| {
+        json!({
+            "lb_policy": policy,
+            "common_lb_config": { "consistent_hashing_lb_config": { "hash_balance_factor": 150 } },
+        })
+    };
+    let unequal = |idx| [1, 2, 4][idx % 3];
+    vec![
+        case("ring-bounded", Balancing::RingHash(ring), envoy("RING_HASH"), unequal),
+        case("maglev-bounded", Balancing::Maglev(maglev), envoy("MAGLEV"), |_| 1),
+    ]
+}
+
 fn case(name: &'static str, ours: Balancing, envoy: Value, weight: fn(usize) -> u16) -> Case {
     Case { name, ours, envoy, weight, localities: None }
 }
 
 #[test]
-fn keys_are_placed_as_envoy_places_them() {
+fn keys_are_placed_and_overflow_as_in_envoy() {
     let Some(program) = peer("envoy") else { return };
     let ports: Vec<u16> = (0..BACKENDS).map(|_| backend()).collect();
-    let cases = cases();
     let folder = std::env::temp_dir().join(format!("envoy-placement-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
-    let envoy = Envoy::start(&program, &folder, &bootstrap(&cases, &ports));
-    for case in &cases {
+    let all: Vec<Case> = cases().into_iter().chain(bounded()).collect();
+    let envoy = Envoy::start(&program, &folder, &bootstrap(&all, &ports));
+    for case in &cases() {
         let ours = our_state(case, &ports);
         let mut connection = Connection::open(envoy.listener);
         let mut differing = 0;
         for nth in 0..KEYS {
             let key = format!("user-{nth}-{}", nth * 7919 % 104_729);
             let theirs = connection.get(&format!("/{}", case.name), &key);
-            differing += usize::from(theirs != our_port(&ours, &key));
+            differing += usize::from(theirs != our_pick(&ours, &key).endpoint().port());
         }
         assert_eq!(differing, 0, "{}: of {KEYS} keys so many lie elsewhere", case.name);
         println!("{}: {KEYS} keys lie on the same endpoints", case.name);
+    }
+    for case in &bounded() {
+        let ours = our_state(case, &ports);
+        let key = "hot";
+        let (mut held, mut theirs, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..HELD {
+            let mut connection = Connection::open(envoy.listener);
+            theirs.push(connection.begin(&format!("/{}", case.name), key));
+            let picked = our_pick(&ours, key);
+            expected.push(picked.endpoint().port());
+            held.push((connection, picked));
+        }
+        assert_eq!(theirs, expected, "{}", case.name);
+        let used: BTreeSet<u16> = theirs.into_iter().collect();
+        assert!(used.len() > 1, "nothing has overflowed");
+        println!("{}: {HELD} requests at once overflow in the same order", case.name);
     }
     drop(envoy);
     std::fs::remove_dir_all(&folder).expect("the folder is ours");
@@ -132,7 +167,7 @@ fn locality_of(case: &Case, idx: usize) -> u16 {
     u16::from(case.localities.is_some() && idx >= BACKENDS / 2)
 }
 
-fn our_port(state: &ClusterState, key: &str) -> u16 {
+fn our_pick(state: &ClusterState, key: &str) -> Picked {
     struct Request<'a>(&'a str);
     impl HashFacts for Request<'_> {
         fn header<'a>(&'a self, _name: &'a str) -> impl Iterator<Item = &'a [u8]> {
@@ -154,8 +189,7 @@ fn our_port(state: &ClusterState, key: &str) -> u16 {
     let input = HashInput::Header { name: "x-key".to_owned(), rewrite: None };
     let hash = RequestHash::new(&[HashPolicy { input, terminal: false }]).expect("no expression");
     let request = PickRequest { hash: hash.of(&Request(key)).hash, ..PickRequest::at(0) };
-    let picked = state.pick(&request, &mut SmallRng::seed_from_u64(0)).expect("all are healthy");
-    picked.endpoint().port()
+    state.pick(&request, &mut SmallRng::seed_from_u64(0)).expect("all are healthy")
 }
 
 /// Envoy's configuration: one listener, a route for each case by its name.
@@ -297,14 +331,21 @@ impl Connection {
 
     /// The port of the backend that a key is sent to.
     fn get(&mut self, path: &str, key: &str) -> u16 {
+        let port = self.begin(path, key);
+        let mut rest = [0];
+        self.0.read_exact(&mut rest).expect("the body ends");
+        port
+    }
+
+    /// The same of a request that does not end if its key is `hot`.
+    fn begin(&mut self, path: &str, key: &str) -> u16 {
         let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nx-key: {key}\r\n\r\n");
         self.0.get_mut().write_all(request.as_bytes()).expect("Envoy reads");
-        let (status, headers) = head(&mut self.0).expect("Envoy answers");
+        let (status, _) = head(&mut self.0).expect("Envoy answers");
         assert!(status.contains(" 200 "), "{path}: {status}");
-        let length = headers.get("content-length").and_then(|it| it.parse().ok());
-        let mut body = vec![0; length.expect("backends say the length")];
-        self.0.read_exact(&mut body).expect("the body comes");
-        String::from_utf8(body).expect("text").parse().expect("a port")
+        let mut port = [0; 5];
+        self.0.read_exact(&mut port).expect("the port comes");
+        String::from_utf8_lossy(&port).parse().expect("a port")
     }
 }
 
@@ -325,16 +366,17 @@ fn head(reader: &mut impl BufRead) -> Option<(String, BTreeMap<String, String>)>
     }
 }
 
-/// A backend that answers with its own port, in threads that end with the test.
+/// A backend that answers with its own port and one more byte, which never comes for the key `hot`;
+/// in threads that end with the test.
 fn backend() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     let port = listener.local_addr().expect("it is bound").port();
     let serve = move |stream: TcpStream| {
-        let body = port.to_string();
-        let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let response = format!("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n{port:05}");
         let mut reader = BufReader::new(stream);
-        while head(&mut reader).is_some() {
-            if reader.get_mut().write_all(response.as_bytes()).is_err() {
+        while let Some((_, headers)) = head(&mut reader) {
+            let end = if headers.get("x-key").is_some_and(|it| it == "hot") { "" } else { "\n" };
+            if reader.get_mut().write_all(format!("{response}{end}").as_bytes()).is_err() {
                 return;
             }
         }

@@ -7,7 +7,11 @@ use proxy_config::{
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use traffic::{ClusterState, PickRequest, Surroundings};
+use traffic::{ClusterState, PickRequest, Picker, Surroundings};
+
+/// Shows that a pick allocates nothing.
+#[global_allocator]
+static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
 
 const SIZES: [u32; 3] = [10, 1_000, 10_000];
 
@@ -28,12 +32,21 @@ fn state(balancing: Balancing, size: u32, unequal: bool) -> ClusterState {
 }
 
 fn pick(bencher: divan::Bencher<'_, '_>, balancing: Balancing, size: u32, unequal: bool) {
-    let state = state(balancing, size, unequal);
+    let mut picker = Picker::new(Arc::new(state(balancing, size, unequal)));
     let mut rng = SmallRng::seed_from_u64(1);
     bencher.bench_local(|| {
-        let request = PickRequest { hash: Some(rng.random()), ..PickRequest::at(1_000_000_000) };
-        state.pick(&request, &mut rng).is_ok()
+        let hash = balancing.is_consistent().then(|| rng.random());
+        let request = PickRequest { hash, ..PickRequest::at(1_000_000_000) };
+        picker.pick(&request, &mut rng).is_ok()
     });
+}
+
+/// Without a picker.
+#[divan::bench(args = SIZES)]
+fn round_robin_shared(bencher: divan::Bencher<'_, '_>, size: u32) {
+    let state = state(Balancing::RoundRobin, size, false);
+    let mut rng = SmallRng::seed_from_u64(1);
+    bencher.bench_local(|| state.pick(&PickRequest::at(1_000_000_000), &mut rng).is_ok());
 }
 
 #[divan::bench(args = SIZES)]

@@ -27,6 +27,8 @@ pub struct ClusterState {
     plan: ArcSwap<Plan>,
     /// One worker makes the next plan; the others go on with the one that there is.
     planning: AtomicBool,
+    /// [`Plan::number`] of the newest.
+    newest: AtomicU64,
     by_address: OnceLock<foldhash::HashMap<String, u32>>,
     shared: Arc<Shared>,
 }
@@ -108,6 +110,7 @@ impl ClusterState {
         let plan = Plan::new(&roster, epoch, surroundings.now_ns, heritage, Tables::Exact);
         ClusterState {
             roster,
+            newest: AtomicU64::new(plan.number),
             plan: ArcSwap::from_pointee(plan),
             planning: AtomicBool::new(false),
             by_address: OnceLock::new(),
@@ -165,7 +168,7 @@ impl ClusterState {
     /// the policy is peak EWMA. To let failures count as slow, hand in a penalty (Linkerd: 5 s).
     pub fn observe_rtt(&self, endpoint: &EndpointState, rtt_ns: u64, now_ns: u64) {
         if let Balancing::PeakEwma(ewma) = self.roster.cluster.balancing {
-            endpoint.latency.observe(rtt_ns, now_ns, Scale::from(ewma).decay_ns);
+            endpoint.counters().latency.observe(rtt_ns, now_ns, Scale::from(ewma).decay_ns);
         }
     }
 
@@ -186,9 +189,16 @@ impl ClusterState {
     }
 
     /// Places hashes as if only the endpoints existed that can be used now, as Envoy does. Takes
-    /// milliseconds, and with large rings seconds: not on a request's way.
+    /// milliseconds, and with large rings seconds: not on a request's way, though requests go on
+    /// meanwhile. When a pick takes in a change at the same moment nothing is done, and the tables
+    /// stay stale.
     pub fn rebuild_tables(&self, now_ns: u64) {
-        self.make_plan(now_ns, Tables::Exact);
+        // Without the flag, so that an ejection meanwhile takes effect at once. If this plan is
+        // outdated by then, the next pick sees it and goes on from its tables.
+        let plan = self.next_plan(now_ns, Tables::Exact);
+        if let Some(planning) = self.begin_planning() {
+            self.publish(plan, &planning);
+        }
     }
 
     pub(crate) fn resilience(&self) -> &Resilience {
@@ -210,8 +220,19 @@ impl ClusterState {
         if !self.is_outdated(&plan, now_ns) {
             return plan;
         }
-        self.make_plan(now_ns, Tables::Kept);
+        self.replan(now_ns);
         self.plan.load()
+    }
+
+    /// The plan as it is, outdated or not.
+    pub(crate) fn newest_plan(&self) -> Arc<Plan> {
+        self.plan.load_full()
+    }
+
+    /// No newer plan was made, and none must be.
+    #[inline]
+    pub(crate) fn is_newest(&self, plan: &Plan, now_ns: u64) -> bool {
+        plan.number == self.newest.load(Acquire) && !self.is_outdated(plan, now_ns)
     }
 
     #[inline]
@@ -219,19 +240,32 @@ impl ClusterState {
         plan.epoch != self.membership_epoch().load(Acquire) || plan.until_ns <= now_ns
     }
 
+    /// Makes the next plan for the pick that is the first to need it.
     #[cold]
-    fn make_plan(&self, now_ns: u64, tables: Tables) {
-        if self.planning.swap(true, Acquire) {
-            return;
+    fn replan(&self, now_ns: u64) {
+        if let Some(planning) = self.begin_planning() {
+            let plan = self.next_plan(now_ns, Tables::Kept);
+            self.publish(plan, &planning);
         }
-        let planning = Planning(&self.planning);
+    }
+
+    fn begin_planning(&self) -> Option<Planning<'_>> {
+        (!self.planning.swap(true, Acquire)).then_some(Planning(&self.planning))
+    }
+
+    fn next_plan(&self, now_ns: u64, tables: Tables) -> Plan {
         // Before the states are read: what changes meanwhile makes the plan outdated at once.
         let epoch = self.membership_epoch().load(Acquire);
         let before = self.plan.load_full();
         let heritage = Heritage { plan: &before, numbers: None, same_endpoints: true };
-        let plan = Plan::new(&self.roster, epoch, now_ns, Some(heritage), tables);
+        Plan::new(&self.roster, epoch, now_ns, Some(heritage), tables)
+    }
+
+    fn publish(&self, mut plan: Plan, _planning: &Planning<'_>) {
+        plan.number = self.newest.load(Relaxed) + 1;
+        let number = plan.number;
         self.plan.store(Arc::new(plan));
-        drop(planning);
+        self.newest.store(number, Release);
     }
 
     /// Index of the endpoint with this address (`ip:port`).
@@ -247,7 +281,7 @@ impl ClusterState {
     }
 }
 
-/// Lets the next one make a plan when it is dropped.
+/// The right to publish a plan, until it is dropped.
 struct Planning<'a>(&'a AtomicBool);
 
 impl Drop for Planning<'_> {

@@ -1,6 +1,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
 
 use proxy_config::Endpoint;
 
@@ -21,24 +24,27 @@ pub struct EndpointState {
     host: String,
     port: u16,
     socket_address: Option<SocketAddr>,
-    pub(crate) active: AtomicU32,
     outlier: OutlierState,
     check: CheckState,
     /// As the latest candidates had it.
     pub(crate) was_usable: AtomicBool,
     /// When it became usable, for slow start; 0: it always was.
     pub(crate) usable_since_ns: AtomicU64,
-    /// When it came to be.
-    pub(crate) made_at_ns: u64,
-    pub(crate) latency: Latency,
     counters: EndpointCounters,
 }
 
 /// Counters of one endpoint, under Envoy's names in `/clusters`.
+///
+/// The first three are all that a pick reads and writes: the order and the alignment keep them in one
+/// cache line.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub struct EndpointCounters {
     /// Tries that were sent its way, also those whose connection failed.
     pub rq_total: AtomicU64,
+    /// Of these, those that have ended.
+    pub(crate) rq_ended: AtomicU64,
+    pub(crate) latency: Latency,
     /// Responses with a status below 500.
     pub rq_success: AtomicU64,
     /// Responses with a status of 500 and above, and tries without a response.
@@ -70,14 +76,14 @@ impl EndpointState {
             host: endpoint.host.clone(),
             port: endpoint.port,
             socket_address,
-            active: AtomicU32::new(0),
             outlier: OutlierState::default(),
             check: CheckState::default(),
             was_usable: AtomicBool::new(true),
             usable_since_ns: AtomicU64::new(if is_late { now_ns.max(1) } else { 0 }),
-            made_at_ns: now_ns,
-            latency: Latency::default(),
-            counters: EndpointCounters::default(),
+            counters: EndpointCounters {
+                latency: Latency::new(now_ns),
+                ..EndpointCounters::default()
+            },
         }
     }
 
@@ -114,10 +120,13 @@ impl EndpointState {
         }
     }
 
-    /// Requests under way on all workers.
+    /// Requests under way on all workers. One that begins or ends just now may be counted, too.
     #[must_use]
+    #[inline]
     pub fn active(&self) -> u32 {
-        self.active.load(Relaxed)
+        // In this order, so that the difference is not negative.
+        let ended = self.counters.rq_ended.load(Acquire);
+        self.counters.rq_total.load(Relaxed).wrapping_sub(ended) as u32
     }
 
     /// Whether it is ejected at `now_ns`.

@@ -9,17 +9,22 @@ const TICK_BITS: u32 = 20;
 
 /// A moving average of latencies that jumps up at once and forgets slowly. Average (32-bit float,
 /// nanoseconds, upper half) and time of the latest change (lower half) lie in one word, so that
-/// workers share it without a lock. 0: nothing was observed yet.
+/// workers share it without a lock. A negative average: nothing was observed yet.
 #[derive(Debug, Default)]
 pub(crate) struct Latency(AtomicU64);
 
 impl Latency {
+    /// Nothing observed; the initial latency counts from now on.
+    pub(crate) fn new(now_ns: u64) -> Self {
+        Self(AtomicU64::new(pack(NONE, now_ns)))
+    }
+
     /// Takes in one latency. Above the average it becomes the average; below, the average moves
     /// towards it by `1 - e^(-time since the last / decay)`.
     pub(crate) fn observe(&self, rtt_ns: u64, now_ns: u64, decay_ns: f32) {
         let rtt = rtt_ns as f32;
         let update = |word: u64| {
-            let average = if word == 0 { 0.0 } else { average(word) };
+            let average = average(word);
             let next = if rtt > average {
                 rtt
             } else {
@@ -32,14 +37,18 @@ impl Latency {
     }
 
     /// The average at `now_ns`: it goes to 0 while nothing is observed, so that an idle endpoint is
-    /// tried again. Before the first observation it is `initial`, going to 0 from `since_ns` on.
-    pub(crate) fn at(&self, now_ns: u64, ewma: &Scale, since_ns: u64) -> f32 {
-        match self.0.load(Relaxed) {
-            0 => ewma.initial_ns * left(pack(0.0, since_ns), now_ns, ewma.decay_ns),
-            word => average(word) * left(word, now_ns, ewma.decay_ns),
-        }
+    /// tried again. Before the first observation it is the initial one, going to 0 too.
+    #[inline]
+    pub(crate) fn at(&self, now_ns: u64, ewma: &Scale) -> f32 {
+        let word = self.0.load(Relaxed);
+        let average = average(word);
+        let average = if average < 0.0 { ewma.initial_ns } else { average };
+        average * left(word, now_ns, ewma.decay_ns)
     }
 }
+
+/// The average of nothing.
+const NONE: f32 = -1.0;
 
 /// Parameters of peak EWMA in nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +68,7 @@ impl From<PeakEwma> for Scale {
 }
 
 fn pack(average: f32, now_ns: u64) -> u64 {
-    // 1 at least, as 0 is "nothing yet".
-    u64::from(average.to_bits()) << 32 | u64::from(((now_ns >> TICK_BITS) as u32).max(1))
+    u64::from(average.to_bits()) << 32 | u64::from((now_ns >> TICK_BITS) as u32)
 }
 
 fn average(word: u64) -> f32 {
@@ -71,7 +79,7 @@ fn average(word: u64) -> f32 {
 /// counts as now.
 fn left(word: u64, now_ns: u64, decay_ns: f32) -> f32 {
     let ticks = ((now_ns >> TICK_BITS) as u32).wrapping_sub(word as u32);
-    if ticks > u32::MAX / 2 {
+    if ticks == 0 || ticks > u32::MAX / 2 {
         return 1.0;
     }
     let passed_ns = (u64::from(ticks) << TICK_BITS) as f32;
@@ -92,7 +100,7 @@ mod tests {
 
     fn observe(latency: &Latency, rtt_ms: u64, now_ms: u64) -> f32 {
         latency.observe(rtt_ms * MS, now_ms * MS, scale().decay_ns);
-        latency.at(now_ms * MS, &scale(), 0) / MS as f32
+        latency.at(now_ms * MS, &scale()) / MS as f32
     }
 
     #[test]
@@ -109,14 +117,14 @@ mod tests {
     fn an_idle_endpoint_decays_towards_zero() {
         let latency = Latency::default();
         observe(&latency, 100, 1);
-        let later = latency.at(60_000 * MS, &scale(), 0) / MS as f32;
+        let later = latency.at(60_000 * MS, &scale()) / MS as f32;
         assert!(later < 1.0, "{later}");
     }
 
     #[test]
     fn an_unused_endpoint_begins_with_the_initial_latency() {
-        let latency = Latency::default();
-        let at = |now_ms: u64| latency.at(now_ms * MS, &scale(), 50_000 * MS);
+        let latency = Latency::new(50_000 * MS);
+        let at = |now_ms: u64| latency.at(now_ms * MS, &scale());
         assert!((at(50_000) - 30e6).abs() < 1.0);
         assert!(at(60_000) < 12e6);
     }
@@ -125,6 +133,6 @@ mod tests {
     fn an_observation_from_a_clock_that_is_ahead_counts_as_now() {
         let latency = Latency::default();
         observe(&latency, 100, 5_000);
-        assert!((latency.at(4_000 * MS, &scale(), 0) / MS as f32 - 100.0).abs() < 1e-3);
+        assert!((latency.at(4_000 * MS, &scale()) / MS as f32 - 100.0).abs() < 1e-3);
     }
 }

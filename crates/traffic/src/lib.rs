@@ -13,16 +13,19 @@
 //!
 //! Invariants:
 //! * Nothing here reads the clock, draws a random number of its own, locks or waits.
-//! * What must be right across workers (turns, active requests, ejections, breakers, tokens) is
-//!   shared atomics; workers keep no copies. A limit is never passed, whatever workers do at the
-//!   same time.
+//! * What must be right across workers (turns, active requests, latencies, ejections, breakers,
+//!   tokens) is shared atomics; workers keep no copies. A limit is never passed, whatever workers do
+//!   at the same time.
 //! * A decision on a request that succeeds allocates nothing.
-//! * An ejection never empties a cluster: when every healthy endpoint is ejected, all of them are
-//!   used.
+//! * A pick looks at no more endpoints than its policy compares: whom it may choose from is made
+//!   anew when an endpoint becomes usable or ceases to be, and loaded as one pointer.
+//! * An ejection never empties a cluster or a subset: when every endpoint that is otherwise well is
+//!   ejected, all of them are used.
+//! * An endpoint that is not healthy is never picked but in panic, one that drains not even then.
+//! * Explain runs the code that picks.
 //! * What a configuration says wrongly becomes a finding ([`Problem`]); nothing panics, and a route
 //!   whose condition or action is broken matches nothing.
 //! * Regular expressions take linear time. What a client chose is escaped where it is written.
-//! * An endpoint that is not healthy by its configuration is never picked.
 
 mod breaker;
 pub mod chain;
@@ -95,8 +98,8 @@ pub use outlier::{
 };
 pub use path::{NormalPath, has_dot_segment, normal_path};
 pub use pick::{
-    Affinity, CandidateExplanation, PickError, PickExplanation, PickRequest, Picked, Verdict,
-    affinity_cookie, read_affinity_cookie,
+    Affinity, CandidateExplanation, PickError, PickExplanation, PickRequest, Picked, Picker,
+    Verdict, affinity_cookie, read_affinity_cookie,
 };
 pub use rate_limit::{RateLimitCounters, RateLimiter, RateVerdict, TokenBucket, TokenState};
 pub use redirect::Redirector;

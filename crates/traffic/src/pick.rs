@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use proxy_config::SlowStart;
 use rand::{Rng, RngExt};
@@ -8,6 +8,7 @@ use serde::Serialize;
 
 pub use self::affinity::{affinity_cookie, read_affinity_cookie};
 pub use self::explanation::{CandidateExplanation, PickExplanation, Verdict};
+pub use self::picker::Picker;
 use self::plan::{Group, Part, Plan, Spread};
 use self::set::{Draw, Set};
 use self::trace::{Dry, Recorded, Silent, Trace};
@@ -18,6 +19,7 @@ use crate::{ClusterState, EndpointState};
 mod affinity;
 mod bounded_load;
 mod explanation;
+mod picker;
 pub(crate) mod plan;
 mod set;
 mod standing;
@@ -39,7 +41,7 @@ pub struct PickRequest<'a> {
     /// Metadata that the endpoint must have; `None` is the same as an empty map. It counts only
     /// where the cluster has subsets, and then an empty one gets the fallback, as in Envoy.
     pub subset: Option<&'a Values>,
-    /// The endpoint that its client keeps.
+    /// The endpoint that its client keeps, whatever subset it is in.
     pub affinity: Option<Affinity<'a>>,
 }
 
@@ -72,7 +74,6 @@ pub struct Picked {
 impl Picked {
     fn new(cluster: &ClusterState, choice: Choice) -> Self {
         let endpoint = Arc::clone(cluster.roster().state(choice.idx));
-        endpoint.active.fetch_add(1, Relaxed);
         endpoint.counters().rq_total.fetch_add(1, Relaxed);
         let shared = choice.counted.then(|| Arc::clone(cluster.shared()));
         if let Some(shared) = &shared {
@@ -96,7 +97,8 @@ impl Picked {
 
 impl Drop for Picked {
     fn drop(&mut self) {
-        self.endpoint.active.fetch_sub(1, Relaxed);
+        // A reader that sees this sees the beginning, too.
+        self.endpoint.counters().rq_ended.fetch_add(1, Release);
         if let Some(shared) = &self.shared {
             shared.active.fetch_sub(1, Relaxed);
         }

@@ -20,6 +20,8 @@ use crate::schedule::Schedule;
 /// O(endpoints × (1 + subset selectors)) to make, without the tables.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    /// So many were published before by the same state.
+    pub number: u64,
     /// Membership that it was made for.
     pub epoch: u64,
     /// End of the first ejection that will end; no ejection: `u64::MAX`.
@@ -128,7 +130,7 @@ impl Plan {
         });
         let parts = parts.collect();
         let tables_stale = builder.stale.get();
-        Self { epoch, until_ns, ramp_until_ns, tables_stale, parts, standings }
+        Self { number: 0, epoch, until_ns, ramp_until_ns, tables_stale, parts, standings }
     }
 }
 

@@ -328,7 +328,7 @@ impl Set {
         let second = other + u32::from(other >= first);
         let cost = |position: u32| {
             let state = draw.roster.state(self.members[position as usize]);
-            let latency = state.latency.at(draw.now_ns, scale, state.made_at_ns);
+            let latency = state.counters().latency.at(draw.now_ns, scale);
             latency * (state.active() as f32 + 1.0)
         };
         let best = if cost(first) <= cost(second) { first } else { second };

@@ -7,7 +7,7 @@ use proxy_config::{Balancing, EndpointHealth, HashFunction, HashKey, Maglev, Rin
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::{PickError, PickRequest, Picked, Verdict};
+use super::{PickError, PickRequest, Picked, Picker, Verdict};
 use crate::testing::{cluster, endpoint, endpoints, seeded, state};
 use crate::{ClusterState, EndpointState, Outcome, Surroundings};
 
@@ -116,6 +116,41 @@ fn turns_are_exact_across_workers() {
 }
 
 #[test]
+fn workers_that_pick_eject_and_make_tables_at_once_end_with_what_is_true() {
+    for policy in POLICIES {
+        let state = state(policy, &[1, 2, 3, 4]);
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let state = &state;
+                scope.spawn(move || {
+                    let mut rng = SmallRng::seed_from_u64(worker);
+                    for nth in 0..500 {
+                        let picked = state.pick(&PickRequest::at(nth), &mut rng).unwrap();
+                        if picked.endpoint().id() != "n/web-3" && nth % 50 == 49 {
+                            state.report(
+                                picked.endpoint(),
+                                Outcome::ConnectFailed,
+                                nth,
+                                &mut seeded(),
+                            );
+                        }
+                        if worker == 0 && nth % 100 == 0 && state.tables_are_stale(nth) {
+                            state.rebuild_tables(nth);
+                        }
+                    }
+                });
+            }
+        });
+        let ejected: Vec<bool> = state.endpoints().map(|it| it.1.is_ejected(500)).collect();
+        let counts = counts(&state, 500, 400);
+        for (idx, ejected) in ejected.iter().enumerate() {
+            assert_eq!(!counts.contains_key(&format!("n/web-{idx}")), *ejected, "{policy:?}");
+        }
+        assert!(state.endpoints().all(|it| it.1.active() == 0));
+    }
+}
+
+#[test]
 fn least_request_takes_the_one_with_fewer_active_requests_per_weight() {
     let state = state(LEAST_REQUEST, &[1, 4]);
     let mut rng = rng();
@@ -135,6 +170,27 @@ fn an_ejected_endpoint_is_not_picked_until_its_ejection_ends() {
         assert!(!counts(&state, 11, 200).contains_key("n/web-0"), "{policy:?}");
         assert!(counts(&state, 1_000_000_010, 200).contains_key("n/web-0"), "{policy:?}");
     }
+}
+
+#[test]
+fn a_picker_sees_at_once_what_others_see() {
+    let state = Arc::new(state(Balancing::RoundRobin, &[1, 1]));
+    let mut picker = Picker::new(state.clone());
+    let mut pick = |now_ns| {
+        let mut ids: Vec<String> = (0..4)
+            .map(|_| picker.pick(&PickRequest::at(now_ns), &mut rng()).unwrap())
+            .map(|it| it.endpoint().id().to_owned())
+            .collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    };
+    assert_eq!(pick(0).len(), 2);
+    state.report(by_id(&state, "n/web-0"), Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
+    assert_eq!(pick(1), ["n/web-1"]);
+    // Another one makes the next plan when the ejection has ended.
+    assert_eq!(counts(&state, 1_000_000_000, 10).len(), 2);
+    assert_eq!(pick(1_000_000_000).len(), 2);
 }
 
 #[test]

@@ -51,7 +51,7 @@ proptest! {
         let balancing = Balancing::LeastRequest(LeastRequest { choices, ..LeastRequest::default() });
         let state = state(balancing, &weights);
         let busy = by_id(&state, "n/web-0");
-        busy.active.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        busy.counters().rq_total.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut rng = SmallRng::seed_from_u64(seed);
         for _ in 0..50 {
             let picked = state.pick(&PickRequest::at(0), &mut rng).unwrap();
