@@ -155,7 +155,7 @@ impl Driver<'_> {
 
     fn begin_requests(&self) {
         while let Some(asked) = self.session.next_asked() {
-            if let Err(asked) = self.seats.give(asked) {
+            if let Some(asked) = self.seats.give(asked) {
                 let (client, session, seats) =
                     (self.client.clone(), self.session.clone(), self.seats.clone());
                 tokio::task::spawn_local(answer_all(client, session, seats, asked));

@@ -30,10 +30,11 @@ const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 const HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
 /// An endpoint that vanished without a word (a machine that lost power) is asked for a sign of life when a request waits
-/// for its response and nothing has come for so long. Asked once, and again only after the second time: servers of gRPC
-/// send clients away that ask idle connections more often than every five minutes.
+/// for its response and nothing has come for so long.
 const SILENCE_BEFORE_PING: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Servers of gRPC send clients away that ask more often than this while nothing is said.
+const PING_INTERVAL_MIN: Duration = Duration::from_mins(5);
 /// How long the last words to an endpoint may take.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -47,6 +48,7 @@ pub(super) struct Shared {
     leases_max: u32,
     /// Requests whose response has not begun.
     waiting: Cell<u32>,
+    pinged_last: Cell<Option<Instant>>,
     carried: Cell<bool>,
     idle_since: Cell<Instant>,
 }
@@ -76,11 +78,37 @@ impl Shared {
             return;
         }
         let (heard_at, pinged_at) = self.session.heard_at();
-        match pinged_at {
-            None if heard_at + SILENCE_BEFORE_PING <= now => self.session.ping(now),
-            Some(pinged_at) if pinged_at + PING_TIMEOUT <= now => self.session.give_up(),
-            None | Some(_) => {}
+        match care(heard_at, pinged_at, self.pinged_last.get(), now) {
+            Care::None => {}
+            Care::Ping => {
+                self.pinged_last.set(Some(now));
+                self.session.ping(now);
+            }
+            Care::GiveUp => self.session.give_up(),
         }
+    }
+}
+
+/// What is done about an endpoint that lets a request wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Care {
+    None,
+    Ping,
+    GiveUp,
+}
+
+/// `unanswered` is when the ping was sent that it has not answered, `pinged_last` when the last one was.
+fn care(
+    heard_at: Instant,
+    unanswered: Option<Instant>,
+    pinged_last: Option<Instant>,
+    now: Instant,
+) -> Care {
+    let may_ping = pinged_last.is_none_or(|it| it + PING_INTERVAL_MIN <= now);
+    match unanswered {
+        Some(pinged_at) if pinged_at + PING_TIMEOUT <= now => Care::GiveUp,
+        None if may_ping && heard_at + SILENCE_BEFORE_PING <= now => Care::Ping,
+        None | Some(_) => Care::None,
     }
 }
 
@@ -182,6 +210,7 @@ fn begin(open: Rc<OpenConnection>, wire: Wire, cluster: &Cluster) -> Shared {
         leases: Cell::new(0),
         leases_max: cluster.streams_max,
         waiting: Cell::new(0),
+        pinged_last: Cell::new(None),
         carried: Cell::new(false),
         idle_since: Cell::new(runtime::monotonic()),
     }
@@ -337,5 +366,23 @@ impl Lease {
         if pool.retired.get() && self.connection.leases.get() == 1 {
             pool.http2.borrow_mut().retain(|it| !Rc::ptr_eq(it, &self.connection));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_endpoint_is_pinged_once_and_given_up_when_it_does_not_answer() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(care(at(0), None, None, at(14)), Care::None);
+        assert_eq!(care(at(0), None, None, at(15)), Care::Ping);
+        assert_eq!(care(at(0), Some(at(15)), Some(at(15)), at(24)), Care::None);
+        assert_eq!(care(at(0), Some(at(15)), Some(at(15)), at(25)), Care::GiveUp);
+        // It answered, and is silent again.
+        assert_eq!(care(at(16), None, Some(at(15)), at(100)), Care::None);
+        assert_eq!(care(at(16), None, Some(at(15)), at(315)), Care::Ping);
     }
 }

@@ -38,12 +38,12 @@ impl Seat {
 
 impl Seats {
     /// Gives a request to a task that waits; gives it back when there is none.
-    pub(super) fn give(&self, asked: Asked) -> Result<(), Asked> {
+    pub(super) fn give(&self, asked: Asked) -> Option<Asked> {
         // The one that came last: what it needs is still in the caches.
-        let Some(seat) = self.waiting.borrow_mut().pop() else { return Err(asked) };
+        let Some(seat) = self.waiting.borrow_mut().pop() else { return Some(asked) };
         seat.asked.set(Some(asked));
         seat.wake();
-        Ok(())
+        None
     }
 
     /// Waits for another request; `None` when there is no use in waiting.
