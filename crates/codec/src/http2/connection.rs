@@ -72,15 +72,15 @@ const ENDED_REMEMBERED: usize = 64;
 
 /// What the peer may do that costs more here than there.
 struct Allowances {
-    /// Requests that the client takes back (CVE-2023-44487). Twice the streams that it may have open: it may leave a page
-    /// and do the same again. Each request that comes to its end earns another one, so who takes back every second
-    /// request or less is never sent away; beside that, 50 a second.
+    /// Requests that the client takes back (CVE-2023-44487). Twice the streams that it may have open: it may leave a
+    /// page and do the same again. Each request that comes to its end earns another one, so who takes back every
+    /// second request or less is never sent away; beside that, 50 a second.
     cancels: Allowance,
     /// Streams that have to be reset because the peer broke a rule on them (CVE-2025-8671), and those that are refused:
     /// as many, since a client may open that many before it has read the settings.
     faults: Allowance,
-    /// Frames that bring nothing: 1,000 at once and 500 a second, which is one for each window of 32 KiB at 16 MB/s. Each
-    /// request and each frame with data earns some. A frame costs 1; one that costs more work here, more.
+    /// Frames that bring nothing: 1,000 at once and 500 a second, which is one for each window of 32 KiB at 16 MB/s.
+    /// Each request and each frame with data earns some. A frame costs 1; one that costs more work here, more.
     frames: Allowance,
 }
 
@@ -330,8 +330,8 @@ impl Connection {
         self.output.put(|out| frame::write_go_away(last, code.0, out));
     }
 
-    /// Begins to end the connection without losing a request (section 6.8): says that it ends, and when the peer has seen
-    /// that, which stream is the last.
+    /// Begins to end the connection without losing a request (section 6.8): says that it ends, and when the peer has
+    /// seen that, which stream is the last.
     pub fn go_away_gracefully(&mut self) {
         if self.leaving != Leaving::No {
             return;

@@ -33,8 +33,8 @@ use crate::stream::{Activity, DownstreamStream};
 /// What a client may send on a stream before the endpoint has taken it. Of a connection this is, with 100 streams,
 /// 100 x 256 KiB = 25.6 MB: all of them may be uploads to endpoints that take nothing.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-/// Response bytes buffered per stream before the endpoint is slowed down. A client that takes nothing makes the proxy hold
-/// this much for each stream: 100 x 64 KiB = 6.4 MB per connection.
+/// Response bytes buffered per stream before the endpoint is slowed down. A client that takes nothing makes the proxy
+/// hold this much for each stream: 100 x 64 KiB = 6.4 MB per connection.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// How long the end of a connection may take that has something to say at its end, and what is read meanwhile.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -101,8 +101,8 @@ pub(super) async fn serve(
     })
 }
 
-/// Ends the connection. A client that is told why is read for a while (`lingers`): closing over unread bytes would reset
-/// the connection, and the last words would be lost.
+/// Ends the connection. A client that is told why is read for a while (`lingers`): closing over unread bytes would
+/// reset the connection, and the last words would be lost.
 async fn close(stream: &mut DownstreamStream, lingers: bool) -> io::Result<()> {
     poll_fn(|cx| Pin::new(&mut *stream).poll_shutdown(cx)).await?;
     if lingers {

@@ -17,8 +17,8 @@ use tokio_util::io::poll_read_buf;
 use super::stream::{Stream, StreamFailure};
 use crate::buffers;
 
-/// While more than this waits to be written, nothing is read: who does not take answers gets no more requests in. Beside
-/// the data that the codec frames at once (128 KiB) there is room for the heads of many answers.
+/// While more than this waits to be written, nothing is read: who does not take answers gets no more requests in.
+/// Beside the data that the codec frames at once (128 KiB) there is room for the heads of many answers.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// Room for one read, and for one when the last one was full.
 const SHORT_READ_BYTES: usize = 8 * 1024;

@@ -23,14 +23,14 @@ use crate::http2::{Body, Session, SessionError, Stream, StreamFailure, Upload};
 use crate::incoming::Incoming;
 use crate::tls::Offer;
 
-/// What an endpoint may send on a stream before the client has taken it. It bounds what slow clients make the proxy hold:
-/// 100 x 256 KiB = 25.6 MB per connection of 100 streams.
+/// What an endpoint may send on a stream before the client has taken it. It bounds what slow clients make the proxy
+/// hold: 100 x 256 KiB = 25.6 MB per connection of 100 streams.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// Of a request body, what waits for the endpoint's window: 100 x 64 KiB = 6.4 MB per connection.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 const HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
-/// An endpoint that vanished without a word (a machine that lost power) is asked for a sign of life when a request waits
-/// for its response and nothing has come for so long.
+/// An endpoint that vanished without a word (a machine that lost power) is asked for a sign of life when a request
+/// waits for its response and nothing has come for so long.
 const SILENCE_BEFORE_PING: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Servers of gRPC send clients away that ask more often than this while nothing is said.

@@ -9,7 +9,8 @@ use crate::http2::frame::{self, Head, Kind, PREFACE, WINDOW_MAX, flag, setting};
 use crate::http2::stream::{Receiving, StreamKey};
 use crate::http2::{Code, ConnectionError};
 
-/// A payload up to this size is copied out of the buffer that it came in: kept in it, a byte could hold the whole buffer.
+/// A payload up to this size is copied out of the buffer that it came in: kept in it, a byte could hold the whole
+/// buffer.
 const COPIED_BYTES_MAX: usize = 4096;
 /// Answers to settings, pings and broken rules that wait to be written. Who does not read them gets no more: 64 KiB are
 /// 3,800 of them.
