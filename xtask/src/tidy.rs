@@ -41,7 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "runtime",
         ],
     ),
-    ("cli", &["control", "proxy", "proxy-config", "runtime", "model", "xds"]),
+    ("cli", &["control", "proxy", "proxy-config", "runtime", "model", "traffic", "xds"]),
     ("xtask", &[]),
 ];
 

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
-use xds::bootstrap::{self, Bootstrap, Finding, ReadError};
+use xds::bootstrap::{self, Bootstrap, Finding, ReadError, Severity};
 
-use crate::secrets;
+use crate::usable;
 
 /// A larger file is no certificate and no text of an answer.
 const NAMED_BYTES_MAX: u64 = 4 << 20;
@@ -38,12 +38,11 @@ impl BootstrapFile {
     /// # Errors
     /// When it, or a secret that it names, cannot be used.
     pub(crate) fn read(&mut self) -> anyhow::Result<(Bootstrap, Vec<Finding>)> {
-        let path = self.path.display().to_string();
+        let path = self.path.display();
         let text = fs::read_to_string(&self.path)
             .with_context(|| format!("cannot read {path}; give a file with --config"))?;
-        let (found, named) = self.parse(&text)?;
+        let found = self.take(&text)?;
         self.text = text;
-        self.named = named;
         Ok(found)
     }
 
@@ -52,36 +51,42 @@ impl BootstrapFile {
     /// # Errors
     /// When one of them cannot be used.
     pub(crate) fn read_named(&mut self) -> anyhow::Result<(Bootstrap, Vec<Finding>)> {
-        let (found, named) = self.parse(&self.text)?;
-        self.named = named;
-        Ok(found)
+        let text = std::mem::take(&mut self.text);
+        let found = self.take(&text);
+        self.text = text;
+        found
     }
 
-    fn parse(&self, text: &str) -> anyhow::Result<((Bootstrap, Vec<Finding>), BTreeSet<PathBuf>)> {
+    fn take(&mut self, text: &str) -> anyhow::Result<(Bootstrap, Vec<Finding>)> {
         let path = self.path.display();
         let mut named = BTreeSet::new();
         match read_text(text, &mut named) {
-            Ok((bootstrap, findings)) => {
-                let errors = secrets::check(&bootstrap.config);
-                match errors.first() {
-                    None => Ok(((bootstrap, findings), named)),
-                    Some(error) => bail!("{path} names a secret that cannot be used: {error}"),
-                }
+            Ok(found) => {
+                self.named = named;
+                Ok(found)
             }
             Err(error) => bail!("{path} cannot be used:\n{error}"),
         }
     }
 }
 
-/// Reads a bootstrap, and collects the files that it names.
+/// Reads a bootstrap, and collects the files that it names. What is given out can be used.
 pub(crate) fn read_text(
     text: &str,
     named: &mut BTreeSet<PathBuf>,
 ) -> Result<(Bootstrap, Vec<Finding>), ReadError> {
-    bootstrap::read(text, &mut |name| {
+    let (bootstrap, mut findings) = bootstrap::read(text, &mut |name| {
         named.insert(PathBuf::from(name));
         read_named(name).map_err(|error| format!("{error:#}"))
-    })
+    })?;
+    let (errors, rest): (Vec<Finding>, Vec<Finding>) =
+        usable::check(&bootstrap.config).into_iter().partition(|it| it.severity == Severity::Error);
+    if errors.is_empty() {
+        findings.extend(rest);
+        Ok((bootstrap, findings))
+    } else {
+        Err(ReadError::Wrong { findings: errors })
+    }
 }
 
 fn read_named(name: &str) -> anyhow::Result<String> {

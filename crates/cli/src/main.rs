@@ -15,7 +15,7 @@ mod list;
 mod load;
 mod node;
 mod output;
-mod secrets;
+mod usable;
 mod validate;
 
 use std::process::ExitCode;

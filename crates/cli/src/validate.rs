@@ -11,22 +11,12 @@ use xds::bootstrap::{Finding, ReadError, Severity};
 use crate::args::ValidateArguments;
 use crate::bootstrap_file::read_text;
 use crate::output::{note, print_rows};
-use crate::secrets;
 
 /// Exit code 0 when the file can be used, with `--strict` when all of it is honored.
 pub(crate) fn run(arguments: &ValidateArguments) -> anyhow::Result<ExitCode> {
     let text = read_file(&arguments.file)?;
     let findings = match read_text(&text, &mut BTreeSet::new()) {
-        Ok((bootstrap, mut findings)) => {
-            let errors = secrets::check(&bootstrap.config);
-            findings.extend(errors.into_iter().map(|message| Finding {
-                severity: Severity::Error,
-                path: String::new(),
-                message,
-                remedy: "name a certificate and the key that belongs to it".to_owned(),
-            }));
-            findings
-        }
+        Ok((_, findings)) => findings,
         Err(ReadError::Wrong { findings }) => findings,
         Err(error) => {
             return Err(error).with_context(|| format!("{} cannot be used", arguments.file));

@@ -1,7 +1,8 @@
 //! # codec: bytes to messages and back
 //!
 //! The wire forms that the data plane speaks, without a socket: HTTP/1 heads and bodies, HTTP/2 frames, header
-//! compression, streams and windows, the PROXY protocol, and the first message of TLS. A shell moves bytes in and out.
+//! compression, streams and windows, the PROXY protocol, the first message of TLS, and the names in certificates. A shell
+//! moves bytes in and out.
 //!
 //! *May touch:* nothing; time is an argument where it matters. *Does not know:* sockets, async, routes, clusters.
 //!
@@ -9,6 +10,7 @@
 //! * Whatever bytes come, nothing panics, and what is kept of them is bounded.
 //! * A message that two readers could understand in two ways is an error here (RFC 9112, section 11.2).
 
+pub mod certificate;
 pub mod client_hello;
 pub mod http1;
 pub mod http2;

@@ -168,7 +168,7 @@ pub enum HashKey {
 }
 
 /// What narrows the endpoints down before the policy picks.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Narrowing {
     /// Below this percentage of usable endpoints a priority is used as if all of it were usable. 0, the default, means
@@ -186,20 +186,6 @@ pub struct Narrowing {
     pub slow_start: Option<SlowStart>,
     /// Endpoints whose active health check has not been made yet get nothing.
     pub ignore_unchecked: bool,
-}
-
-impl Default for Narrowing {
-    fn default() -> Self {
-        Self {
-            panic_threshold_percent: 0,
-            fail_in_panic: false,
-            locality_weighted: false,
-            zone_aware: None,
-            subsets: None,
-            slow_start: None,
-            ignore_unchecked: false,
-        }
-    }
 }
 
 /// Prefer the zone that the proxy is in.

@@ -143,13 +143,14 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// All connections to one cluster.
+    /// All connections to one cluster. Three endpoints are tried, as for requests: Envoy's one would make a client see
+    /// each endpoint that has just gone.
     #[must_use]
     pub fn to(cluster: &str) -> Self {
         Self {
             clusters: vec![WeightedCluster::new(cluster, 1)],
             idle_timeout: Duration::from_hours(1),
-            connect_tries_max: 1,
+            connect_tries_max: 3,
             ..Self::default()
         }
     }

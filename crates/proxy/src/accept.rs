@@ -12,7 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection;
+use crate::opening::{self, Listening};
+use crate::snapshot::SharedListener;
+use crate::stats::{ListenerCounters, Shard};
 use crate::view::{ListenerSlot, ListenerView};
 use crate::worker::Worker;
 
@@ -22,7 +24,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 /// A listening socket of a worker and the listener that its connections belong to.
 pub(crate) struct Acceptor {
     worker: Rc<Worker>,
-    slot: RefCell<Rc<ListenerSlot>>,
+    listening: RefCell<Rc<Listening>>,
     stopping: CancellationToken,
     closed: CancellationToken,
 }
@@ -30,12 +32,17 @@ pub(crate) struct Acceptor {
 impl Acceptor {
     pub(crate) fn start(
         worker: Rc<Worker>,
-        slot: Rc<ListenerSlot>,
+        shared: Arc<SharedListener>,
+        counters: Shard<ListenerCounters>,
+        views: Vec<ListenerView>,
         socket: TcpListener,
     ) -> Rc<Self> {
+        let chains = views.into_iter().map(|view| Rc::new(ListenerSlot::new(view))).collect();
+        let closing = CancellationToken::new();
+        let listening = Rc::new(Listening { shared, counters, chains, closing });
         let acceptor = Rc::new(Self {
             worker,
-            slot: RefCell::new(slot),
+            listening: RefCell::new(listening),
             stopping: CancellationToken::new(),
             closed: CancellationToken::new(),
         });
@@ -49,27 +56,52 @@ impl Acceptor {
         acceptor
     }
 
-    /// Goes on under a changed listener. Connections go on as well, unless it speaks another protocol now: then they
-    /// end as those of a removed listener do.
-    pub(crate) fn replace(&self, view: ListenerView) {
-        let mut slot = self.slot.borrow_mut();
-        if view.shared.speaks_like(&slot.view().shared) {
-            slot.replace(view);
-        } else {
-            slot.closing.cancel();
-            *slot = Rc::new(ListenerSlot::new(view));
-        }
+    /// Goes on under a changed listener. Connections go on as well, unless their chain is gone or speaks another
+    /// protocol now: then they end as those of a removed listener do.
+    pub(crate) fn replace(
+        &self,
+        shared: Arc<SharedListener>,
+        counters: Shard<ListenerCounters>,
+        views: Vec<ListenerView>,
+    ) {
+        let mut listening = self.listening.borrow_mut();
+        let mut before = listening.chains.clone();
+        let mut taken_over = |view: ListenerView| {
+            let same = |slot: &Rc<ListenerSlot>| slot.view().chain().name == view.chain().name;
+            let slot = before.iter().position(same).map(|at| before.remove(at));
+            match slot {
+                Some(slot) if slot.view().speaks_like(&view) => {
+                    slot.replace(view);
+                    slot
+                }
+                Some(slot) => {
+                    slot.close();
+                    Rc::new(ListenerSlot::new(view))
+                }
+                None => Rc::new(ListenerSlot::new(view)),
+            }
+        };
+        let chains = views.into_iter().map(&mut taken_over).collect();
+        before.iter().for_each(|slot| slot.close());
+        let closing = listening.closing.clone();
+        *listening = Rc::new(Listening { shared, counters, chains, closing });
     }
 
     /// Takes no more connections; those that are open end as soon as they can.
     pub(crate) fn stop(&self) {
         self.stopping.cancel();
-        self.slot.borrow().closing.cancel();
+        let listening = self.listening.borrow();
+        listening.closing.cancel();
+        listening.chains.iter().for_each(|slot| slot.close());
     }
 
     /// Resolves when the socket is closed.
     pub(crate) async fn stopped(&self) {
         self.closed.cancelled().await;
+    }
+
+    fn local_address(&self) -> SocketAddr {
+        self.listening.borrow().shared.local_address
     }
 
     async fn run(self: Rc<Self>, socket: TcpListener) {
@@ -82,15 +114,15 @@ impl Acceptor {
             match accepted {
                 Ok((stream, peer)) => self.admit(stream, peer).await,
                 Err(error) => {
-                    self.slot.borrow().view().counters.downstream_cx_accept_error.inc();
-                    tracing::warn!(address = %self.slot.borrow().local_address(), %error, "accept failed");
+                    self.listening.borrow().counters.downstream_cx_accept_error.inc();
+                    tracing::warn!(address = %self.local_address(), %error, "accept failed");
                     sleep(PAUSE_AFTER_ERROR).await;
                 }
             }
         }
         // Who is in the queue has been accepted by the kernel and would see a reset.
         if let Err(error) = self.empty(socket) {
-            tracing::warn!(address = %self.slot.borrow().local_address(), %error, "connections are lost");
+            tracing::warn!(address = %self.local_address(), %error, "connections are lost");
         }
     }
 
@@ -117,11 +149,11 @@ impl Acceptor {
     /// Waits while the listener has as many connections as it may have. Meanwhile others wait in the queue, so that
     /// each worker goes over the limit by at most this one, which is not served yet.
     async fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let connections = self.slot.borrow().view().shared.connections.clone();
+        let connections = self.listening.borrow().shared.connections.clone();
         let permit = match Semaphore::try_acquire_owned(Arc::clone(&connections)) {
             Ok(permit) => Some(permit),
             Err(_) => {
-                self.slot.borrow().view().counters.downstream_cx_overflow.inc();
+                self.listening.borrow().counters.downstream_cx_overflow.inc();
                 tokio::select! {
                     biased;
                     () = self.stopping.cancelled() => None,
@@ -134,10 +166,10 @@ impl Acceptor {
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
         let counted = self.worker.count_connection();
-        let slot = self.slot.borrow().clone();
+        let listening = self.listening.borrow().clone();
         let worker = self.worker.clone();
         tokio::task::spawn_local(async move {
-            connection::serve(worker, slot, stream, peer, permit).await;
+            opening::serve(worker, listening, stream, peer, permit).await;
             drop(counted);
         });
     }

@@ -45,7 +45,45 @@ pub(crate) enum RequestBody {
         progress: Rc<RequestProgress>,
         /// `None` once it has come to its end.
         awaited: Option<AwaitedBody>,
+        /// What the body gave and nobody has taken; it comes first.
+        given: Option<Given>,
     },
+}
+
+/// What asking a body gave.
+type Given = Option<Result<Frame<Bytes>, BodyError>>;
+
+impl RequestBody {
+    pub(crate) fn streaming(
+        incoming: Incoming,
+        progress: Rc<RequestProgress>,
+        awaited: AwaitedBody,
+    ) -> Self {
+        Self::Streaming { incoming, progress, awaited: Some(awaited), given: None }
+    }
+
+    /// The next bytes, when they are at hand.
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Option<Bytes> {
+        let next = match Pin::new(&mut *self).poll_frame(cx) {
+            Poll::Pending => return None,
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => return Some(data),
+                Err(frame) => Some(Ok(frame)),
+            },
+            Poll::Ready(next) => next,
+        };
+        if let RequestBody::Streaming { given, .. } = self {
+            *given = Some(next);
+        }
+        None
+    }
+
+    /// Bytes that were taken and could not be sent; they come again.
+    pub(crate) fn put_back(&mut self, bytes: Bytes) {
+        if let RequestBody::Streaming { given, .. } = self {
+            *given = Some(Some(Ok(Frame::data(bytes))));
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -56,9 +94,12 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let RequestBody::Streaming { incoming, progress, awaited } = self.get_mut() else {
+        let RequestBody::Streaming { incoming, progress, awaited, given } = self.get_mut() else {
             return Poll::Ready(None);
         };
+        if let Some(given) = given.take() {
+            return Poll::Ready(given);
+        }
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
             return Poll::Pending;
         };
@@ -86,14 +127,23 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             RequestBody::Empty => true,
-            RequestBody::Streaming { incoming, .. } => incoming.is_end_stream(),
+            RequestBody::Streaming { incoming, given, .. } => {
+                given.is_none() && incoming.is_end_stream()
+            }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Streaming { incoming, .. } => incoming.size_hint(),
+            RequestBody::Streaming { incoming, given, .. } => match given {
+                Some(Some(Ok(frame))) => {
+                    let given = frame.data_ref().map_or(0, |it| it.len() as u64);
+                    let rest = incoming.size_hint().exact();
+                    rest.map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest + given))
+                }
+                Some(Some(Err(_)) | None) | None => incoming.size_hint(),
+            },
         }
     }
 }
@@ -138,6 +188,13 @@ impl ResponseBody {
             content: Content::Upstream(incoming, open),
             exchange: Some(exchange),
             timing_trailer,
+        }
+    }
+
+    /// While the client takes nothing: sends what there is of the request that is answered.
+    pub(crate) fn poll_upload(&self, cx: &mut Context<'_>) {
+        if let Content::Upstream(incoming, _) = &self.content {
+            incoming.poll_upload(cx);
         }
     }
 

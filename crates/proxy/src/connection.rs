@@ -1,35 +1,29 @@
-//! One client connection: TLS, telling HTTP/1.1 from HTTP/2, its time limits and its end.
+//! One client connection that speaks HTTP: telling HTTP/1.1 from HTTP/2, its time limits and its end.
 
-mod drive;
+mod http1;
+mod http2;
 mod open;
+mod phase;
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, StatusCode};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
-use self::drive::{Limits, drive};
 use self::open::open_http;
-use crate::incoming::{Incoming, Upgrade};
-use crate::observe::{self, ConnectionCount};
-use crate::request;
-use crate::stream::Activity;
+use self::phase::Limits;
+
+pub(crate) use self::http1::{RequestReader, Socket};
+use crate::opening::{ClientFacts, Opened, Place};
 use crate::time_limit::Timer;
-use crate::tunnel;
 use crate::view::{ListenerKind, ListenerSlot, ListenerView};
 use crate::worker::Worker;
 
 /// An idle connection of a listener that closes is kept for this long: a request that is on its way already is
 /// answered, with `Connection: close`.
-const LINGER: Duration = Duration::from_millis(500);
+pub(crate) const LINGER: Duration = Duration::from_millis(500);
 
 /// A client connection that speaks HTTP.
 pub(crate) struct Client {
@@ -37,7 +31,9 @@ pub(crate) struct Client {
     pub(crate) slot: Rc<ListenerSlot>,
     /// The peer's address as it is added to `x-forwarded-for`.
     pub(crate) peer_header: HeaderValue,
-    pub(crate) is_tls: bool,
+    pub(crate) facts: ClientFacts,
+    /// Its bytes, when it speaks HTTP/1.
+    pub(crate) http1: Option<Socket>,
     /// Responses say that the connection ends.
     pub(crate) is_closing: Cell<bool>,
     /// It is cut because nothing moved for too long.
@@ -45,7 +41,7 @@ pub(crate) struct Client {
     /// One that the last request has done with: usually one request follows the other.
     spare_timer: Cell<Option<Timer>>,
     /// The connection's place in the listener's limit and counters, until the last tunnel over it has ended.
-    _place: (ConnectionCount, Option<OwnedSemaphorePermit>),
+    _place: Place,
     requests_active: Cell<u32>,
     requests_begun: Cell<u64>,
     bodies_awaited: Cell<u32>,
@@ -103,16 +99,17 @@ impl Client {
     fn new(
         worker: Rc<Worker>,
         slot: Rc<ListenerSlot>,
-        peer: SocketAddr,
-        is_tls: bool,
-        place: (ConnectionCount, Option<OwnedSemaphorePermit>),
+        facts: ClientFacts,
+        http1: Option<Socket>,
+        place: Place,
     ) -> Self {
         Self {
             worker,
             slot,
-            peer_header: HeaderValue::try_from(peer.ip().to_string())
+            peer_header: HeaderValue::try_from(facts.remote.ip().to_string())
                 .expect("the text of an IP address is a header value"),
-            is_tls,
+            facts,
+            http1,
             is_closing: Cell::new(false),
             is_cut_idle: Cell::new(false),
             spare_timer: Cell::new(None),
@@ -122,6 +119,13 @@ impl Client {
             bodies_awaited: Cell::new(0),
             bodies_open: Cell::new(0),
             body_moved: Cell::new(false),
+        }
+    }
+
+    /// Passes a head on that comes before the one that answers, if the client understands it.
+    pub(crate) fn pass_on(&self, status: StatusCode, headers: &HeaderMap) {
+        if let Some(socket) = &self.http1 {
+            socket.pass_on(status, headers);
         }
     }
 
@@ -147,94 +151,48 @@ impl Client {
         !self.body_moved.replace(false) && self.bodies_open.get() > 0
     }
 
-    /// True when nothing has moved since the last call and it is the client's turn: to send the rest of a request,
+    /// True when nothing has moved and it is the client's turn: to send the rest of a request,
     /// or to take the rest of a response. Who waits for an endpoint is not stalled.
-    fn is_stalled(&self, activity: &Activity) -> bool {
-        !activity.take_moved() && (self.bodies_awaited.get() > 0 || activity.is_write_blocked())
+    fn is_stalled(&self, has_moved: bool, is_write_blocked: bool) -> bool {
+        !has_moved && (self.bodies_awaited.get() > 0 || is_write_blocked)
     }
 }
 
-/// Serves a connection until it ends.
-pub(crate) async fn serve(
-    worker: Rc<Worker>,
-    slot: Rc<ListenerSlot>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: Option<OwnedSemaphorePermit>,
-) {
-    let view = slot.view();
-    let place = (ConnectionCount::new(&view, runtime::monotonic()), permit);
-    let served = match &view.kind {
-        ListenerKind::Tcp { cluster: None } => Ok(()),
-        ListenerKind::Tcp { cluster: Some(cluster) } => {
-            let cluster = cluster.clone();
-            drop(view);
-            tunnel::serve_tcp(&worker, &cluster, stream).await
-        }
-        ListenerKind::Http(_) => serve_http(worker, &slot, view, stream, peer, place).await,
-    };
-    if let Err(error) = served {
-        let listener = &slot.view().shared.config.name;
-        tracing::debug!(listener, %peer, %error, "connection ended");
-    }
-}
-
-async fn serve_http(
+/// Serves a connection that speaks HTTP until it ends.
+pub(crate) async fn serve_http(
     worker: Rc<Worker>,
     slot: &Rc<ListenerSlot>,
     view: Rc<ListenerView>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    mut place: (ConnectionCount, Option<OwnedSemaphorePermit>),
+    opened: Opened,
+    mut place: Place,
 ) -> io::Result<()> {
-    let (ListenerKind::Http(http), Some(config)) = (&view.kind, view.shared.http()) else {
+    let (ListenerKind::Http(_), Some(config)) = (&view.kind, view.http()) else {
         return Ok(());
     };
-    let opened = open_http(slot, &view, http, config, stream).await?;
+    let Opened { transport, read_ahead, facts } = opened;
+    // Boxed, so that the room for it is given back before the connection is idle.
+    let opened = Box::pin(open_http(slot, &view, config, transport, read_ahead)).await?;
     let Some((stream, is_http2)) = opened else { return Ok(()) };
-    let is_tls = http.tls.is_some();
-    place.0.is_http(&view, is_http2, is_tls);
-    let client = Rc::new(Client::new(worker, slot.clone(), peer, is_tls, place));
+    place.0.is_http(&view, is_http2, facts.tls.is_some());
     let limits = Limits {
         head: config.head_timeout,
         idle: config.idle_timeout,
         stream_idle: config.stream_idle_timeout,
     };
-    let activity = stream.activity();
-    let answer = {
-        let client = client.clone();
-        service_fn(move |mut request: Request<hyper::body::Incoming>| {
-            let upgrade = Upgrade::of_hyper(request.extensions_mut());
-            let answered = request::answer(client.clone(), request.map(Incoming::from), upgrade);
-            async move { Ok::<_, Infallible>(answered.await) }
-        })
-    };
-    let stream = TokioIo::new(stream);
-    let served = if is_http2 {
-        let connection = http.http2.serve_connection(stream, answer);
+    if is_http2 {
+        let client = Rc::new(Client::new(worker, slot.clone(), facts, None, place));
+        let config = http2::config(config);
         // From here on the connection looks into the slot: it must not keep an old configuration alive.
         drop(view);
-        drive(connection, &client, &activity, true, limits).await
-    } else {
-        let connection = http.http1.serve_connection(stream, answer).with_upgrades();
-        drop(view);
-        drive(connection, &client, &activity, false, limits).await
-    };
-    served.map_err(|error| {
-        note_rejection(&client, &error);
-        io::Error::other(error)
-    })
-}
-
-/// What hyper cannot read as a request it answers by itself.
-fn note_rejection(client: &Client, error: &hyper::Error) {
-    if !error.is_parse() {
-        return;
+        return Box::pin(http2::serve(&client, stream, config, limits)).await;
     }
-    let status = if error.is_parse_too_large() {
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-    } else {
-        StatusCode::BAD_REQUEST
+    let head_limits = codec::http1::Limits {
+        bytes_max: config.head_bytes_max as usize,
+        headers_max: config.headers_max as usize,
     };
-    observe::rejected(&client.worker, &client.slot.view().http_counters, status);
+    let socket = Socket::new(stream, head_limits);
+    let client = Rc::new(Client::new(worker, slot.clone(), facts, Some(socket), place));
+    drop(view);
+    // Boxed, so that the room for the handshake is not carried along.
+    Box::pin(http1::serve(&client, limits)).await
 }

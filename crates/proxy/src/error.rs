@@ -32,6 +32,22 @@ pub enum ProxyError {
         /// Why not.
         source: SecretError,
     },
+    /// A cluster's TLS cannot be set up; its connections fail.
+    #[error("cluster {cluster} cannot use TLS")]
+    ClusterSecret {
+        /// Name of the cluster.
+        cluster: String,
+        /// Why not.
+        source: SecretError,
+    },
+    /// A filter chain's conditions cannot be kept; it is never chosen by them.
+    #[error("listener {listener} cannot choose a filter chain: {problem}")]
+    Chain {
+        /// Name of the listener.
+        listener: String,
+        /// What is wrong.
+        problem: traffic::chain::ChainProblem,
+    },
     /// The admin server could not be opened.
     #[error("the admin server cannot listen on {address}")]
     Admin {
@@ -73,6 +89,23 @@ pub enum SecretError {
     Empty {
         /// Name of the secret.
         secret: String,
+    },
+    /// Clients must show a certificate, and it is not said whom they must have it from.
+    #[error("client certificates are required, and no secret says whom to trust")]
+    NoTrust,
+    /// A certificate cannot be trusted as an authority.
+    #[error("a certificate in the trust bundle of secret {secret} cannot be used")]
+    Trust {
+        /// Name of the secret.
+        secret: String,
+        /// Why not.
+        source: rustls::Error,
+    },
+    /// A condition on names cannot be used.
+    #[error("a condition on the names of a certificate cannot be used: {reason}")]
+    Pattern {
+        /// What is wrong with it.
+        reason: String,
     },
     /// A certificate cannot be read.
     #[error("the certificate in secret {secret} cannot be read")]

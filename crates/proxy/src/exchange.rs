@@ -33,6 +33,8 @@ pub(crate) struct Exchange {
     pub(crate) request: Option<Rc<RequestProgress>>,
     pub(crate) upstream: Option<Upstream>,
     pub(crate) time_limit: Option<TimeLimit>,
+    /// What TLS said when the last connection to an endpoint failed in it; Envoy's `upstream_transport_failure_reason`.
+    pub(crate) transport_failure: Option<Rc<str>>,
     /// Further tries after the first.
     pub(crate) retries: u32,
     /// From the request on its way to the endpoint to the head of the response.
@@ -74,6 +76,7 @@ impl Exchange {
             request: None,
             upstream: None,
             time_limit: None,
+            transport_failure: None,
             retries: 0,
             service_time: None,
             grpc_status: None,

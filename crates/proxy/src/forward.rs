@@ -9,26 +9,29 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, TE, UPGRADE};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use proxy_config::{Forward, UpstreamProtocol};
 use traffic::{
     EndpointState, Failure, Origin, Outcome, RefusedRetry, RequestTraits, ResponseFlag, Retry,
-    Stage, is_idempotent, retry,
+    Stage, is_idempotent,
 };
 
 use self::response::respond;
 use crate::body::{RequestBody, RequestProgress, ResponseBody};
+use crate::buffers;
 use crate::connection::AwaitedBody;
 use crate::exchange::{Exchange, Upstream};
 use crate::headers::{self, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::incoming::{Incoming, Upgrade};
+use crate::opening::ClientFacts;
 use crate::reply::{self, Refusal};
 use crate::time_limit::{Expired, TimeLimit};
 use crate::tunnel;
-use crate::upstream::{Greeted, Lease, NoConnection, UpstreamVersion};
+use crate::upstream::{ForWhom, Greeted, Lease, NoConnection, UpstreamTransport, UpstreamVersion};
 use crate::view::WorkerCluster;
 
 /// Connections that may turn out dead under one request before that counts as a failure. They died idle and nothing
@@ -94,7 +97,7 @@ pub(crate) async fn forward(
         let progress = Rc::new(RequestProgress::default());
         exchange.request = Some(progress.clone());
         let awaited = AwaitedBody::new(exchange.client.clone());
-        RequestBody::Streaming { incoming: body, progress, awaited: Some(awaited) }
+        RequestBody::streaming(body, progress, awaited)
     };
     let Some(request) = upstream_request(parts, body, &authority, protocol) else {
         return reply::refuse(Refusal::BadRequest("the host is not one\n"), exchange);
@@ -106,8 +109,13 @@ pub(crate) async fn forward(
         exchange.started,
         exchange.client.spare_timer(),
     );
-    let mut tries = Tries::new(cluster, route, protocol, request);
-    match tries.run_within_time_limit(&mut exchange).await {
+    let is_agreed = cluster.state.cluster().protocol == UpstreamProtocol::Alpn
+        && !exchange.is_grpc
+        && asked.upgrade.is_none();
+    let mut tries = Tries::new(cluster, route, (protocol, is_agreed), request, authority);
+    let ended = tries.run_within_time_limit(&mut exchange).await;
+    buffers::put_map(tries.request.headers_mut());
+    match ended {
         Err(refusal) => reply::refuse(refusal, exchange),
         Ok(response) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
             respond(response, exchange, route, asked)
@@ -142,7 +150,9 @@ fn prepare(
     };
     headers::remove_hop_by_hop(headers);
     let worker = &client.worker;
-    headers::add_forwarding(headers, &client.peer_header, client.is_tls, || worker.request_id());
+    let is_tls = client.facts.tls.is_some();
+    headers::add_forwarding(headers, &client.peer_header, is_tls, || worker.request_id());
+    headers::set_client_certificate(headers, client.facts.forwarded_certificate());
     let request_id = if route.timing_headers { headers.get(X_REQUEST_ID).cloned() } else { None };
     if let Some(log) = &mut exchange.log {
         log.forwarded_for = headers.get(X_FORWARDED_FOR).cloned();
@@ -167,10 +177,6 @@ fn upstream_request(
     let version = match protocol {
         UpstreamVersion::Http1 => {
             headers::for_http1(&mut parts.uri, headers, authority);
-            if !body.is_end_stream() && !headers.contains_key(CONTENT_LENGTH) {
-                // hyper would leave out the body of a `GET` otherwise.
-                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
             Version::HTTP_11
         }
         UpstreamVersion::Http2 => {
@@ -191,8 +197,12 @@ struct Tries<'a> {
     cluster: Rc<WorkerCluster>,
     route: &'a Forward,
     protocol: UpstreamVersion,
-    /// `None` while, and after, it is sent in a way that cannot be repeated.
-    request: Option<Request<RequestBody>>,
+    /// The endpoint chooses the version.
+    is_agreed: bool,
+    authority: HeaderValue,
+    request: Request<RequestBody>,
+    /// It was sent in a way that cannot be repeated.
+    is_spent: bool,
     idempotent: bool,
     has_body: bool,
     retries: u32,
@@ -217,16 +227,20 @@ impl<'a> Tries<'a> {
     fn new(
         cluster: Rc<WorkerCluster>,
         route: &'a Forward,
-        protocol: UpstreamVersion,
+        (protocol, is_agreed): (UpstreamVersion, bool),
         request: Request<RequestBody>,
+        authority: HeaderValue,
     ) -> Self {
         Self {
             cluster,
             route,
             protocol,
+            is_agreed,
+            authority,
             idempotent: is_idempotent(request.method()),
             has_body: !request.body().is_end_stream(),
-            request: Some(request),
+            request,
+            is_spent: false,
             retries: 0,
             stale: 0,
             tried: Vec::new(),
@@ -325,10 +339,11 @@ impl<'a> Tries<'a> {
     fn may_retry(&mut self, failure: Failure, exchange: &mut Exchange) -> Result<(), ()> {
         let request = RequestTraits {
             idempotent: self.idempotent,
-            body_replayable: !self.has_body || self.request.is_some(),
+            body_replayable: !self.has_body || !self.is_spent,
         };
-        match retry(&self.route.retry, self.retries, failure, request) {
-            Retry::Yes if self.request.is_some() => {
+        let worker = &exchange.client.worker;
+        match worker.retry(&self.route.retry, self.retries, failure, request) {
+            Retry::After(_) if !self.is_spent => {
                 self.retries += 1;
                 exchange.retries = self.retries;
                 Ok(())
@@ -337,8 +352,41 @@ impl<'a> Tries<'a> {
                 exchange.flags.insert(ResponseFlag::UpstreamRetryLimitExceeded);
                 Err(())
             }
-            Retry::Yes | Retry::No(_) => Err(()),
+            Retry::After(_) | Retry::No(_) => Err(()),
         }
+    }
+
+    /// Whom a connection for this request is for.
+    fn for_whom(&self, transport: &UpstreamTransport, client: &ClientFacts) -> ForWhom {
+        let host = if transport.takes_host() { self.host_name() } else { None };
+        let addresses = transport.proxy_protocol.map(|_| client.addresses());
+        ForWhom { host, addresses }
+    }
+
+    /// The host that the request is sent to, without a port.
+    fn host_name(&self) -> Option<Rc<str>> {
+        let authority: Authority = self.authority.to_str().ok()?.parse().ok()?;
+        Some(authority.host().trim_start_matches('[').trim_end_matches(']').into())
+    }
+
+    /// Makes the request one of the version that was agreed on with the endpoint.
+    fn convert(&mut self, agreed: UpstreamVersion) -> Result<(), FailedTry> {
+        if agreed == self.protocol {
+            return Ok(());
+        }
+        self.protocol = agreed;
+        let request = std::mem::replace(&mut self.request, Request::new(RequestBody::Empty));
+        let (parts, body) = request.into_parts();
+        if let Some(request) = upstream_request(parts, body, &self.authority, agreed) {
+            self.request = request;
+            return Ok(());
+        }
+        Err(FailedTry::Failed {
+            origin: Origin::Downstream,
+            stage: Stage::AfterSend,
+            outcome: Outcome::Abandoned,
+            refusal: Refusal::BadRequest("the host is not one\n"),
+        })
     }
 
     async fn try_once(
@@ -347,21 +395,29 @@ impl<'a> Tries<'a> {
         exchange: &mut Exchange,
     ) -> Result<Response<Incoming>, FailedTry> {
         let pool = self.cluster.pool(endpoint);
+        let part = pool.part(|transport| self.for_whom(transport, &exchange.client.facts));
+        let Some(pool) = part else { return Err(no_connection(NoConnection::Overflow)) };
         let cluster = self.cluster.state.cluster();
-        let mut lease =
-            Lease::acquire(pool, cluster, self.protocol).await.map_err(no_connection)?;
+        let acquired = if self.is_agreed {
+            Lease::acquire_agreed(&pool, cluster).await
+        } else {
+            Lease::acquire(&pool, cluster, self.protocol).await
+        };
+        let mut lease = acquired.map_err(|why| {
+            exchange.transport_failure = pool.transport_failure();
+            no_connection(why)
+        })?;
+        self.convert(lease.version())?;
         let reused = lease.is_reused();
         if !reused && let Some(upstream) = &mut exchange.upstream {
             upstream.sent_at = exchange.client.worker.now();
         }
-        let request = self.request.take().expect("a request is kept for every try");
         // HTTP/1.1 has no way to say that a request was not looked at: then only an idempotent one is sent again.
         let may_repeat = self.idempotent || self.protocol == UpstreamVersion::Http2;
         let may_retry = self.retries < self.route.retry.retries_max;
-        if !self.has_body && may_repeat && may_retry {
-            self.request = Some(copy_of(&request));
-        }
-        let failure = match lease.send(request).await {
+        self.is_spent = self.has_body || !may_repeat || !may_retry;
+        let client = exchange.client.clone();
+        let failure = match lease.send(&mut self.request, &client).await {
             Ok(response) => {
                 if let Some(upstream) = &mut exchange.upstream {
                     upstream.lease = Some(lease);
@@ -386,8 +442,8 @@ impl<'a> Tries<'a> {
                 refusal: Refusal::NotHttp,
             });
         }
-        if let Some(unsent) = failure.unsent {
-            self.request = Some(unsent);
+        if failure.is_unsent {
+            self.is_spent = false;
             if reused && self.stale < STALE_CONNECTIONS_MAX {
                 self.stale += 1;
                 return Err(FailedTry::Stale);
@@ -422,14 +478,4 @@ fn no_connection(why: NoConnection) -> FailedTry {
         NoConnection::Overflow => (Origin::Local, Outcome::Abandoned, Refusal::Overflow),
     };
     FailedTry::Failed { origin, stage: Stage::BeforeSend, outcome, refusal }
-}
-
-/// A request without a body once more.
-fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }

@@ -8,6 +8,8 @@ use http::header::{
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 
+use crate::buffers;
+
 pub(crate) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 pub(crate) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 pub(crate) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -119,6 +121,18 @@ pub(crate) fn add_forwarding(
     headers.remove(PROXY_AUTHORIZATION);
 }
 
+/// Says who the client is by its certificate. Without one nothing is believed of what the client says.
+pub(crate) fn set_client_certificate(headers: &mut HeaderMap, told: Option<&HeaderValue>) {
+    match told {
+        Some(told) => {
+            headers.insert(X_FORWARDED_CLIENT_CERT, told.clone());
+        }
+        None => {
+            headers.remove(X_FORWARDED_CLIENT_CERT);
+        }
+    }
+}
+
 /// The target and the headers as HTTP/1.1 wants them: a path, `Host`, one `Cookie` line.
 pub(crate) fn for_http1(uri: &mut Uri, headers: &mut HeaderMap, authority: &HeaderValue) {
     if uri.authority().is_some() || uri.scheme().is_some() {
@@ -160,14 +174,14 @@ fn path_and_query(uri: &Uri) -> PathAndQuery {
     uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
-/// Says that the connection ends after this response. hyper removes it from HTTP/2.
+/// Says that the connection ends after this response. HTTP/2 leaves it out.
 pub(crate) fn announce_close(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// A number as a header value.
 pub(crate) fn number(value: u64) -> HeaderValue {
-    HeaderValue::from(value)
+    buffers::value(codec::http1::decimal(value, &mut [0; 20]))
 }
 
 /// A random UUID (version 4) from 128 random bits.
@@ -185,7 +199,7 @@ pub(crate) fn request_id(random: u128) -> HeaderValue {
         nibble -= 1;
         *byte = HEX[(bits >> (4 * nibble)) as usize & 0xf];
     }
-    HeaderValue::from_bytes(&text).expect("hex digits and dashes are a value")
+    buffers::value(&text)
 }
 
 #[cfg(test)]

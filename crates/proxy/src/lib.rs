@@ -9,9 +9,9 @@
 //!
 //! ```text
 //! control thread                     worker threads, one per core, sharing nothing that can be waited for
-//! update ─► Snapshot ─► Command ───► View ─► Acceptor ─► connection ─► request ─► forward ─► upstream pool
-//!    ▲                     ack ────►                                    (route)    (pick, retry)
-//! admin server ◄── counters
+//! update ─► Snapshot ─► Command ───► View ─► Acceptor ─► opening ─┬─► connection ─► request ─► forward ─► upstream pool
+//!    ▲                     ack ────►                   (chain, TLS) │                (route)    (pick, retry)
+//! admin server ◄── counters                                         └─► tcp (dial, relay)
 //! ```
 //!
 //! Invariants:
@@ -19,7 +19,7 @@
 //! * A worker's connections stay on its thread (`spawn_local`; they end with it): what they share is `Rc`, what workers
 //!   share is atomics in `traffic` and in [`stats`].
 //! * A change of configuration is taken whole, and never ends a connection that can go on.
-//! * Bodies are streamed; what is held per connection is bounded by its windows and buffers (`view`, `upstream`).
+//! * Bodies are streamed; what is held per connection is bounded by its windows and buffers (`connection`, `upstream`).
 //! * Nothing from outside makes it panic; each wait for the outside has a deadline.
 
 pub mod access_log;
@@ -29,6 +29,7 @@ pub mod stats;
 mod accept;
 mod admin_server;
 mod body;
+mod buffers;
 mod connection;
 mod control;
 mod error;
@@ -36,13 +37,18 @@ mod exchange;
 mod forward;
 mod handle;
 mod headers;
+mod http2;
+mod http_date;
 mod incoming;
 mod observe;
+mod opening;
+mod output;
 mod reply;
 mod request;
 mod snapshot;
 mod socket;
 mod stream;
+mod tcp;
 mod time_limit;
 mod tls;
 mod tunnel;

@@ -36,7 +36,7 @@ async fn route(
     upgrade: Option<Upgrade>,
     exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
-    let (ListenerKind::Http(http), Some(config)) = (&view.kind, view.shared.http()) else {
+    let (ListenerKind::Http(http), Some(config)) = (&view.kind, view.http()) else {
         // The listener speaks bytes now; this connection is about to end.
         return reply::refuse(Refusal::NoRoute, exchange);
     };
@@ -69,7 +69,7 @@ async fn route(
                 return reply::refuse(Refusal::NoCluster, exchange);
             };
             if is_connect {
-                return tunnel::connect(upgrade, cluster, forward, exchange).await;
+                return Box::pin(tunnel::connect(upgrade, cluster, forward, exchange)).await;
             }
             let (parts, body) = request.into_parts();
             forward::forward(

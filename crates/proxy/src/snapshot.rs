@@ -8,13 +8,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proxy_config::{
-    Endpoints, HttpListener, Listener, ListenerProtocol, ProxyConfig, RouteTable, Secret, TlsServer,
+    ChainMatch, Endpoints, FilterChain, HttpCodec, Listener, ListenerProtocol, ProxyConfig,
+    RouteTable, TlsClient, TlsServer,
 };
 use tokio::sync::Semaphore;
-use traffic::{ClusterState, Router};
+use traffic::chain::ChainMatcher;
+use traffic::{ClusterState, Router, Surroundings};
 
 use crate::error::ProxyError;
-use crate::tls::{self, ServerTls};
+use crate::tls::{self, Secrets, ServerTls};
+use crate::upstream::UpstreamTransport;
 
 /// One listening address of this proxy, over renames and changes of the listener on it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -28,25 +31,65 @@ pub(crate) struct SharedListener {
     pub(crate) local_address: SocketAddr,
     /// One permit per open connection, over all workers.
     pub(crate) connections: Arc<Semaphore>,
+    /// One for each chain of the configuration, the default one last.
+    pub(crate) chains: Vec<SharedChain>,
+    pub(crate) matcher: ChainMatcher,
+    /// Index of the chain for connections that no other is for.
+    pub(crate) default_chain: Option<usize>,
+    /// Index of the one chain, where connections need not be looked at to know that it is theirs.
+    pub(crate) only_chain: Option<usize>,
+}
+
+/// A filter chain with what it needs.
+pub(crate) struct SharedChain {
     pub(crate) tls: Option<Arc<ServerTls>>,
 }
 
 impl SharedListener {
-    pub(crate) fn http(&self) -> Option<&HttpListener> {
-        match &self.config.chains[0].protocol {
-            ListenerProtocol::Http(http) => Some(http),
-            ListenerProtocol::Tcp(_) => None,
-        }
+    /// The chains of a listener in the order of [`SharedListener::chains`].
+    pub(crate) fn chain_configs(listener: &Listener) -> impl Iterator<Item = &FilterChain> {
+        listener.chains.iter().chain(&listener.default_chain)
     }
 
-    /// True when connections of `other` can go on under this listener.
-    pub(crate) fn speaks_like(&self, other: &SharedListener) -> bool {
-        match (self.http(), other.http()) {
-            (Some(_), Some(_)) => {
-                self.config.chains[0].tls.is_some() == other.config.chains[0].tls.is_some()
+    fn new(
+        (socket, local_address): (SocketId, SocketAddr),
+        listener: &Arc<Listener>,
+        config: &ProxyConfig,
+        previous: &Snapshot,
+        errors: &mut Vec<ProxyError>,
+    ) -> Self {
+        let before = previous.listeners.get(&listener.name);
+        let connections = match before {
+            Some(before) if before.config.connections_max == listener.connections_max => {
+                before.connections.clone()
             }
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
+            _ => Arc::new(Semaphore::new(listener.connections_max as usize)),
+        };
+        let chains = Self::chain_configs(listener).map(|chain| {
+            let tls = server_tls_of(listener, chain, config, previous, errors);
+            SharedChain { tls }
+        });
+        let chains = chains.collect();
+        let (matcher, problems) = ChainMatcher::new(listener.chains.iter().map(|it| &it.matches));
+        errors.extend(problems.into_iter().map(|problem| {
+            let listener = listener.name.clone();
+            ProxyError::Chain { listener, problem }
+        }));
+        let default_chain = listener.default_chain.as_ref().map(|_| listener.chains.len());
+        let only_chain = match listener.chains.as_slice() {
+            [only] if only.matches == ChainMatch::default() => Some(0),
+            [] => default_chain,
+            _ => None,
+        };
+        Self {
+            config: listener.clone(),
+            socket,
+            local_address,
+            connections,
+            chains,
+            matcher,
+            default_chain,
+            only_chain: only_chain.filter(|_| listener.proxy_protocol.is_none()),
         }
     }
 }
@@ -58,6 +101,8 @@ pub(crate) struct Snapshot {
     pub(crate) listeners: BTreeMap<String, Arc<SharedListener>>,
     pub(crate) routers: BTreeMap<String, Arc<Router>>,
     pub(crate) clusters: BTreeMap<String, Arc<ClusterState>>,
+    /// How the endpoints of each cluster are connected to.
+    pub(crate) transports: BTreeMap<String, UpstreamTransport>,
 }
 
 impl Snapshot {
@@ -71,27 +116,20 @@ impl Snapshot {
         let mut errors = Vec::new();
         let routers = routers(&config, previous);
         let clusters = clusters(&config, previous, seed);
+        let transports = transports(&config, previous, &mut errors);
         let mut listeners = BTreeMap::new();
         for (name, listener) in &config.listeners {
             let Some((socket, local_address)) = sockets.get(name) else { continue };
-            let before = previous.listeners.get(name);
-            let connections = match before {
-                Some(before) if before.config.connections_max == listener.connections_max => {
-                    before.connections.clone()
-                }
-                _ => Arc::new(Semaphore::new(listener.connections_max as usize)),
-            };
-            let tls = tls_of(listener, &config, before, previous, &mut errors);
-            let shared = SharedListener {
-                config: listener.clone(),
-                socket: *socket,
-                local_address: *local_address,
-                connections,
-                tls,
-            };
+            let shared = SharedListener::new(
+                (*socket, *local_address),
+                listener,
+                &config,
+                previous,
+                &mut errors,
+            );
             listeners.insert(name.clone(), Arc::new(shared));
         }
-        (Snapshot { config, listeners, routers, clusters }, errors)
+        (Snapshot { config, listeners, routers, clusters, transports }, errors)
     }
 }
 
@@ -127,8 +165,9 @@ fn clusters(
                 let endpoints = endpoints.cloned().unwrap_or_else(|| {
                     Arc::new(Endpoints { cluster: name.clone(), ..Endpoints::default() })
                 });
-                let before = before.map(Arc::as_ref);
-                Arc::new(ClusterState::new(cluster.clone(), endpoints, before, seed))
+                let previous = before.map(Arc::as_ref);
+                let surroundings = Surroundings { previous, seed, ..Surroundings::default() };
+                Arc::new(ClusterState::new(cluster.clone(), endpoints, surroundings))
             }
         };
         clusters.insert(name.clone(), state);
@@ -136,21 +175,67 @@ fn clusters(
     clusters
 }
 
-fn tls_of(
-    listener: &Listener,
+fn transports(
     config: &ProxyConfig,
-    before: Option<&Arc<SharedListener>>,
+    previous: &Snapshot,
+    errors: &mut Vec<ProxyError>,
+) -> BTreeMap<String, UpstreamTransport> {
+    let mut transports = BTreeMap::new();
+    for (name, cluster) in &config.clusters {
+        let tls = cluster.tls.as_ref().map(|asked| {
+            let before = previous.config.clusters.get(name).and_then(|it| it.tls.as_ref());
+            if before == Some(asked)
+                && let Some(tls) = previous.transports.get(name).and_then(|it| it.tls.as_ref())
+                && same(secrets_of_client(asked), &config.secrets, &previous.config.secrets)
+            {
+                return tls.clone();
+            }
+            let (tls, bad) = tls::client_tls(asked, &config.secrets);
+            let cluster = || name.clone();
+            errors
+                .extend(bad.map(|source| ProxyError::ClusterSecret { cluster: cluster(), source }));
+            tls
+        });
+        let proxy_protocol = cluster.proxy_protocol;
+        transports.insert(name.clone(), UpstreamTransport { tls, proxy_protocol });
+    }
+    transports
+}
+
+fn secrets_of_client(tls: &TlsClient) -> impl Iterator<Item = &String> {
+    tls.trust.iter().chain(&tls.certificate)
+}
+
+fn secrets_of_server(tls: &TlsServer) -> impl Iterator<Item = &String> {
+    tls.by_server_name.values().chain(&tls.default).chain(&tls.client_trust)
+}
+
+/// True when none of the secrets has changed.
+fn same<'a>(mut names: impl Iterator<Item = &'a String>, now: &Secrets, before: &Secrets) -> bool {
+    names.all(|name| now.get(name) == before.get(name))
+}
+
+fn server_tls_of(
+    listener: &Listener,
+    chain: &FilterChain,
+    config: &ProxyConfig,
     previous: &Snapshot,
     errors: &mut Vec<ProxyError>,
 ) -> Option<Arc<ServerTls>> {
-    let tls = listener.chains[0].tls.as_ref()?;
-    if let Some(before) = before
-        && before.config.chains[0].tls.as_ref() == Some(tls)
-        && same_secrets(tls, &config.secrets, &previous.config.secrets)
-    {
-        return before.tls.clone();
+    let tls = chain.tls.as_ref()?;
+    let codec = codec_of(chain);
+    if let Some(before) = previous.listeners.get(&listener.name) {
+        let alike = |(it, _): &(&FilterChain, &SharedChain)| {
+            it.name == chain.name && it.tls.as_ref() == Some(tls) && codec_of(it) == codec
+        };
+        let chains = SharedListener::chain_configs(&before.config).zip(&before.chains);
+        if let Some((_, kept)) = chains.into_iter().find(alike)
+            && same(secrets_of_server(tls), &config.secrets, &previous.config.secrets)
+        {
+            return kept.tls.clone();
+        }
     }
-    let (server, bad) = tls::server_config(tls, &config.secrets);
+    let (server, bad) = tls::server_tls(tls, codec, &config.secrets);
     errors.extend(
         bad.into_iter()
             .map(|source| ProxyError::Secret { listener: listener.name.clone(), source }),
@@ -158,10 +243,9 @@ fn tls_of(
     Some(server)
 }
 
-fn same_secrets(
-    tls: &TlsServer,
-    now: &BTreeMap<String, Arc<Secret>>,
-    before: &BTreeMap<String, Arc<Secret>>,
-) -> bool {
-    tls.by_server_name.values().chain(&tls.default).all(|name| now.get(name) == before.get(name))
+fn codec_of(chain: &FilterChain) -> Option<HttpCodec> {
+    match &chain.protocol {
+        ListenerProtocol::Http(http) => Some(http.codec),
+        ListenerProtocol::Tcp(_) => None,
+    }
 }

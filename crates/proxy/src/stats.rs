@@ -12,16 +12,17 @@ mod exposition;
 mod mesh;
 mod metric;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use proxy_config::ProxyConfig;
+use proxy_config::{FilterChain, Listener, ListenerProtocol, ProxyConfig};
+use rustls::CipherSuite;
 use traffic::ClusterState;
 
-pub use counters::{ClusterCounters, HttpCounters, ListenerCounters};
+pub use counters::{ClusterCounters, HttpCounters, ListenerCounters, TcpCounters};
 pub use exposition::{Metric, Value, prometheus, text, to_json};
 pub use mesh::{MeshCounters, MeshLabels, MeshResponse, Workload};
 pub use metric::{
@@ -42,6 +43,7 @@ pub struct Stats {
 struct Groups {
     clusters: BTreeMap<String, Arc<Sharded<ClusterCounters>>>,
     http: BTreeMap<String, Arc<Sharded<HttpCounters>>>,
+    tcp: BTreeMap<String, Arc<Sharded<TcpCounters>>>,
     listeners: BTreeMap<SocketAddr, Arc<Sharded<ListenerCounters>>>,
     /// By name of the cluster that is called, then by labels.
     mesh: BTreeMap<(String, MeshLabels), Arc<Sharded<MeshCounters>>>,
@@ -111,6 +113,12 @@ impl Stats {
         self.shard(&mut self.groups.lock().http, prefix.to_owned(), worker)
     }
 
+    /// A worker's counters of the TCP side of a listener.
+    #[must_use]
+    pub fn tcp(&self, prefix: &str, worker: usize) -> Shard<TcpCounters> {
+        self.shard(&mut self.groups.lock().tcp, prefix.to_owned(), worker)
+    }
+
     /// A worker's counters of a listener; `address` is where it listens.
     #[must_use]
     pub fn listener(&self, address: SocketAddr, worker: usize) -> Shard<ListenerCounters> {
@@ -130,7 +138,9 @@ impl Stats {
         let mut groups = self.groups.lock();
         groups.clusters.retain(|name, _| config.clusters.contains_key(name));
         groups.mesh.retain(|(cluster, _), _| config.clusters.contains_key(cluster));
-        groups.http.retain(|name, _| config.listeners.contains_key(name));
+        let prefixes = prefixes(config);
+        groups.http.retain(|name, _| prefixes.contains(name.as_str()));
+        groups.tcp.retain(|name, _| prefixes.contains(name.as_str()));
         groups.listeners.retain(|address, _| addresses.contains(address));
     }
 
@@ -149,6 +159,11 @@ impl Stats {
         }
         for (prefix, http) in &groups.http {
             read_http(prefix, http, &mut metrics);
+        }
+        for (prefix, tcp) in &groups.tcp {
+            let label = ("envoy_tcp_prefix", prefix.as_str());
+            let mut group = Group { prefix: format!("tcp.{prefix}"), label, metrics: &mut metrics };
+            group.fields(TcpCounters::FIELDS, tcp);
         }
         for (address, listener) in &groups.listeners {
             read_listener(*address, listener, &mut metrics);
@@ -182,6 +197,23 @@ impl Stats {
     }
 }
 
+/// What chains of listeners are counted under.
+fn prefixes(config: &ProxyConfig) -> BTreeSet<&str> {
+    let chains = config.listeners.values().flat_map(|listener| {
+        listener.chains.iter().chain(&listener.default_chain).map(move |chain| (listener, chain))
+    });
+    chains.map(|(listener, chain)| stat_prefix(listener, chain)).collect()
+}
+
+/// What a chain of a listener is counted under.
+pub(crate) fn stat_prefix<'a>(listener: &'a Listener, chain: &'a FilterChain) -> &'a str {
+    let own = match &chain.protocol {
+        ListenerProtocol::Http(http) => &http.stat_prefix,
+        ListenerProtocol::Tcp(tcp) => &tcp.stat_prefix,
+    };
+    if own.is_empty() { &listener.name } else { own }
+}
+
 /// One group of counters with the names and labels that are common to it.
 struct Group<'a> {
     prefix: String,
@@ -197,7 +229,11 @@ impl Group<'_> {
                 Kind::Counter => Value::Counter(value),
                 Kind::Gauge => Value::Gauge(value),
             };
-            self.push(field.family, field.name, None, value);
+            // `ssl` is a scope of its own in the text form.
+            match field.name.strip_prefix("ssl_") {
+                Some(name) => self.push(field.family, &format!("ssl.{name}"), None, value),
+                None => self.push(field.family, field.name, None, value),
+            }
         }
     }
 
@@ -301,6 +337,22 @@ fn read_listener(
     let label = ("envoy_listener_address", address.as_str());
     let mut group = Group { prefix: format!("listener.{address}"), label, metrics };
     group.fields(ListenerCounters::FIELDS, shards);
+    for (at, version) in ["TLSv1.2", "TLSv1.3"].into_iter().enumerate() {
+        let value = Value::Counter(shards.sum(|shard| shard.ssl_versions[at].get()));
+        let label = Some(("envoy_ssl_version", version.to_owned()));
+        group.push("envoy_listener_ssl_versions", &format!("ssl.versions.{version}"), label, value);
+    }
+    let mut ciphers: BTreeMap<u64, u64> = BTreeMap::new();
+    for (cipher, count) in shards.iter().flat_map(|shard| shard.ssl_ciphers.iter()) {
+        *ciphers.entry(cipher).or_default() += count.get();
+    }
+    for (cipher, count) in ciphers.into_iter().filter(|(_, count)| *count > 0) {
+        let number = u16::try_from(cipher).unwrap_or_default();
+        let cipher = CipherSuite::from(number).as_str().unwrap_or("unknown");
+        let label = Some(("envoy_ssl_cipher", cipher.to_owned()));
+        let name = format!("ssl.ciphers.{cipher}");
+        group.push("envoy_listener_ssl_ciphers", &name, label, Value::Counter(count));
+    }
     let length = shards.distribution(|shard| &shard.downstream_cx_length_ms);
     let value = Value::Histogram(Box::new(length));
     group.push("envoy_listener_downstream_cx_length_ms", "downstream_cx_length_ms", None, value);

@@ -1,14 +1,21 @@
 //! The proxy between real sockets: endpoints and clients are in the test.
 
 mod blame;
+mod chains;
 mod change;
 mod conformance;
+mod client_certificates;
 mod drain;
 mod http1;
+mod http1_wire;
 mod http2;
+mod http2_peers;
 mod limits;
+mod proxy_protocol;
 mod retry;
 mod streams;
 mod support;
+mod tcp;
 mod tls;
 mod tunnel;
+mod upstream_tls;

@@ -1,127 +1,99 @@
-//! Server-side TLS of one snapshot: certificates by server name.
+//! TLS on both sides.
 //!
-//! A changed secret makes a new [`rustls::ServerConfig`]; connections take the one of the snapshot that is current
-//! when they arrive, so a certificate is replaced without touching a listener.
+//! What is made of secrets belongs to one snapshot; a changed secret makes new configurations, and with them new session
+//! tickets: a session is resumed under the rules that it was agreed under, or not at all. Connections take the
+//! configuration of the snapshot that is current when they begin, so a certificate is replaced without touching a
+//! listener or a connection.
+//!
+//! A rule that cannot be kept (a secret is missing, a pattern is none) refuses every handshake: it fails closed.
+
+mod client;
+mod names;
+mod peer;
+mod server;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
-use proxy_config::{Secret, TlsServer};
-use rustls::ServerConfig;
+use proxy_config::{Secret, TlsVersion, TlsVersions};
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::crypto::aws_lc_rs::cipher_suite;
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, SupportedCipherSuite, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+pub(crate) use client::{ClientTls, Offer, client_tls};
+pub(crate) use peer::TlsFacts;
+pub(crate) use server::{ServerTls, is_other_name, server_tls};
+
 use crate::error::SecretError;
 
-/// Certificates by server name, with the fallback.
-#[derive(Default)]
-struct Certificates {
-    exact: BTreeMap<String, Arc<CertifiedKey>>,
-    /// Names below `*.`, without the star: `.example.com`.
-    wildcard: BTreeMap<String, Arc<CertifiedKey>>,
-    default: Option<Arc<CertifiedKey>>,
+/// Secrets by name.
+pub(crate) type Secrets = BTreeMap<String, Arc<Secret>>;
+
+/// Cipher suites with the cheapest first that is safe: 128 bits are enough, AES has instructions of its own on every
+/// server, and so has SHA-256 but not SHA-384. BoringSSL chooses alike; with a client's order, which usually begins with
+/// SHA-384, a handshake costs a tenth more.
+static CIPHER_SUITES: &[SupportedCipherSuite] = &[
+    cipher_suite::TLS13_AES_128_GCM_SHA256,
+    cipher_suite::TLS13_AES_256_GCM_SHA384,
+    cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
+fn provider() -> Arc<CryptoProvider> {
+    let cipher_suites = CIPHER_SUITES.to_vec();
+    Arc::new(CryptoProvider { cipher_suites, ..rustls::crypto::aws_lc_rs::default_provider() })
 }
 
-impl fmt::Debug for Certificates {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificates")
-            .field("exact", &self.exact.keys())
-            .field("wildcard", &self.wildcard.keys())
-            .field("default", &self.default.is_some())
-            .finish()
+static ONLY_12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+static ONLY_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
+/// The versions between the lowest and the highest; all when there are none.
+fn versions(asked: TlsVersions) -> &'static [&'static SupportedProtocolVersion] {
+    match (asked.min, asked.max) {
+        (TlsVersion::V12, TlsVersion::V12) => ONLY_12,
+        (TlsVersion::V13, _) => ONLY_13,
+        (TlsVersion::V12, TlsVersion::V13) => rustls::ALL_VERSIONS,
     }
 }
 
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.key_for(hello.server_name())
-    }
-}
-
-impl Certificates {
-    fn key_for(&self, server_name: Option<&str>) -> Option<Arc<CertifiedKey>> {
-        server_name
-            .and_then(|name| self.find(&name.to_ascii_lowercase()))
-            .or_else(|| self.default.clone())
-    }
-
-    fn find(&self, name: &str) -> Option<Arc<CertifiedKey>> {
-        if let Some(key) = self.exact.get(name) {
-            return Some(key.clone());
-        }
-        // The longest wildcard wins. One star stands for one label (RFC 6125), and Kubernetes' Gateway API lets it
-        // stand for several; the client decides whether it accepts the certificate.
-        name.match_indices('.').find_map(|(dot, _)| self.wildcard.get(&name[dot..]).cloned())
-    }
-}
-
-/// The TLS side of a listener.
-pub(crate) struct ServerTls {
-    pub(crate) config: Arc<ServerConfig>,
-    certificates: Arc<Certificates>,
-}
-
-impl ServerTls {
-    /// Whether there is a certificate to show to who asks for this name, or for none.
-    pub(crate) fn knows(&self, server_name: Option<&str>) -> bool {
-        self.certificates.key_for(server_name).is_some()
-    }
-}
-
-/// The TLS side of a listener and what was wrong with its secrets. A bad secret is left out, the others are served.
-pub(crate) fn server_config(
-    tls: &TlsServer,
-    secrets: &BTreeMap<String, Arc<Secret>>,
-) -> (Arc<ServerTls>, Vec<SecretError>) {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut errors = Vec::new();
-    let mut keys: BTreeMap<&str, Option<Arc<CertifiedKey>>> = BTreeMap::new();
-    let mut certificates = Certificates::default();
-    let mut load = |name: &str| match secrets.get_key_value(name) {
-        Some((name, secret)) => keys
-            .entry(name)
-            .or_insert_with(|| {
-                certified_key(secret, &provider).map_err(|it| errors.push(it)).ok().map(Arc::new)
-            })
-            .clone(),
-        None => {
-            errors.push(SecretError::Missing { secret: name.to_string() });
-            None
-        }
-    };
-    for (server_name, secret) in &tls.by_server_name {
-        let Some(key) = load(secret) else { continue };
-        match server_name.strip_prefix('*') {
-            Some(suffix) => certificates.wildcard.insert(suffix.to_ascii_lowercase(), key),
-            None => certificates.exact.insert(server_name.to_ascii_lowercase(), key),
-        };
-    }
-    certificates.default = tls.default.as_deref().and_then(load);
-    let certificates = Arc::new(certificates);
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider supports TLS 1.2 and 1.3")
-        .with_no_client_auth()
-        .with_cert_resolver(certificates.clone());
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    (Arc::new(ServerTls { config: Arc::new(config), certificates }), errors)
+fn find<'a>(secrets: &'a Secrets, name: &str) -> Result<&'a Secret, SecretError> {
+    secrets.get(name).map(Arc::as_ref).ok_or_else(|| SecretError::Missing { secret: name.into() })
 }
 
 fn certified_key(secret: &Secret, provider: &CryptoProvider) -> Result<CertifiedKey, SecretError> {
     let name = || secret.name.clone();
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(secret.certificate_chain_pem.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(|source| SecretError::Certificate { secret: name(), source })?;
-    if chain.is_empty() {
-        return Err(SecretError::Empty { secret: name() });
-    }
+    let chain = certificates(secret, &secret.certificate_chain_pem)?;
     let key = PrivateKeyDer::from_pem_slice(secret.private_key.0.as_bytes())
         .map_err(|source| SecretError::PrivateKey { secret: name(), source })?;
     CertifiedKey::from_der(chain, key, provider)
         .map_err(|source| SecretError::Pair { secret: name(), source })
+}
+
+/// The certificates that a secret trusts.
+fn roots(secret: &Secret) -> Result<RootCertStore, SecretError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(secret, &secret.trust_bundle_pem)? {
+        roots.add(certificate).map_err(|source| {
+            let secret = secret.name.clone();
+            SecretError::Trust { secret, source }
+        })?;
+    }
+    Ok(roots)
+}
+
+/// At least one certificate.
+fn certificates(secret: &Secret, pem: &str) -> Result<Vec<CertificateDer<'static>>, SecretError> {
+    let name = || secret.name.clone();
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|source| SecretError::Certificate { secret: name(), source })?;
+    if chain.is_empty() { Err(SecretError::Empty { secret: name() }) } else { Ok(chain) }
 }

@@ -1,28 +1,24 @@
-//! Bytes in both directions: upgrades, `CONNECT`, and TCP listeners.
+//! Bytes in both directions: upgrades and `CONNECT`.
 
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
-use proxy_config::{Forward, RetryPolicy};
+use proxy_config::Forward;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
-use tokio::net::TcpStream;
-use traffic::{
-    ActiveConnection, EndpointState, Failure, Origin, Outcome, Picked, RequestTraits, Retry, Stage,
-    retry,
-};
+use traffic::Outcome;
 
 use crate::body::ResponseBody;
 use crate::exchange::Exchange;
 use crate::headers;
 use crate::incoming::{Incoming, Upgrade};
 use crate::reply::{self, Refusal};
-use crate::upstream::{self, Lease, NoConnection, Wire};
+use crate::tcp::{self, Ended, Way};
+use crate::upstream::{ForWhom, Lease};
 use crate::view::WorkerCluster;
-use crate::worker::Worker;
 
 /// Per direction. tokio's default of 8 KiB costs six times the processor time on large transfers
 /// (reference/data-plane-measurements.md).
@@ -37,63 +33,6 @@ where
     copy_bidirectional_with_sizes(&mut client, &mut endpoint, BUFFER_BYTES, BUFFER_BYTES).await
 }
 
-/// A TCP connection to an endpoint, counted as long as it lives.
-pub(crate) struct Dialed {
-    stream: Wire,
-    picked: Picked,
-    _counted: ActiveConnection,
-}
-
-/// Connects to an endpoint of the cluster, to another one when that fails.
-async fn dial(
-    worker: &Worker,
-    cluster: &WorkerCluster,
-    policy: &RetryPolicy,
-) -> Result<Dialed, Refusal> {
-    let mut tried: Vec<Arc<EndpointState>> = Vec::new();
-    let limit = cluster.state.cluster().connect_timeout;
-    loop {
-        let picked =
-            worker.pick(cluster, &tried, worker.now()).map_err(|_| Refusal::NoHealthyUpstream)?;
-        let (origin, outcome) = match upstream::connect(picked.endpoint(), limit).await {
-            Ok(stream) => {
-                let counted = ActiveConnection::new(picked.endpoint().clone());
-                let stream = Wire::new(stream, cluster.counters.clone());
-                return Ok(Dialed { stream, picked, _counted: counted });
-            }
-            Err(NoConnection::TimedOut) => (Origin::Upstream, Outcome::ConnectTimedOut),
-            Err(NoConnection::Failed) => (Origin::Upstream, Outcome::ConnectFailed),
-            Err(NoConnection::Local | NoConnection::Overflow | NoConnection::Retired) => {
-                (Origin::Local, Outcome::Abandoned)
-            }
-        };
-        worker.report(cluster, picked.endpoint(), outcome, worker.now());
-        let failure = Failure { origin, stage: Stage::BeforeSend };
-        let traits = RequestTraits { idempotent: false, body_replayable: true };
-        let retries = u32::try_from(tried.len()).unwrap_or(u32::MAX);
-        match retry(policy, retries, failure, traits) {
-            Retry::Yes => tried.push(picked.endpoint().clone()),
-            Retry::No(_) => return Err(Refusal::ConnectFailed),
-        }
-    }
-}
-
-/// Serves a connection of a TCP listener.
-pub(crate) async fn serve_tcp(
-    worker: &Worker,
-    cluster: &WorkerCluster,
-    client: TcpStream,
-) -> io::Result<()> {
-    // Without an endpoint the connection is closed: there is no other way to say it.
-    let Ok(dialed) = dial(worker, cluster, &RetryPolicy::default()).await else { return Ok(()) };
-    let Dialed { stream, picked, _counted } = dialed;
-    let copied = copy(client, stream).await;
-    // A connection that was established says that the endpoint lives, whatever was spoken on it.
-    let outcome = Outcome::Response { status: StatusCode::OK.as_u16() };
-    worker.report(cluster, picked.endpoint(), outcome, worker.now());
-    copied.map(|_| ())
-}
-
 /// Serves `CONNECT`: a tunnel to an endpoint of the service that it names.
 pub(crate) async fn connect(
     upgrade: Option<Upgrade>,
@@ -103,7 +42,12 @@ pub(crate) async fn connect(
 ) -> Response<ResponseBody> {
     exchange.enter_cluster(cluster.clone());
     let worker = exchange.client.worker.clone();
-    let dialed = match dial(&worker, &cluster, &route.retry).await {
+    let tries_max = route.retry.retries_max.saturating_add(1);
+    let for_whom = ForWhom {
+        addresses: cluster.transport.proxy_protocol.map(|_| exchange.client.facts.addresses()),
+        ..ForWhom::default()
+    };
+    let dialed = match tcp::dial(&worker, &cluster, tries_max, &for_whom).await {
         Ok(dialed) => dialed,
         Err(refusal) => return reply::refuse_connect(refusal, exchange),
     };
@@ -114,13 +58,21 @@ pub(crate) async fn connect(
     // Keeps the connection's place in the limit of its listener.
     let place = exchange.client.clone();
     tokio::task::spawn_local(async move {
-        let Dialed { stream, picked, _counted } = dialed;
+        let mut dialed = dialed;
         if let Ok(client) = downstream.upgraded().await {
-            let copied = copy(client, stream).await;
-            log_end(copied);
+            let (client, endpoint) = ((client, Bytes::new()), (&mut dialed.stream, Bytes::new()));
+            let counters = cluster.counters.clone();
+            let count = |way, bytes| match way {
+                Way::ToEndpoint => counters.upstream_cx_tx_bytes_total.add(bytes),
+                Way::ToClient => counters.upstream_cx_rx_bytes_total.add(bytes),
+            };
+            let relayed = tcp::relay(&worker.pools, client, endpoint, Duration::ZERO, count).await;
+            if let Ended::Broken(error) = relayed.ended {
+                tracing::debug!(%error, "tunnel ended");
+            }
         }
         let outcome = Outcome::Response { status: StatusCode::OK.as_u16() };
-        worker.report(&cluster, picked.endpoint(), outcome, worker.now());
+        worker.report(&cluster, dialed.picked.endpoint(), outcome, worker.now());
         drop((counted, place));
     });
     reply::respond(StatusCode::OK, Bytes::new(), exchange)
@@ -128,7 +80,7 @@ pub(crate) async fn connect(
 
 /// Answers an upgrade that the endpoint agreed to (a WebSocket), and passes bytes from then on.
 pub(crate) fn upgrade(
-    mut response: Response<Incoming>,
+    response: Response<Incoming>,
     downstream: Upgrade,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
@@ -142,19 +94,19 @@ pub(crate) fn upgrade(
     if let Some(cluster) = &exchange.cluster {
         worker.report(cluster, upstream.picked.endpoint(), outcome, now);
     }
-    let opened = match upstream.lease {
-        Some(Lease::Http1(lease)) => Some(lease.into_open()),
+    // The response has no body that would hold on to the connection.
+    let endpoint = match upstream.lease {
+        Some(Lease::Http1(lease)) => lease.into_tunnel(),
         Some(Lease::Http2(_)) | None => None,
     };
-    let Some(endpoint) = Upgrade::of_hyper(response.extensions_mut()) else {
+    let Some((endpoint, opened)) = endpoint else {
         return reply::refuse(Refusal::NotHttp, exchange);
     };
     let counted = worker.count_connection();
     let picked = upstream.picked;
     let place = exchange.client.clone();
     tokio::task::spawn_local(async move {
-        let both = tokio::try_join!(downstream.upgraded(), endpoint.upgraded());
-        if let Ok((client, endpoint)) = both {
+        if let Ok(client) = downstream.upgraded().await {
             let copied = copy(client, endpoint).await;
             log_end(copied);
         }

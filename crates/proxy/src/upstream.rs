@@ -3,9 +3,11 @@
 //! Nothing here is shared with another worker. Bounds, per endpoint and worker: `connections_max` connections, and
 //! [`WAITING_MAX`] requests that wait for one.
 
+mod agreed;
 mod connect;
 mod http1;
 mod http2;
+mod stream;
 mod wire;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -14,20 +16,30 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use http::{Request, Response};
 use proxy_config::Cluster;
 use tokio::sync::oneshot;
 use traffic::{ActiveConnection, EndpointState, Stage};
 
-pub(crate) use connect::{LocalExecutor, connect};
+pub(crate) use connect::{ConnectFailure, ForWhom, UpstreamTransport, connect};
+pub(crate) use http1::Connection as Http1Connection;
+pub(crate) use stream::UpstreamStream;
 pub(crate) use wire::{Greeted, Wire};
 
 use crate::body::RequestBody;
+use crate::connection::Client;
 use crate::incoming::Incoming;
 use crate::stats::{ClusterCounters, Shard};
+use crate::tls::Offer;
 
 /// Requests that may wait for a connection to one endpoint; Envoy's `max_pending_requests`.
 const WAITING_MAX: usize = 1024;
+/// Server names and clients that an endpoint has connections of their own for; each is some 300 bytes. Those without a
+/// connection are forgotten at the next sweep.
+const PARTS_MAX: usize = 4096;
+/// A connection that only one client can use is kept for it no longer than this.
+const PART_IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// Which version of HTTP a request goes out with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,13 +70,22 @@ pub(crate) struct SendFailure {
     pub(crate) is_protocol_error: bool,
     /// What the endpoint said first; `None` when HTTP/1.1 was spoken to it.
     pub(crate) greeted: Option<Greeted>,
-    /// The request, when none of it was written.
-    pub(crate) unsent: Option<Request<RequestBody>>,
+    /// None of it was written: the request is as it was.
+    pub(crate) is_unsent: bool,
 }
 
 /// The connections of one worker to one endpoint.
 pub(crate) struct EndpointPool {
     endpoint: Arc<EndpointState>,
+    transport: UpstreamTransport,
+    for_whom: ForWhom,
+    /// Connections that are not for anybody: a pool for each of whom they are for.
+    parts: RefCell<HashMap<ForWhom, Rc<EndpointPool>>>,
+    /// What the last connection that failed in TLS failed of.
+    transport_failure: RefCell<Option<Rc<str>>>,
+    /// What was agreed on through ALPN, where that is asked for.
+    agreed: Cell<Option<UpstreamVersion>>,
+    agreeing: Cell<bool>,
     counters: Shard<ClusterCounters>,
     /// Used last first, so that the others can time out.
     http1_idle: RefCell<Vec<http1::Idle>>,
@@ -77,9 +98,28 @@ pub(crate) struct EndpointPool {
 }
 
 impl EndpointPool {
-    pub(crate) fn new(endpoint: Arc<EndpointState>, counters: Shard<ClusterCounters>) -> Self {
+    pub(crate) fn new(
+        endpoint: Arc<EndpointState>,
+        transport: UpstreamTransport,
+        counters: Shard<ClusterCounters>,
+    ) -> Self {
+        Self::of_part(endpoint, transport, ForWhom::default(), counters)
+    }
+
+    fn of_part(
+        endpoint: Arc<EndpointState>,
+        transport: UpstreamTransport,
+        for_whom: ForWhom,
+        counters: Shard<ClusterCounters>,
+    ) -> Self {
         Self {
             endpoint,
+            transport,
+            for_whom,
+            parts: RefCell::default(),
+            transport_failure: RefCell::default(),
+            agreed: Cell::new(None),
+            agreeing: Cell::new(false),
             counters,
             http1_idle: RefCell::default(),
             http2: RefCell::default(),
@@ -90,6 +130,43 @@ impl EndpointPool {
         }
     }
 
+    /// The connections that can be used for somebody: usually all of them. `None` when the endpoint has connections for
+    /// too many already. The bounds of an endpoint hold for each of those.
+    pub(crate) fn part(
+        self: &Rc<Self>,
+        for_whom: impl FnOnce(&UpstreamTransport) -> ForWhom,
+    ) -> Option<Rc<EndpointPool>> {
+        if self.transport.is_for_anybody() {
+            return Some(self.clone());
+        }
+        let for_whom = for_whom(&self.transport);
+        let mut parts = self.parts.borrow_mut();
+        if let Some(part) = parts.get(&for_whom) {
+            return Some(part.clone());
+        }
+        if parts.len() >= PARTS_MAX {
+            parts.retain(|_, it| it.is_used());
+        }
+        if parts.len() >= PARTS_MAX {
+            return None;
+        }
+        let (endpoint, transport) = (self.endpoint.clone(), self.transport.clone());
+        let part = Self::of_part(endpoint, transport, for_whom.clone(), self.counters.clone());
+        part.retired.set(self.retired.get());
+        let part = Rc::new(part);
+        parts.insert(for_whom, part.clone());
+        Some(part)
+    }
+
+    fn is_used(&self) -> bool {
+        self.open.get() > 0
+    }
+
+    /// Why the last TLS handshake that failed did.
+    pub(crate) fn transport_failure(&self) -> Option<Rc<str>> {
+        self.transport_failure.borrow().clone()
+    }
+
     pub(crate) fn endpoint(&self) -> &Arc<EndpointState> {
         &self.endpoint
     }
@@ -97,12 +174,14 @@ impl EndpointPool {
     /// Closes connections without a request, and from now on each one when its request is done.
     pub(crate) fn set_retired(&self, retired: bool) {
         self.retired.set(retired);
+        self.parts.borrow().values().for_each(|it| it.retired.set(retired));
         if retired {
             self.close_idle();
         }
     }
 
     pub(crate) fn close_idle(&self) {
+        self.parts.borrow().values().for_each(|it| it.close_idle());
         self.http1_idle.borrow_mut().clear();
         self.http2.borrow_mut().retain(|it| it.is_used());
         self.wake_one();
@@ -110,12 +189,18 @@ impl EndpointPool {
 
     /// Closes connections that have been idle for `idle_timeout`, and forgets those that are closed already.
     pub(crate) fn sweep(&self, now: Instant, idle_timeout: Duration) {
+        self.parts.borrow_mut().retain(|_, part| {
+            let alone = part.for_whom.addresses.is_some();
+            part.sweep(now, if alone { idle_timeout.min(PART_IDLE_MAX) } else { idle_timeout });
+            part.is_used()
+        });
         let before = now.checked_sub(idle_timeout);
         let expired = |since: Instant| before.is_some_and(|before| since <= before);
         self.http1_idle.borrow_mut().retain(|it| it.is_usable() && !expired(it.since));
-        self.http2
-            .borrow_mut()
-            .retain(|it| !it.is_closed() && (it.is_used() || !expired(it.idle_since())));
+        self.http2.borrow_mut().retain(|it| {
+            it.look_after(now);
+            !it.is_closed() && (it.is_used() || !expired(it.idle_since()))
+        });
         self.wake_one();
     }
 
@@ -125,6 +210,14 @@ impl EndpointPool {
             if waiter.send(()).is_ok() {
                 return;
             }
+        }
+    }
+
+    /// Each looks for itself.
+    fn wake_all(&self) {
+        for waiter in self.waiting.borrow_mut().drain(..) {
+            // It may have stopped waiting.
+            let _ = waiter.send(());
         }
     }
 
@@ -143,7 +236,7 @@ impl EndpointPool {
             }
             waiting.push_back(waker);
         }
-        match tokio::time::timeout(limit, woken).await {
+        match Box::pin(tokio::time::timeout(limit, woken)).await {
             // Another endpoint may serve it. When there is none, the next wait is for this one.
             Ok(_) if self.retired.get() && !was_retired => Err(NoConnection::Retired),
             Ok(_) => Ok(()),
@@ -164,24 +257,53 @@ impl OpenConnection {
         Self { pool: pool.clone(), established: OnceCell::new() }
     }
 
+    fn pool(&self) -> &Rc<EndpointPool> {
+        &self.pool
+    }
+
     /// Connects.
-    async fn connect(&self, cluster: &Cluster) -> Result<Wire, NoConnection> {
-        let counters = &self.pool.counters;
-        let connected = connect(&self.pool.endpoint, cluster.connect_timeout).await;
-        match &connected {
-            Ok(_) => {
-                counters.upstream_cx_total.inc();
-                counters.upstream_cx_active.inc();
-                self.established.get_or_init(|| ActiveConnection::new(self.pool.endpoint.clone()));
+    async fn connect(&self, cluster: &Cluster, offer: Offer) -> Result<Wire, NoConnection> {
+        let pool = &self.pool;
+        let limit = cluster.connect_timeout;
+        // Boxed, here and below: every request would carry the room for what few of them do.
+        let connecting = connect(&pool.endpoint, &pool.transport, &pool.for_whom, offer, limit);
+        let connected = Box::pin(connecting).await;
+        count_connect(&pool.counters, &connected);
+        match connected {
+            Ok(stream) => {
+                self.established.get_or_init(|| ActiveConnection::new(pool.endpoint.clone()));
+                Ok(Wire::new(stream, pool.counters.clone()))
             }
-            Err(why) => {
-                counters.upstream_cx_connect_fail.inc();
-                if *why == NoConnection::TimedOut {
-                    counters.upstream_cx_connect_timeout.inc();
-                }
+            Err(ConnectFailure { why, reason }) => {
+                *pool.transport_failure.borrow_mut() = reason.map(Rc::from);
+                Err(why)
             }
         }
-        connected.map(|stream| Wire::new(stream, counters.clone()))
+    }
+}
+
+/// Counts a connection that was opened, or that could not be.
+pub(crate) fn count_connect(
+    counters: &ClusterCounters,
+    connected: &Result<UpstreamStream, ConnectFailure>,
+) {
+    match connected {
+        Ok(stream) => {
+            counters.upstream_cx_total.inc();
+            counters.upstream_cx_active.inc();
+            if let UpstreamStream::Tls(_) = stream {
+                counters.ssl_handshake.inc();
+            }
+        }
+        Err(failure) => {
+            counters.upstream_cx_connect_fail.inc();
+            if failure.why == NoConnection::TimedOut {
+                counters.upstream_cx_connect_timeout.inc();
+            }
+            if failure.reason.is_some() {
+                counters.ssl_connection_error.inc();
+            }
+        }
     }
 }
 
@@ -224,29 +346,25 @@ impl Lease {
         }
     }
 
-    /// Sends the request and waits for the head of the response.
+    /// Sends the request and waits for the head of the response. The head of the request stays what it was, also when
+    /// this fails; its body is gone, unless nothing was sent.
     pub(crate) async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
+        client: &Client,
     ) -> Result<Response<Incoming>, SendFailure> {
-        let sent = match self {
-            Lease::Http1(lease) => lease.send(request).await,
-            Lease::Http2(lease) => lease.send(request).await,
-        };
-        let greeted = match self {
-            Lease::Http1(_) => None,
-            Lease::Http2(lease) => Some(lease.greeted()),
-        };
-        sent.map_err(|mut failure| {
-            let unsent = failure.take_message();
-            let error = failure.into_error();
-            let stage = match &unsent {
-                Some(_) => Stage::BeforeSend,
-                None if http2::is_refused_unread(&error) => Stage::RefusedUnread,
-                None => Stage::AfterSend,
-            };
-            SendFailure { stage, is_protocol_error: error.is_parse(), greeted, unsent }
-        })
+        match self {
+            Lease::Http1(lease) => {
+                let sent = lease.send(request, client).await;
+                sent.map_err(|failed| SendFailure {
+                    stage: if failed.is_unsent { Stage::BeforeSend } else { Stage::AfterSend },
+                    is_protocol_error: failed.is_protocol_error,
+                    greeted: None,
+                    is_unsent: failed.is_unsent,
+                })
+            }
+            Lease::Http2(lease) => Box::pin(lease.send(request, client)).await,
+        }
     }
 
     /// The response has been read to its end: the connection may carry another request.

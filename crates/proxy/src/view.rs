@@ -1,49 +1,35 @@
 //! A snapshot as one worker sees it: shared parts with the worker's own connection pools beside them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use foldhash::{HashMap, HashMapExt};
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::TokioTimer;
-use proxy_config::{EndpointHealth, HttpListener, ListenerProtocol, RouteAction};
+use proxy_config::{
+    EndpointHealth, FilterChain, HttpListener, ListenerProtocol, RouteAction, TcpListener,
+    WeightedCluster,
+};
 use tokio_util::sync::CancellationToken;
 use traffic::{ClusterState, EndpointState, Router};
 
 use crate::snapshot::{SharedListener, Snapshot};
 use crate::stats::{
     ClusterCounters, HttpCounters, ListenerCounters, MeshCounters, MeshLabels, Shard, Stats,
+    TcpCounters, stat_prefix,
 };
 use crate::tls::ServerTls;
-use crate::upstream::{EndpointPool, LocalExecutor};
-
-/// Streams that one client connection may have open; Envoy's recommendation for an edge, and hyper's default of 200
-/// halved.
-const STREAMS_MAX: u32 = 100;
-/// Receive windows. They bound what a slow endpoint makes the proxy hold: per stream, and per connection.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// Response bytes buffered per stream before the endpoint is slowed down. A client that takes nothing makes the proxy
-/// hold this much for each stream: 100 x 64 KiB = 6.4 MB per connection.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// Streams that were reset and not looked at yet, and streams reset for errors of the client: beyond them the
-/// connection is closed (CVE-2023-44487 and its kin).
-const RESET_STREAMS_MAX: usize = 20;
-const ERROR_RESET_STREAMS_MAX: usize = 1024;
-/// hyper's read and write buffer of an HTTP/1.1 connection is at least this large.
-const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
-/// Below this many headers hyper parses without an allocation.
-const HEADERS_ON_STACK: usize = 100;
+use crate::upstream::{EndpointPool, UpstreamTransport};
+use crate::worker::Worker;
 
 /// A cluster with this worker's connections to its endpoints.
 pub(crate) struct WorkerCluster {
     pub(crate) state: Arc<ClusterState>,
     pub(crate) counters: Shard<ClusterCounters>,
     pub(crate) mesh: Shard<MeshCounters>,
+    /// How its endpoints are connected to.
+    pub(crate) transport: UpstreamTransport,
     /// By the address of the endpoint's state, which lives as long as the pool that holds it.
     pools: HashMap<*const EndpointState, Rc<EndpointPool>>,
 }
@@ -51,6 +37,7 @@ pub(crate) struct WorkerCluster {
 impl WorkerCluster {
     fn new(
         state: Arc<ClusterState>,
+        transport: UpstreamTransport,
         previous: Option<&WorkerCluster>,
         stats: &Stats,
         worker: usize,
@@ -64,19 +51,20 @@ impl WorkerCluster {
         };
         let mesh = stats.mesh(state.name(), &labels, worker);
         let mut pools = HashMap::with_capacity(state.endpoints().len());
+        let alike = previous.filter(|it| it.transport.is_same(&transport));
         for (endpoint, endpoint_state) in state.endpoints() {
             let key = Arc::as_ptr(endpoint_state);
-            let pool = match previous.and_then(|it| it.pools.get(&key)) {
-                Some(pool) => pool.clone(),
-                None => Rc::new(EndpointPool::new(endpoint_state.clone(), counters.clone())),
-            };
+            let pool = alike.and_then(|it| it.pools.get(&key)).cloned().unwrap_or_else(|| {
+                let (endpoint, counters) = (endpoint_state.clone(), counters.clone());
+                Rc::new(EndpointPool::new(endpoint, transport.clone(), counters))
+            });
             match endpoint.health {
                 EndpointHealth::Healthy | EndpointHealth::Degraded => pool.set_retired(false),
                 EndpointHealth::Draining | EndpointHealth::Unhealthy => pool.set_retired(true),
             }
             pools.insert(key, pool);
         }
-        Self { state, counters, mesh, pools }
+        Self { state, counters, mesh, transport, pools }
     }
 
     /// The connections to an endpoint of this cluster.
@@ -86,7 +74,8 @@ impl WorkerCluster {
 
     fn retire_those_not_in(&self, next: Option<&WorkerCluster>) {
         for (key, pool) in &self.pools {
-            if !next.is_some_and(|it| it.pools.contains_key(key)) {
+            let after = next.and_then(|it| it.pools.get(key));
+            if !after.is_some_and(|it| Rc::ptr_eq(it, pool)) {
                 pool.set_retired(true);
             }
         }
@@ -133,11 +122,17 @@ impl View {
         let mut clusters = BTreeMap::new();
         for (name, state) in &shared.clusters {
             let before = previous.clusters.get(name);
+            let transport = shared.transports.get(name).cloned().unwrap_or_default();
             let cluster = match before {
-                Some(before) if Arc::ptr_eq(&before.state, state) => before.clone(),
+                Some(before)
+                    if Arc::ptr_eq(&before.state, state)
+                        && before.transport.is_same(&transport) =>
+                {
+                    before.clone()
+                }
                 _ => {
                     let before = before.map(Rc::as_ref);
-                    Rc::new(WorkerCluster::new(state.clone(), before, stats, worker))
+                    Rc::new(WorkerCluster::new(state.clone(), transport, before, stats, worker))
                 }
             };
             clusters.insert(name.clone(), cluster);
@@ -153,31 +148,52 @@ impl View {
         Self { shared, clusters: Rc::new(clusters), tables }
     }
 
-    /// What a listener does by.
-    pub(crate) fn listener(
+    /// What the chains of a listener do by, in the order of its chains.
+    pub(crate) fn chains(
         &self,
         shared: &Arc<SharedListener>,
         stats: &Stats,
         worker: usize,
+    ) -> Vec<ListenerView> {
+        let chains = SharedListener::chain_configs(&shared.config).enumerate();
+        chains.map(|(index, chain)| self.chain(shared, index, chain, stats, worker)).collect()
+    }
+
+    fn chain(
+        &self,
+        shared: &Arc<SharedListener>,
+        index: usize,
+        chain: &FilterChain,
+        stats: &Stats,
+        worker: usize,
     ) -> ListenerView {
-        let kind = match &shared.config.chains[0].protocol {
+        let prefix = stat_prefix(&shared.config, chain);
+        let kind = match &chain.protocol {
             ListenerProtocol::Http(http) => ListenerKind::Http(Box::new(HttpView {
                 table: self.tables.get(&http.route_table).cloned().unwrap_or_else(no_table),
-                tls: shared.tls.clone(),
-                http1: http1_builder(http),
-                http2: http2_builder(http),
             })),
-            ListenerProtocol::Tcp(tcp) => {
-                let cluster = tcp.clusters.first().map(|it| it.cluster.as_str());
-                ListenerKind::Tcp { cluster: cluster.and_then(|it| self.clusters.get(it)).cloned() }
-            }
+            ListenerProtocol::Tcp(tcp) => ListenerKind::Tcp(Box::new(TcpView {
+                clusters: self.weighted(&tcp.clusters),
+                counters: stats.tcp(prefix, worker),
+            })),
         };
         ListenerView {
             shared: shared.clone(),
+            chain: index,
             kind,
-            http_counters: stats.http(&shared.config.name, worker),
+            http_counters: stats.http(prefix, worker),
             counters: stats.listener(shared.local_address, worker),
         }
+    }
+
+    fn weighted(&self, clusters: &[WeightedCluster]) -> Vec<(u64, Option<Rc<WorkerCluster>>)> {
+        let mut sum = 0;
+        let mut weighted = Vec::with_capacity(clusters.len());
+        for it in clusters {
+            sum += u64::from(it.weight);
+            weighted.push((sum, self.clusters.get(&it.cluster).cloned()));
+        }
+        weighted
     }
 }
 
@@ -197,36 +213,109 @@ fn no_table() -> Rc<WorkerTable> {
     Rc::new(WorkerTable { router, clusters: Vec::new() })
 }
 
-/// What a listener does by at one time.
+/// What one filter chain of a listener does by at one time.
 pub(crate) struct ListenerView {
     pub(crate) shared: Arc<SharedListener>,
+    /// Index into the listener's chains.
+    chain: usize,
     pub(crate) kind: ListenerKind,
     pub(crate) http_counters: Shard<HttpCounters>,
     pub(crate) counters: Shard<ListenerCounters>,
 }
 
+impl ListenerView {
+    /// The chain.
+    pub(crate) fn chain(&self) -> &FilterChain {
+        SharedListener::chain_configs(&self.shared.config)
+            .nth(self.chain)
+            .expect("a view is made for a chain of its listener")
+    }
+
+    /// `None` when bytes are spoken.
+    pub(crate) fn http(&self) -> Option<&HttpListener> {
+        match &self.chain().protocol {
+            ListenerProtocol::Http(http) => Some(http),
+            ListenerProtocol::Tcp(_) => None,
+        }
+    }
+
+    /// `None` when HTTP is spoken.
+    pub(crate) fn tcp(&self) -> Option<&TcpListener> {
+        match &self.chain().protocol {
+            ListenerProtocol::Tcp(tcp) => Some(tcp),
+            ListenerProtocol::Http(_) => None,
+        }
+    }
+
+    pub(crate) fn tls(&self) -> Option<&ServerTls> {
+        self.shared.chains[self.chain].tls.as_deref()
+    }
+
+    /// True when connections of `other` can go on under this.
+    pub(crate) fn speaks_like(&self, other: &ListenerView) -> bool {
+        match (self.http(), other.http()) {
+            (Some(_), Some(_)) => self.tls().is_some() == other.tls().is_some(),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+}
+
 pub(crate) enum ListenerKind {
     Http(Box<HttpView>),
-    Tcp { cluster: Option<Rc<WorkerCluster>> },
+    Tcp(Box<TcpView>),
 }
 
 pub(crate) struct HttpView {
     pub(crate) table: Rc<WorkerTable>,
-    pub(crate) tls: Option<Arc<ServerTls>>,
-    pub(crate) http1: http1::Builder,
-    pub(crate) http2: http2::Builder<LocalExecutor>,
 }
 
-/// A listener over its changes: its connections look here for what holds now.
+pub(crate) struct TcpView {
+    /// Sum of the weights up to each cluster, and the cluster where there is one of that name.
+    clusters: Vec<(u64, Option<Rc<WorkerCluster>>)>,
+    pub(crate) counters: Shard<TcpCounters>,
+}
+
+impl TcpView {
+    /// One of the clusters by weight; `None` when there is none.
+    pub(crate) fn choose(&self, worker: &Worker) -> Option<Rc<WorkerCluster>> {
+        let all = self.clusters.last()?.0;
+        let drawn = match self.clusters.len() {
+            _ if all == 0 => return None,
+            1 => 0,
+            _ => worker.random_below(all),
+        };
+        let at = self.clusters.partition_point(|(sum, _)| *sum <= drawn);
+        self.clusters[at].1.clone()
+    }
+}
+
+/// A listener's chain over its changes: its connections look here for what holds now.
 pub(crate) struct ListenerSlot {
     view: RefCell<Rc<ListenerView>>,
     /// Its connections shall end as soon as they can.
     pub(crate) closing: CancellationToken,
+    is_closing: Cell<bool>,
 }
 
 impl ListenerSlot {
     pub(crate) fn new(view: ListenerView) -> Self {
-        Self { view: RefCell::new(Rc::new(view)), closing: CancellationToken::new() }
+        Self {
+            view: RefCell::new(Rc::new(view)),
+            closing: CancellationToken::new(),
+            is_closing: Cell::new(false),
+        }
+    }
+
+    /// Tells its connections to end.
+    pub(crate) fn close(&self) {
+        self.is_closing.set(true);
+        self.closing.cancel();
+    }
+
+    /// True when its connections have been told to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing.get()
     }
 
     pub(crate) fn view(&self) -> Rc<ListenerView> {
@@ -236,36 +325,4 @@ impl ListenerSlot {
     pub(crate) fn replace(&self, view: ListenerView) {
         *self.view.borrow_mut() = Rc::new(view);
     }
-
-    pub(crate) fn local_address(&self) -> SocketAddr {
-        self.view.borrow().shared.local_address
-    }
-}
-
-fn http1_builder(http: &HttpListener) -> http1::Builder {
-    let head_bytes_max = http.head_bytes_max as usize;
-    let mut builder = http1::Builder::new();
-    builder
-        // Time limits are the driver's: hyper's would also count the time between two requests.
-        .header_read_timeout(None)
-        .max_header_size(head_bytes_max)
-        .max_buf_size(head_bytes_max.max(HTTP1_BUFFER_BYTES));
-    if http.headers_max as usize != HEADERS_ON_STACK {
-        builder.max_headers(http.headers_max as usize);
-    }
-    builder
-}
-
-fn http2_builder(http: &HttpListener) -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(http.head_bytes_max)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_send_buf_size(SEND_BUFFER_BYTES)
-        .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
-        .max_local_error_reset_streams(ERROR_RESET_STREAMS_MAX);
-    builder
 }

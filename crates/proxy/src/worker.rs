@@ -9,19 +9,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proxy_config::RetryPolicy;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
-use traffic::{EndpointState, Evidence, Outcome, PickError, Picked};
+use traffic::{
+    EndpointState, Evidence, Failure, Outcome, PickError, PickRequest, Picked, RequestTraits,
+    Retry, RetryPlan, TryEnd, TryFacts,
+};
 
 use crate::accept::Acceptor;
 use crate::access_log::AccessLog;
 use crate::headers;
+use crate::http_date::HttpDate;
 use crate::snapshot::{Snapshot, SocketId};
 use crate::stats::Stats;
-use crate::view::{Clusters, ListenerSlot, View, WorkerCluster};
+use crate::tcp::Pools;
+use crate::view::{Clusters, View, WorkerCluster};
 
 /// How often idle connections are looked through: an idle timeout is kept to within this.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
@@ -45,10 +51,13 @@ pub(crate) struct Worker {
     /// Where the nanoseconds of `traffic` begin; the same for all workers.
     epoch: Instant,
     last_now: Cell<Instant>,
+    date: HttpDate,
     rng: RefCell<SmallRng>,
     evidence: mpsc::Sender<Evidence>,
     stats: Arc<Stats>,
     pub(crate) access_log: AccessLog,
+    /// Buffers and pipes of those who pass on bytes.
+    pub(crate) pools: Pools,
     /// Those of the current configuration.
     clusters: RefCell<Rc<Clusters>>,
     connections: Cell<usize>,
@@ -68,10 +77,12 @@ impl Worker {
             index,
             epoch,
             last_now: Cell::new(epoch),
+            date: HttpDate::default(),
             rng: RefCell::new(SmallRng::seed_from_u64(seed.wrapping_add(index as u64))),
             evidence,
             stats,
             access_log,
+            pools: Pools::default(),
             clusters: RefCell::default(),
             connections: Cell::new(0),
             connection_ended: Notify::new(),
@@ -94,10 +105,20 @@ impl Worker {
         u64::try_from(now.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// The time when the clock was read last, for the header `Date`.
+    pub(crate) fn http_date(&self) -> [u8; HttpDate::BYTES] {
+        self.date.at(self.last_now())
+    }
+
     pub(crate) fn request_id(&self) -> http::HeaderValue {
         let mut rng = self.rng.borrow_mut();
         let random = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
         headers::request_id(random)
+    }
+
+    /// A number below `below`, which is at least 1.
+    pub(crate) fn random_below(&self, below: u64) -> u64 {
+        self.rng.borrow_mut().random_range(0..below)
     }
 
     /// A cluster as the current configuration has it.
@@ -112,12 +133,21 @@ impl Worker {
         tried: &[Arc<EndpointState>],
         now: Instant,
     ) -> Result<Picked, PickError> {
-        let mut rng = self.rng.borrow_mut();
-        if tried.is_empty() {
-            return cluster.state.pick(self.nanos(now), &mut *rng, &[]);
-        }
-        let exclude: Vec<&str> = tried.iter().map(|it| it.id()).collect();
-        cluster.state.pick(self.nanos(now), &mut *rng, &exclude)
+        let request = PickRequest { exclude: tried, ..PickRequest::at(self.nanos(now)) };
+        cluster.state.pick(&request, &mut *self.rng.borrow_mut())
+    }
+
+    /// Whether a failed try is followed by another one.
+    pub(crate) fn retry(
+        &self,
+        policy: &RetryPolicy,
+        retries: u32,
+        failure: Failure,
+        request: RequestTraits,
+    ) -> Retry {
+        let plan = RetryPlan::of_policy(policy, || true);
+        let facts = TryFacts { retries, request, time_left: None, unix_seconds: 0 };
+        plan.decide(policy, facts, TryEnd::Failed(failure), &mut *self.rng.borrow_mut())
     }
 
     /// Tells `traffic` how a try ended, and the registry what it makes of it.
@@ -128,7 +158,9 @@ impl Worker {
         outcome: Outcome,
         now: Instant,
     ) {
-        let Some(evidence) = cluster.state.report(endpoint, outcome, self.nanos(now)) else {
+        let now_ns = self.nanos(now);
+        let mut rng = self.rng.borrow_mut();
+        let Some(evidence) = cluster.state.report(endpoint, outcome, now_ns, &mut *rng) else {
             return;
         };
         tracing::info!(
@@ -203,17 +235,18 @@ impl State {
         *self.worker.clusters.borrow_mut() = self.view.clusters.clone();
         let mut before = std::mem::take(&mut self.acceptors);
         for shared in self.view.shared.listeners.values() {
-            let view = self.view.listener(shared, stats, index);
+            let views = self.view.chains(shared, stats, index);
+            let counters = stats.listener(shared.local_address, index);
             if let Some(acceptor) = before.remove(&shared.socket) {
-                acceptor.replace(view);
+                acceptor.replace(shared.clone(), counters, views);
                 self.acceptors.insert(shared.socket, acceptor);
                 continue;
             }
             let Some(socket) = sockets.remove(&shared.socket) else { continue };
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let slot = Rc::new(ListenerSlot::new(view));
-                    let acceptor = Acceptor::start(self.worker.clone(), slot, socket);
+                    let worker = self.worker.clone();
+                    let acceptor = Acceptor::start(worker, shared.clone(), counters, views, socket);
                     self.acceptors.insert(shared.socket, acceptor);
                 }
                 Err(error) => {

@@ -1,8 +1,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed},
+};
 
 use proxy_config::Endpoint;
+
+use crate::ewma::Latency;
+use crate::health_check::CheckState;
+use crate::outlier::OutlierState;
 
 /// What is known about an endpoint from its use; kept over changes of the configuration as long as
 /// id and address stay. Weight and health are not here but in the configuration
@@ -17,19 +24,27 @@ pub struct EndpointState {
     host: String,
     port: u16,
     socket_address: Option<SocketAddr>,
-    pub(crate) active: AtomicU32,
-    pub(crate) consecutive_connect_failures: AtomicU32,
-    pub(crate) consecutive_errors: AtomicU32,
-    pub(crate) ejections_in_a_row: AtomicU32,
-    pub(crate) ejected_until_ns: AtomicU64,
+    outlier: OutlierState,
+    check: CheckState,
+    /// As the latest candidates had it.
+    pub(crate) was_usable: AtomicBool,
+    /// When it became usable, for slow start; 0: it always was.
+    pub(crate) usable_since_ns: AtomicU64,
     counters: EndpointCounters,
 }
 
 /// Counters of one endpoint, under Envoy's names in `/clusters`.
+///
+/// The first three are all that a pick reads and writes: the order and the alignment keep them in one
+/// cache line.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub struct EndpointCounters {
     /// Tries that were sent its way, also those whose connection failed.
     pub rq_total: AtomicU64,
+    /// Of these, those that have ended.
+    pub(crate) rq_ended: AtomicU64,
+    pub(crate) latency: Latency,
     /// Responses with a status below 500.
     pub rq_success: AtomicU64,
     /// Responses with a status of 500 and above, and tries without a response.
@@ -47,7 +62,8 @@ pub struct EndpointCounters {
 }
 
 impl EndpointState {
-    pub(crate) fn new(endpoint: &Endpoint) -> Self {
+    /// `is_late`: it joins others that are in use, so it starts slowly where that is asked for.
+    pub(crate) fn new(endpoint: &Endpoint, now_ns: u64, is_late: bool) -> Self {
         let socket_address = endpoint
             .host
             .trim_start_matches('[')
@@ -60,12 +76,14 @@ impl EndpointState {
             host: endpoint.host.clone(),
             port: endpoint.port,
             socket_address,
-            active: AtomicU32::new(0),
-            consecutive_connect_failures: AtomicU32::new(0),
-            consecutive_errors: AtomicU32::new(0),
-            ejections_in_a_row: AtomicU32::new(0),
-            ejected_until_ns: AtomicU64::new(0),
-            counters: EndpointCounters::default(),
+            outlier: OutlierState::default(),
+            check: CheckState::default(),
+            was_usable: AtomicBool::new(true),
+            usable_since_ns: AtomicU64::new(if is_late { now_ns.max(1) } else { 0 }),
+            counters: EndpointCounters {
+                latency: Latency::new(now_ns),
+                ..EndpointCounters::default()
+            },
         }
     }
 
@@ -102,22 +120,37 @@ impl EndpointState {
         }
     }
 
-    /// Requests under way on all workers.
+    /// Requests under way on all workers. One that begins or ends just now may be counted, too.
     #[must_use]
+    #[inline]
     pub fn active(&self) -> u32 {
-        self.active.load(Relaxed)
+        // In this order, so that the difference is not negative.
+        let ended = self.counters.rq_ended.load(Acquire);
+        self.counters.rq_total.load(Relaxed).wrapping_sub(ended) as u32
     }
 
     /// Whether it is ejected at `now_ns`.
     #[must_use]
     pub fn is_ejected(&self, now_ns: u64) -> bool {
-        self.ejected_until_ns.load(Relaxed) > now_ns
+        self.outlier.is_ejected(now_ns)
     }
 
     /// End of its latest ejection; 0 when there was none.
     #[must_use]
     pub fn ejected_until_ns(&self) -> u64 {
-        self.ejected_until_ns.load(Relaxed)
+        self.outlier.ejected_until_ns()
+    }
+
+    /// What outlier detection knows of it.
+    #[must_use]
+    pub fn outlier(&self) -> &OutlierState {
+        &self.outlier
+    }
+
+    /// What active health checks say of it.
+    #[must_use]
+    pub fn check(&self) -> &CheckState {
+        &self.check
     }
 
     /// Its counters.

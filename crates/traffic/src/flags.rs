@@ -66,6 +66,50 @@ response_flags! {
     UnconditionalDropOverload "UDO" "UnconditionalDropOverload",
 }
 
+impl ResponseFlag {
+    /// Status of the answer that this proxy gives in such a case when nothing else says one; `None`
+    /// where the flag stands beside an answer of another making, or where there is nobody left to
+    /// answer.
+    ///
+    /// A response that had begun keeps its own. A stream that is idle gets 408 while its request
+    /// has not ended, and 504 after.
+    #[must_use]
+    pub fn status(self) -> Option<u16> {
+        match self {
+            ResponseFlag::FailedLocalHealthCheck
+            | ResponseFlag::NoHealthyUpstream
+            | ResponseFlag::LocalReset
+            | ResponseFlag::UpstreamRemoteReset
+            | ResponseFlag::UpstreamConnectionFailure
+            | ResponseFlag::UpstreamConnectionTermination
+            | ResponseFlag::UpstreamOverflow
+            | ResponseFlag::NoClusterFound
+            | ResponseFlag::OverloadManagerTerminated
+            | ResponseFlag::DnsResolutionFailed
+            | ResponseFlag::DropOverload
+            | ResponseFlag::UnconditionalDropOverload => Some(503),
+            ResponseFlag::UpstreamProtocolError => Some(502),
+            ResponseFlag::UpstreamRequestTimeout
+            | ResponseFlag::UpstreamMaxStreamDurationReached => Some(504),
+            ResponseFlag::StreamIdleTimeout => Some(408),
+            ResponseFlag::NoRouteFound => Some(404),
+            ResponseFlag::RateLimited => Some(429),
+            ResponseFlag::UnauthorizedExternalService => Some(403),
+            ResponseFlag::InvalidEnvoyRequestHeaders | ResponseFlag::DownstreamProtocolError => {
+                Some(400)
+            }
+            ResponseFlag::RateLimitServiceError | ResponseFlag::NoFilterConfigFound => Some(500),
+            ResponseFlag::DelayInjected
+            | ResponseFlag::FaultInjected
+            | ResponseFlag::DownstreamConnectionTermination
+            | ResponseFlag::UpstreamRetryLimitExceeded
+            | ResponseFlag::ResponseFromCacheFilter
+            | ResponseFlag::DurationTimeout
+            | ResponseFlag::DownstreamRemoteReset => None,
+        }
+    }
+}
+
 impl fmt::Display for ResponseFlag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -154,6 +198,31 @@ mod tests {
             .with(ResponseFlag::UpstreamConnectionFailure);
         assert_eq!(flags.to_string(), "UF,URX");
         assert_eq!(ResponseFlags::NONE.to_string(), "-");
+    }
+
+    #[test]
+    fn the_list_is_envoys_in_envoys_order() {
+        let printed: Vec<_> = ResponseFlag::ALL.iter().map(|it| it.as_str()).collect();
+        assert_eq!(
+            printed.join(" "),
+            "LH UH UT LR UR UF UC UO NR DI FI RL UAEX RLSE DC URX SI IH DPE UMSDR RFCF NFCF DT \
+             UPE NC OM DF DO DR UDO"
+        );
+    }
+
+    #[test]
+    fn flags_have_the_status_that_users_expect() {
+        let statuses = |wanted: u16| {
+            let of = ResponseFlag::ALL.iter().filter(|it| it.status() == Some(wanted));
+            of.map(|it| it.as_str()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(statuses(503), "LH UH LR UR UF UC UO NC OM DF DO UDO");
+        assert_eq!(statuses(504), "UT UMSDR");
+        assert_eq!(statuses(502), "UPE");
+        assert_eq!(statuses(429), "RL");
+        assert_eq!(statuses(404), "NR");
+        assert_eq!(statuses(403), "UAEX");
+        assert_eq!(statuses(400), "IH DPE");
     }
 
     #[test]

@@ -1,28 +1,85 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
-use proxy_config::{Balancing, Endpoint, EndpointHealth};
+use proxy_config::SlowStart;
 use rand::{Rng, RngExt};
 use serde::Serialize;
 
+pub use self::affinity::{affinity_cookie, read_affinity_cookie};
 pub use self::explanation::{CandidateExplanation, PickExplanation, Verdict};
+pub use self::picker::Picker;
+use self::plan::{Group, Part, Plan, Spread};
+use self::set::{Draw, Set};
+use self::trace::{Dry, Recorded, Silent, Trace};
+use crate::cluster::Shared;
+use crate::subset::Values;
 use crate::{ClusterState, EndpointState};
 
+mod affinity;
+mod bounded_load;
 mod explanation;
+mod picker;
+pub(crate) mod plan;
+mod set;
+mod standing;
+mod table;
+mod trace;
+
+/// Picks that may fall on endpoints that were tried before, until any other one is taken.
+const ATTEMPTS: u32 = 4;
+
+/// What an endpoint is picked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PickRequest<'a> {
+    /// Now, in nanoseconds since the caller's epoch.
+    pub now_ns: u64,
+    /// What consistent policies place it by ([`crate::RequestHash`]); a random one when `None`.
+    pub hash: Option<u64>,
+    /// Endpoints that it was already sent to: used again only when there is no other.
+    pub exclude: &'a [Arc<EndpointState>],
+    /// Metadata that the endpoint must have; `None` is the same as an empty map. It counts only
+    /// where the cluster has subsets, and then an empty one gets the fallback, as in Envoy.
+    pub subset: Option<&'a Values>,
+    /// The endpoint that its client keeps, whatever subset it is in.
+    pub affinity: Option<Affinity<'a>>,
+}
+
+impl PickRequest<'_> {
+    /// A request of which nothing is known.
+    #[must_use]
+    pub fn at(now_ns: u64) -> Self {
+        Self { now_ns, ..Self::default() }
+    }
+}
+
+/// An endpoint that a client keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Affinity<'a> {
+    /// Its address as in [`EndpointState::address`], from [`read_affinity_cookie`].
+    pub address: &'a str,
+    /// If it cannot be used, none is picked.
+    pub strict: bool,
+}
 
 /// A picked endpoint; counts as one active request of it until it is dropped.
 #[derive(Debug)]
 pub struct Picked {
     endpoint: Arc<EndpointState>,
     panic: bool,
+    /// Where the cluster's requests are counted too.
+    shared: Option<Arc<Shared>>,
 }
 
 impl Picked {
-    fn new(endpoint: &Arc<EndpointState>, panic: bool) -> Self {
-        endpoint.active.fetch_add(1, Relaxed);
+    fn new(cluster: &ClusterState, choice: Choice) -> Self {
+        let endpoint = Arc::clone(cluster.roster().state(choice.idx));
         endpoint.counters().rq_total.fetch_add(1, Relaxed);
-        Self { endpoint: Arc::clone(endpoint), panic }
+        let shared = choice.counted.then(|| Arc::clone(cluster.shared()));
+        if let Some(shared) = &shared {
+            shared.active.fetch_add(1, Relaxed);
+        }
+        Self { endpoint, panic: choice.panic, shared }
     }
 
     /// The endpoint.
@@ -31,7 +88,7 @@ impl Picked {
         &self.endpoint
     }
 
-    /// It is ejected, and was picked because no endpoint is left that is not.
+    /// It was picked although it may be known to be bad: all are ejected, or too few are well.
     #[must_use]
     pub fn is_panic(&self) -> bool {
         self.panic
@@ -40,11 +97,15 @@ impl Picked {
 
 impl Drop for Picked {
     fn drop(&mut self) {
-        self.endpoint.active.fetch_sub(1, Relaxed);
+        // A reader that sees this sees the beginning, too.
+        self.endpoint.counters().rq_ended.fetch_add(1, Release);
+        if let Some(shared) = &self.shared {
+            shared.active.fetch_sub(1, Relaxed);
+        }
     }
 }
 
-/// Why no endpoint could be picked. In either case the answer is 503 with the response flag `UH`.
+/// Why no endpoint could be picked. In any case the answer is 503 with the response flag `UH`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PickError {
@@ -52,6 +113,12 @@ pub enum PickError {
     NoEndpoints,
     /// It has, but none is healthy.
     NoHealthyEndpoints,
+    /// It has no endpoints with the metadata that the request asks for, and no fallback.
+    NoSubset,
+    /// Too few are healthy, and the cluster is to fail then.
+    Panic,
+    /// The endpoint that the client must keep is gone or not healthy.
+    AffinityLost,
 }
 
 impl fmt::Display for PickError {
@@ -59,324 +126,296 @@ impl fmt::Display for PickError {
         f.write_str(match self {
             PickError::NoEndpoints => "the cluster has no endpoints",
             PickError::NoHealthyEndpoints => "no endpoint of the cluster is healthy",
+            PickError::NoSubset => "no endpoint of the cluster has the metadata that is asked for",
+            PickError::Panic => "too few endpoints of the cluster are healthy",
+            PickError::AffinityLost => "the endpoint that the client must keep cannot be used",
         })
     }
 }
 
 impl std::error::Error for PickError {}
 
+/// An endpoint that was chosen.
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    idx: u32,
+    panic: bool,
+    /// The cluster's active requests are counted.
+    counted: bool,
+}
+
 impl ClusterState {
-    /// Picks an endpoint for one try. `exclude` holds the ids of those that this request was
-    /// already sent to.
+    /// Picks an endpoint for one try (reference/load-balancing.md 2.0).
     ///
-    /// Of the healthy endpoints, those are candidates that are neither ejected nor excluded. When
-    /// there are none: excluded ones that are not ejected (one that stays in after a failure only
-    /// lost a stale connection, while an ejected one refused), then ejected ones, first without the
-    /// excluded. Among the candidates the policy decides (reference/load-balancing.md): random 2.4;
-    /// round robin 2.1 without weights; weighted: a smooth cycle; least request 2.2 as tower does
-    /// it, with two distinct endpoints, the first at a tie, and active requests compared per weight
-    /// as nginx does it.
+    /// The stages: the endpoint that the client keeps, if it does; the subset; the priority by the
+    /// share of each (2.9), all of whose endpoints are used in panic (2.10); the locality by weight
+    /// (2.11) or by place (2.12); the policy (2.1 to 2.7). What was tried before is turned down a
+    /// few times; then any other of the priority is taken, and only when there is none one that was
+    /// tried.
     ///
-    /// O(1) without ejections and exclusions; else up to O(endpoints). Does not allocate.
+    /// When all endpoints that are otherwise well are ejected, ejections are ignored. What is
+    /// draining is never picked, what is unhealthy only in panic.
+    ///
+    /// Where no endpoint was ejected or came back since the pick before: does not allocate (bounded
+    /// loads aside, when an endpoint is overloaded), lock, or look at more endpoints than the policy
+    /// compares.
     ///
     /// # Errors
-    /// When no endpoint is healthy.
+    /// When there is no endpoint for it.
+    #[inline]
     pub fn pick<R: Rng + ?Sized>(
         &self,
-        now_ns: u64,
+        request: &PickRequest<'_>,
         rng: &mut R,
-        exclude: &[&str],
     ) -> Result<Picked, PickError> {
-        let choice =
-            self.choose(now_ns, rng, exclude, &mut || self.turn().fetch_add(1, Relaxed))?;
-        Ok(Picked::new(self.healthy_at(choice.position).1, choice.tier.ejected))
+        let plan = self.plan(request.now_ns);
+        let choice = self.choose(&plan, request, rng, &mut Silent)?;
+        Ok(Picked::new(self, choice))
     }
 
     /// [`ClusterState::pick`] with a record of every stage.
     pub fn pick_explained<R: Rng + ?Sized>(
         &self,
-        now_ns: u64,
+        request: &PickRequest<'_>,
         rng: &mut R,
-        exclude: &[&str],
     ) -> (Result<Picked, PickError>, PickExplanation) {
-        let choice = self.choose(now_ns, rng, exclude, &mut || self.turn().fetch_add(1, Relaxed));
-        let explanation = self.describe(now_ns, exclude, choice);
-        let picked = choice
-            .map(|choice| Picked::new(self.healthy_at(choice.position).1, choice.tier.ejected));
-        (picked, explanation)
+        let plan = self.plan(request.now_ns);
+        let mut trace = Recorded::default();
+        let choice = self.choose(&plan, request, rng, &mut trace);
+        let explanation = self.explain(&plan, request, choice.map(|it| it.idx), trace.0);
+        (choice.map(|choice| Picked::new(self, choice)), explanation)
     }
 
     /// What [`ClusterState::pick`] would do now: takes no turn and counts nothing.
     pub fn explain_pick<R: Rng + ?Sized>(
         &self,
-        now_ns: u64,
+        request: &PickRequest<'_>,
         rng: &mut R,
-        exclude: &[&str],
     ) -> PickExplanation {
-        let mut turn = self.turn().load(Relaxed);
-        let mut next_turn = || {
-            turn += 1;
-            turn - 1
-        };
-        let choice = self.choose(now_ns, rng, exclude, &mut next_turn);
-        self.describe(now_ns, exclude, choice)
+        let plan = self.plan(request.now_ns);
+        let mut trace = Dry::default();
+        let choice = self.choose(&plan, request, rng, &mut trace);
+        self.explain(&plan, request, choice.map(|it| it.idx), trace.stages)
     }
 
-    fn choose<R: Rng + ?Sized>(
+    #[inline]
+    fn choose<R: Rng + ?Sized, T: Trace>(
         &self,
-        now_ns: u64,
+        plan: &Plan,
+        request: &PickRequest<'_>,
         rng: &mut R,
-        exclude: &[&str],
-        next_turn: &mut impl FnMut() -> u64,
+        trace: &mut T,
     ) -> Result<Choice, PickError> {
-        if self.healthy.is_empty() {
-            return Err(if self.endpoints().len() == 0 {
-                PickError::NoEndpoints
-            } else {
-                PickError::NoHealthyEndpoints
-            });
-        }
-        let ejections = self.may_have_ejections(now_ns);
-        for tier in TIERS {
-            let candidates = Candidates { cluster: self, now_ns, exclude, tier, ejections };
-            if candidates.are_all() || (0..self.healthy.len()).any(|it| candidates.has(it)) {
-                return Ok(candidates.choose(rng, next_turn));
-            }
-        }
-        unreachable!("the last tier has every healthy endpoint, and there is one")
-    }
-
-    fn describe(
-        &self,
-        now_ns: u64,
-        exclude: &[&str],
-        choice: Result<Choice, PickError>,
-    ) -> PickExplanation {
-        let candidates: Vec<_> = self
-            .endpoints()
-            .map(|(endpoint, state)| CandidateExplanation {
-                id: endpoint.id.clone(),
-                address: state.address(),
-                weight: endpoint.weight,
-                health: endpoint.health,
-                active: state.active(),
-                verdict: verdict(endpoint, state, now_ns, exclude),
-            })
-            .collect();
-        let with = |wanted: fn(&Verdict) -> bool| {
-            candidates.iter().filter(|it| wanted(&it.verdict)).count()
+        let narrowing = &self.roster().cluster.narrowing;
+        let mut pick = Pick {
+            cluster: self,
+            request,
+            rng,
+            trace,
+            ramp: narrowing.slow_start.as_ref().filter(|_| request.now_ns < plan.ramp_until_ns),
         };
-        let mut stages = vec![format!(
-            "{} endpoints: {} usable, {} unhealthy, {} draining, {} ejected, {} tried before",
-            candidates.len(),
-            with(|it| matches!(it, Verdict::Usable)),
-            with(|it| matches!(it, Verdict::Unhealthy)),
-            with(|it| matches!(it, Verdict::Draining)),
-            with(|it| matches!(it, Verdict::Ejected { .. })),
-            with(|it| matches!(it, Verdict::TriedBefore)),
-        )];
-        if let Ok(choice) = &choice {
-            stages.extend(choice.tier.describe().map(str::to_owned));
-            stages.push(self.describe_method(choice));
-        }
-        let picked = choice.map(|choice| self.healthy_at(choice.position).0.id.clone());
-        PickExplanation {
-            cluster: self.name().to_owned(),
-            source: self.cluster().source.clone(),
-            balancing: self.cluster().balancing,
-            candidates,
-            stages,
-            error: picked.as_ref().err().copied(),
-            picked: picked.ok(),
-        }
-    }
-
-    fn describe_method(&self, choice: &Choice) -> String {
-        let policy = self.cluster().balancing.as_str();
-        match choice.method {
-            Method::Turn(turn) => format!("{policy}: {}", self.schedule.describe(turn)),
-            Method::Sampled => format!("{policy}: one of the candidates at random"),
-            Method::Fewer { first, second } => {
-                let load = |position: usize| {
-                    let (endpoint, state) = self.healthy_at(position);
-                    format!(
-                        "{} ({} active, weight {})",
-                        endpoint.id,
-                        state.active(),
-                        endpoint.weight
-                    )
-                };
-                format!("{policy}: of {} and {} the one with less", load(first), load(second))
+        if let Some(kept) = request.affinity {
+            match pick.kept(plan, kept) {
+                Some(choice) => return Ok(choice),
+                None if kept.strict => return Err(PickError::AffinityLost),
+                None => {}
             }
         }
-    }
-}
-
-fn verdict(endpoint: &Endpoint, state: &EndpointState, now_ns: u64, exclude: &[&str]) -> Verdict {
-    match endpoint.health {
-        EndpointHealth::Draining => return Verdict::Draining,
-        EndpointHealth::Unhealthy => return Verdict::Unhealthy,
-        EndpointHealth::Healthy | EndpointHealth::Degraded => {}
-    }
-    let ejected_ns = state.ejected_until_ns().saturating_sub(now_ns);
-    if ejected_ns > 0 {
-        Verdict::Ejected { for_ms: ejected_ns.div_ceil(1_000_000) }
-    } else if exclude.contains(&endpoint.id.as_str()) {
-        Verdict::TriedBefore
-    } else {
-        Verdict::Usable
-    }
-}
-
-/// A healthy endpoint, by its position among them, and how it was come to.
-#[derive(Clone, Copy, Debug)]
-struct Choice {
-    position: usize,
-    tier: Tier,
-    method: Method,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Method {
-    Turn(u64),
-    Sampled,
-    Fewer { first: usize, second: usize },
-}
-
-/// Which healthy endpoints are let in that should rather not be used.
-#[derive(Clone, Copy, Debug)]
-struct Tier {
-    ejected: bool,
-    tried: bool,
-}
-
-/// In the order in which they are looked at; the last has all.
-const TIERS: [Tier; 4] = [
-    Tier { ejected: false, tried: false },
-    Tier { ejected: false, tried: true },
-    Tier { ejected: true, tried: false },
-    Tier { ejected: true, tried: true },
-];
-
-impl Tier {
-    fn describe(self) -> Option<&'static str> {
-        match (self.ejected, self.tried) {
-            (false, false) => None,
-            (false, true) => Some("no other is left: those tried before are used again"),
-            (true, false) => Some("panic: all are ejected, so ejections are ignored"),
-            (true, true) => {
-                Some("panic: all are ejected and tried before, so every healthy one is used")
-            }
-        }
-    }
-}
-
-/// The healthy endpoints that a tier lets in.
-struct Candidates<'a> {
-    cluster: &'a ClusterState,
-    now_ns: u64,
-    exclude: &'a [&'a str],
-    tier: Tier,
-    /// False only if no endpoint is ejected.
-    ejections: bool,
-}
-
-impl Candidates<'_> {
-    /// True only if every healthy endpoint is let in.
-    fn are_all(&self) -> bool {
-        (self.tier.ejected || !self.ejections) && (self.tier.tried || self.exclude.is_empty())
-    }
-
-    fn has(&self, position: usize) -> bool {
-        if self.are_all() {
-            return true;
-        }
-        let (_, state) = self.cluster.healthy_at(position);
-        (self.tier.ejected || !state.is_ejected(self.now_ns))
-            && (self.tier.tried || !self.exclude.contains(&state.id()))
-    }
-
-    /// There must be a candidate; if another worker has just ejected the last one, any healthy
-    /// endpoint is chosen.
-    fn choose<R: Rng + ?Sized>(&self, rng: &mut R, next_turn: &mut impl FnMut() -> u64) -> Choice {
-        let (position, method) = match self.cluster.cluster().balancing {
-            Balancing::Random | Balancing::RingHash(_) | Balancing::Maglev(_) => {
-                (self.sample(rng, None), Method::Sampled)
-            }
-            Balancing::LeastRequest(_) | Balancing::PeakEwma(_) => self.fewer_active(rng),
-            Balancing::RoundRobin | Balancing::Weighted => self.by_turn(rng, next_turn),
+        let found = self.roster().parts.find(request.subset);
+        let Some(number) = found.part else {
+            pick.trace.note(|| "subset: there is none, and no fallback".to_owned());
+            let choice = if found.panic_any { pick.from(&plan.parts[0]) } else { Err(None) };
+            return choice.map_err(|it| it.unwrap_or(PickError::NoSubset));
         };
-        Choice { position, tier: self.tier, method }
-    }
-
-    /// Turns of those that are no candidates are thrown away, so the others keep their shares among
-    /// each other. After four rounds of bad luck (a candidate with a tiny weight) chance decides by
-    /// weight.
-    fn by_turn<R: Rng + ?Sized>(
-        &self,
-        rng: &mut R,
-        next_turn: &mut impl FnMut() -> u64,
-    ) -> (usize, Method) {
-        for _ in 0..4 * self.cluster.healthy.len() + 64 {
-            let turn = next_turn();
-            if let Some(position) = self.cluster.schedule.at(turn)
-                && self.has(position)
-            {
-                return (position, Method::Turn(turn));
-            }
+        if found.fallback {
+            pick.trace.note(|| "subset: there is none, the fallback is used".to_owned());
         }
-        (self.sample_by_weight(rng), Method::Sampled)
+        match pick.from(&plan.parts[number]) {
+            Err(None) if found.panic_any && number != 0 => pick.from(&plan.parts[0]),
+            choice => choice,
+        }
+        .map_err(|error| error.unwrap_or_else(|| self.why_none()))
     }
 
-    fn fewer_active<R: Rng + ?Sized>(&self, rng: &mut R) -> (usize, Method) {
-        let first = self.sample(rng, None);
-        let second = self.sample(rng, Some(first));
-        let load = |position| {
-            let (endpoint, state) = self.cluster.healthy_at(position);
-            (u64::from(state.active()), u64::from(endpoint.weight.max(1)))
-        };
-        let ((first_active, first_weight), (second_active, second_weight)) =
-            (load(first), load(second));
-        let position = if first_active * second_weight <= second_active * first_weight {
-            first
+    fn why_none(&self) -> PickError {
+        if self.endpoints().len() == 0 {
+            PickError::NoEndpoints
         } else {
-            second
+            PickError::NoHealthyEndpoints
+        }
+    }
+}
+
+/// One pick on its way through the stages.
+struct Pick<'a, R: ?Sized, T> {
+    cluster: &'a ClusterState,
+    request: &'a PickRequest<'a>,
+    rng: &'a mut R,
+    trace: &'a mut T,
+    ramp: Option<&'a SlowStart>,
+}
+
+impl<R: Rng + ?Sized, T: Trace> Pick<'_, R, T> {
+    /// The endpoint that the client keeps, if it can be used.
+    fn kept(&mut self, plan: &Plan, kept: Affinity<'_>) -> Option<Choice> {
+        let idx = self.cluster.index_of_address(kept.address).filter(|idx| {
+            let standing = plan.standings[*idx as usize];
+            let ignored = plan.parts[0].ejections_ignored && standing.is_well();
+            (standing.is_usable() || ignored) && (kept.strict || !self.was_tried(*idx))
+        });
+        self.trace.note(|| match idx {
+            Some(_) => format!("affinity: the client keeps {}", kept.address),
+            None => format!("affinity: the client's {} cannot be used", kept.address),
+        });
+        let panic = idx.is_some_and(|idx| plan.standings[idx as usize].ejected);
+        idx.map(|idx| self.choice(idx, panic))
+    }
+
+    /// An endpoint of a part. The error is `None` when it has none that can be used.
+    #[inline]
+    fn from(&mut self, part: &Part) -> Result<Choice, Option<PickError>> {
+        let is_consistent = self.cluster.cluster().balancing.is_consistent();
+        let hash = match self.request.hash {
+            Some(hash) if is_consistent => hash,
+            _ if is_consistent || part.loads.only.is_none() => self.rng.next_u64(),
+            _ => 0,
         };
-        (position, Method::Fewer { first, second })
+        let share = part.loads.at(hash).ok_or(None)?;
+        let tier = &part.tiers[share.priority];
+        let panic = part.loads.panic[share.priority];
+        if part.tiers.len() > 1 || share.degraded {
+            self.trace.note(|| describe_priority(part, share));
+        }
+        let group = if panic {
+            self.fail_in_panic()?;
+            self.trace.note(|| "panic: too few endpoints are well, so all are used".to_owned());
+            tier.everyone.as_ref().ok_or(None)?
+        } else if share.degraded {
+            &tier.degraded
+        } else {
+            &tier.healthy
+        };
+        if group.all.is_empty() {
+            return Err(None);
+        }
+        if part.ejections_ignored {
+            self.trace.note(|| "panic: all are ejected, so ejections are ignored".to_owned());
+        }
+        let idx = self.untried(group, hash);
+        Ok(self.choice(idx, panic || part.ejections_ignored))
     }
 
-    /// A candidate other than `but`, each with the same chance; `but` when there is no other.
-    fn sample<R: Rng + ?Sized>(&self, rng: &mut R, but: Option<usize>) -> usize {
-        let count = self.cluster.healthy.len();
-        if count == 1 {
-            return 0;
+    fn fail_in_panic(&self) -> Result<(), PickError> {
+        let narrowing = &self.cluster.cluster().narrowing;
+        if narrowing.fail_in_panic || narrowing.zone_aware.is_some_and(|it| it.fail_on_panic) {
+            return Err(PickError::Panic);
         }
-        let fits = |position: usize| Some(position) != but && self.has(position);
-        // Hits with at least half of the endpoints as candidates in all but one of 256 cases.
-        for _ in 0..8 {
-            let position = rng.random_range(0..count);
-            if fits(position) {
-                return position;
-            }
-        }
-        let fitting = (0..count).filter(|it| fits(*it)).count();
-        let nth = if fitting == 0 { 0 } else { rng.random_range(0..fitting) };
-        (0..count).filter(|it| fits(*it)).nth(nth).or(but).unwrap_or(0)
+        Ok(())
     }
 
-    fn sample_by_weight<R: Rng + ?Sized>(&self, rng: &mut R) -> usize {
-        let weight = |position: usize| u64::from(self.cluster.healthy_at(position).0.weight.max(1));
-        let candidates = || (0..self.cluster.healthy.len()).filter(|it| self.has(*it));
-        let sum: u64 = candidates().map(weight).sum();
-        let mut left = if sum == 0 { 0 } else { rng.random_range(0..sum) };
-        for position in candidates() {
-            if left < weight(position) {
-                return position;
-            }
-            left -= weight(position);
+    /// Lets the policy decide until it decides for one that was not tried before.
+    #[inline]
+    fn untried(&mut self, group: &Group, hash: u64) -> u32 {
+        let first = self.by_policy(group, hash, 0);
+        if self.request.exclude.is_empty() || !self.was_tried(first) {
+            return first;
         }
-        0
+        self.another(group, hash, first)
     }
+
+    #[cold]
+    fn another(&mut self, group: &Group, hash: u64, first: u32) -> u32 {
+        for attempt in 1..ATTEMPTS {
+            let idx = self.by_policy(group, hash, attempt);
+            if !self.was_tried(idx) {
+                return idx;
+            }
+        }
+        let members = group.all.members();
+        let start = self.rng.random_range(0..members.len());
+        let (before, after) = members.split_at(start);
+        let other = after.iter().chain(before).find(|idx| !self.was_tried(**idx));
+        self.trace.note(|| match other {
+            Some(_) => "retry: any that was not tried before".to_owned(),
+            None => "no other is left: those tried before are used again".to_owned(),
+        });
+        other.copied().unwrap_or(first)
+    }
+
+    #[inline]
+    fn by_policy(&mut self, group: &Group, hash: u64, attempt: u32) -> u32 {
+        let set = self.locality(group);
+        let mut draw = Draw {
+            roster: self.cluster.roster(),
+            rng: &mut *self.rng,
+            trace: &mut *self.trace,
+            now_ns: self.request.now_ns,
+            hash,
+            attempt,
+            ramp: self.ramp,
+            cluster_active: &self.cluster.shared().active,
+        };
+        set.pick(&mut draw)
+    }
+
+    #[inline]
+    fn locality<'b>(&mut self, group: &'b Group) -> &'b Set {
+        match &group.spread {
+            Spread::None => &group.all,
+            Spread::ByWeight { schedule, turn, sets } => {
+                let (locality, set) = &sets[schedule.at(self.trace.turn(&turn.0))];
+                self.note_locality("weight", *locality);
+                set
+            }
+            Spread::ByZone { routing, enabled_percent, sets } => {
+                if self.rng.random_range(0..100) >= u32::from(*enabled_percent) {
+                    return &group.all;
+                }
+                let at = routing.at(self.rng.next_u64(), self.rng.next_u64());
+                match sets.get(at) {
+                    Some((locality, set)) if !set.is_empty() => {
+                        self.note_locality("zone", *locality);
+                        set
+                    }
+                    // Rounding can lead to a locality in which nobody is well.
+                    _ => &group.all,
+                }
+            }
+        }
+    }
+
+    fn note_locality(&mut self, by: &str, locality: u32) {
+        let cluster = self.cluster;
+        self.trace.note(|| {
+            let locality = cluster.roster().locality(locality);
+            format!("locality by {by}: {}", explanation::place(locality))
+        });
+    }
+
+    fn was_tried(&self, idx: u32) -> bool {
+        let state = self.cluster.roster().state(idx);
+        self.request.exclude.iter().any(|it| Arc::ptr_eq(it, state))
+    }
+
+    #[inline]
+    fn choice(&self, idx: u32, panic: bool) -> Choice {
+        Choice { idx, panic, counted: self.cluster.roster().bounds_load }
+    }
+}
+
+fn describe_priority(part: &Part, share: crate::priority::Share) -> String {
+    let percents: Vec<String> = part
+        .loads
+        .healthy
+        .iter()
+        .zip(&part.loads.degraded)
+        .map(|(healthy, degraded)| match degraded {
+            0 => format!("{healthy} %"),
+            _ => format!("{healthy} % and {degraded} % to degraded ones"),
+        })
+        .collect();
+    let which = if share.degraded { ", its degraded endpoints" } else { "" };
+    format!("priority {}{which} (shares: {})", share.priority, percents.join(", "))
 }
 
 #[cfg(test)]

@@ -1,10 +1,31 @@
-use std::borrow::Cow;
+//! Which route a request takes.
+
+mod conditions;
+mod domains;
+mod explanation;
+mod index;
+mod path_match;
+mod plan;
+
 use std::fmt;
 
-use foldhash::{HashMap, HashMapExt};
-use model::Revision;
-use proxy_config::{PathMatch, Route, RouteAction, RouteTable, Source};
-use serde::Serialize;
+use proxy_config::{Route, RouteTable, VirtualHost};
+
+use crate::host::normalized_host;
+use crate::matching::{Fields, RequestView};
+use crate::router::conditions::RouteConditions;
+use crate::router::domains::{DomainMatch, Domains};
+use crate::router::index::{Indexed, PathIndex};
+use crate::router::path_match::{PathMatcher, Reach};
+
+pub use explanation::{RouteExplanation, RouteTrial};
+pub use plan::{ChosenCluster, ClusterSplit, RoutePlan, SplitEntry, stable_random};
+
+pub(crate) use explanation::source;
+
+/// Up to this many routes of a virtual host are tried one after the other, which takes less time
+/// than an index does.
+const UNINDEXED_MAX: usize = 8;
 
 /// A route table made ready for look-ups. Built once per configuration, shared by an `Arc`.
 #[derive(Debug)]
@@ -12,11 +33,31 @@ pub struct Router {
     table: String,
     /// The routes of all virtual hosts, one host after the other.
     routes: Vec<Route>,
+    /// In the order of `routes`.
+    matchers: Vec<RouteMatcher>,
+    plans: Vec<RoutePlan>,
     virtual_hosts: Vec<Hosted>,
-    exact: HashMap<String, u32>,
-    /// By suffix with its leading dot: `*.example.com` is at `.example.com`.
-    wildcard: HashMap<String, u32>,
-    any: Option<u32>,
+    domains: Domains,
+    problems: Vec<Problem>,
+}
+
+/// The conditions of a route.
+#[derive(Debug)]
+struct RouteMatcher {
+    path: PathMatcher,
+    /// Boxed, so that those who scan matchers touch less memory.
+    conditions: Option<Box<RouteConditions>>,
+}
+
+impl RouteMatcher {
+    fn matches<F: Fields>(&self, request: &RequestView<'_, F>) -> bool {
+        self.path.matches(request.path) && self.holds(request)
+    }
+
+    /// Whether the conditions beyond the path hold.
+    fn holds<F: Fields>(&self, request: &RequestView<'_, F>) -> bool {
+        self.conditions.as_ref().is_none_or(|it| it.mismatch(request).is_none())
+    }
 }
 
 /// A virtual host: its routes are `routes[first..end]`.
@@ -25,41 +66,102 @@ struct Hosted {
     name: String,
     first: usize,
     end: usize,
+    require_tls: bool,
+    /// Empty when the host has few routes.
+    indexes: Vec<PathIndex>,
+}
+
+/// What is done with a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Routed {
+    /// It takes the route at this position of [`Router::routes`].
+    Route(usize),
+    /// Its virtual host wants TLS: [`crate::Redirector::to_https`].
+    TlsRequired,
+    /// Its virtual host has no route for it.
+    NoRoute,
+    /// No virtual host has its host.
+    NoHost,
+}
+
+/// Something in a route table that cannot be done as it is said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// Name of the virtual host.
+    pub virtual_host: String,
+    /// Name of the route; empty when it is about the virtual host.
+    pub route: String,
+    /// What is wrong.
+    pub what: String,
+    /// The route matches nothing because of it; otherwise only what is wrong is left out.
+    pub disables_route: bool,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "virtual host {}", self.virtual_host)?;
+        if !self.route.is_empty() {
+            write!(f, ", route {}", self.route)?;
+        }
+        write!(f, ": {}", self.what)?;
+        if self.disables_route { f.write_str("; the route matches nothing") } else { Ok(()) }
+    }
 }
 
 impl Router {
-    /// A router for a table. A domain is in lower case, without port and in at most one virtual
-    /// host; if it is in two, the first has it.
+    /// A router for a table. What of it cannot be done is in [`Router::problems`]; a route with a
+    /// broken condition or action matches nothing, and the others are as they are.
+    ///
+    /// A domain is in lower case, without port and in at most one virtual host; if it is in two,
+    /// the first has it.
     #[must_use]
     pub fn new(table: &RouteTable) -> Router {
         let mut router = Router {
             table: table.name.clone(),
             routes: Vec::new(),
+            matchers: Vec::new(),
+            plans: Vec::new(),
             virtual_hosts: Vec::new(),
-            exact: HashMap::new(),
-            wildcard: HashMap::new(),
-            any: None,
+            domains: Domains::new(),
+            problems: Vec::new(),
         };
         for (idx, host) in (0u32..).zip(&table.virtual_hosts) {
-            let first = router.routes.len();
-            router.routes.extend(host.routes.iter().cloned());
-            let end = router.routes.len();
-            router.virtual_hosts.push(Hosted { name: host.name.clone(), first, end });
-            for domain in &host.domains {
-                if domain == "*" {
-                    router.any.get_or_insert(idx);
-                } else if let Some(suffix) = domain.strip_prefix('*') {
-                    router.wildcard.entry(suffix.to_owned()).or_insert(idx);
-                } else {
-                    router.exact.entry(domain.clone()).or_insert(idx);
-                }
-            }
+            router.add_host(idx, host);
         }
         router
     }
 
-    /// The route for a request: `host` as in the `Host` header or `:authority` (port, case and a
-    /// final dot do not matter), `path` without the query.
+    /// What of a table cannot be done, for validators.
+    #[must_use]
+    pub fn check(table: &RouteTable) -> Vec<Problem> {
+        Router::new(table).problems
+    }
+
+    /// What of the table cannot be done.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// What is done with a request. Allocates nothing, but for a host in upper case, conditions on
+    /// several values of one header or on `:path`, and what a thread needs for its first use of a
+    /// regular expression.
+    #[must_use]
+    pub fn route<F: Fields>(&self, request: &RequestView<'_, F>) -> Routed {
+        let Some((host, _)) = self.virtual_host(&normalized_host(request.host)) else {
+            return Routed::NoHost;
+        };
+        if host.require_tls && !request.is_tls {
+            return Routed::TlsRequired;
+        }
+        match self.first_match(host, request) {
+            Some(idx) => Routed::Route(idx),
+            None => Routed::NoRoute,
+        }
+    }
+
+    /// The route for a `GET` over TLS without query and headers: `host` as in the `Host` header or
+    /// `:authority` (port, case and a final dot do not matter), `path` without the query.
     #[must_use]
     pub fn find(&self, host: &str, path: &str) -> Option<&Route> {
         self.find_index(host, path).map(|idx| &self.routes[idx])
@@ -69,9 +171,9 @@ impl Router {
     /// per route in a list beside it.
     #[must_use]
     pub fn find_index(&self, host: &str, path: &str) -> Option<usize> {
-        let (virtual_host, _) = self.virtual_host(&normalized_host(host))?;
-        (virtual_host.first..virtual_host.end)
-            .find(|idx| mismatch(&self.routes[*idx].path, path).is_none())
+        let request = RequestView::bare(host, path);
+        let (host, _) = self.virtual_host(&normalized_host(host))?;
+        self.first_match(host, &request)
     }
 
     /// Whether a virtual host has this host, whatever its routes are.
@@ -86,210 +188,117 @@ impl Router {
         &self.routes
     }
 
+    /// What each route does, in the order of [`Router::routes`].
+    #[must_use]
+    pub fn plans(&self) -> &[RoutePlan] {
+        &self.plans
+    }
+
+    /// Name of the virtual host of a route.
+    #[must_use]
+    pub fn virtual_host_name(&self, route: usize) -> &str {
+        let at = self.virtual_hosts.partition_point(|it| it.end <= route);
+        self.virtual_hosts.get(at).map_or("", |it| &it.name)
+    }
+
     /// How [`Router::find`] decides.
     #[must_use]
     pub fn explain(&self, host: &str, path: &str) -> RouteExplanation {
-        let host = normalized_host(host);
-        let mut explanation = RouteExplanation {
-            route_table: self.table.clone(),
-            host: host.to_string(),
-            path: path.to_owned(),
-            virtual_host: None,
-            domain: None,
-            trials: Vec::new(),
-            route: None,
-        };
-        let Some((virtual_host, domain)) = self.virtual_host(&host) else { return explanation };
-        explanation.virtual_host = Some(virtual_host.name.clone());
-        explanation.domain = Some(domain.domain(&host));
-        for route in &self.routes[virtual_host.first..virtual_host.end] {
-            let mismatch = mismatch(&route.path, path);
-            explanation.trials.push(RouteTrial {
-                route: route.name.clone(),
-                condition: condition(&route.path),
-                source: route.source.clone(),
-                mismatch: mismatch.map(str::to_owned),
-            });
-            if mismatch.is_none() {
-                explanation.route = Some(route.clone());
-                break;
-            }
-        }
-        explanation
+        self.explain_request(&RequestView::bare(host, path))
     }
 
-    /// The virtual host for a host, and how it matched: exactly, else by the longest wildcard, else
-    /// by `*`.
-    fn virtual_host(&self, host: &str) -> Option<(&Hosted, DomainMatch)> {
-        let (idx, domain) = match self.exact.get(host) {
-            Some(idx) => (*idx, DomainMatch::Exact),
-            None => match self.longest_wildcard(host) {
-                Some((idx, dot)) => (idx, DomainMatch::Wildcard { dot }),
-                None => (self.any?, DomainMatch::Any),
-            },
+    fn add_host(&mut self, idx: u32, host: &VirtualHost) {
+        for domain in &host.domains {
+            if normalized_host(domain) != domain.as_str() || domain.matches('*').count() > 1 {
+                self.report(host, "", format!("no request matches the domain {domain:?}"), false);
+            }
+            if !self.domains.add(domain, idx) {
+                let what = format!("another virtual host has the domain {domain:?}");
+                self.report(host, "", what, false);
+            }
+        }
+        let first = self.routes.len();
+        for route in &host.routes {
+            self.add_route(host, route);
+        }
+        let end = self.routes.len();
+        let indexes = if end - first > UNINDEXED_MAX {
+            indexes(first, &self.matchers[first..end])
+        } else {
+            Vec::new()
         };
+        let (name, require_tls) = (host.name.clone(), host.require_tls);
+        self.virtual_hosts.push(Hosted { name, first, end, require_tls, indexes });
+    }
+
+    fn add_route(&mut self, host: &VirtualHost, route: &Route) {
+        let mut left_out = Vec::new();
+        let made = RoutePlan::new(route, &mut left_out).and_then(|plan| {
+            let path = PathMatcher::new(&route.path, route.conditions.ignore_path_case)?;
+            let conditions = RouteConditions::new(&route.conditions)?.map(Box::new);
+            Ok((plan, RouteMatcher { path, conditions }))
+        });
+        for what in left_out {
+            self.report(host, &route.name, what, false);
+        }
+        let (plan, matcher) = made.unwrap_or_else(|what| {
+            self.report(host, &route.name, what, true);
+            let never = RouteMatcher { path: PathMatcher::never(), conditions: None };
+            (RoutePlan::default(), never)
+        });
+        self.routes.push(route.clone());
+        self.plans.push(plan);
+        self.matchers.push(matcher);
+    }
+
+    fn report(&mut self, host: &VirtualHost, route: &str, what: String, disables_route: bool) {
+        let (virtual_host, route) = (host.name.clone(), route.to_owned());
+        self.problems.push(Problem { virtual_host, route, what, disables_route });
+    }
+
+    fn virtual_host(&self, host: &str) -> Option<(&Hosted, DomainMatch)> {
+        let (idx, domain) = self.domains.find(host)?;
         Some((&self.virtual_hosts[idx as usize], domain))
     }
 
-    /// From the left, the first dot whose suffix is known has the longest suffix. A host is at most
-    /// one request head long and a look-up costs its length, so it is bounded to names that DNS
-    /// allows.
-    fn longest_wildcard(&self, host: &str) -> Option<(u32, usize)> {
-        if self.wildcard.is_empty() || host.len() > DNS_NAME_BYTES_MAX {
-            return None;
+    fn first_match<F: Fields>(&self, host: &Hosted, request: &RequestView<'_, F>) -> Option<usize> {
+        if host.indexes.is_empty() {
+            return (host.first..host.end).find(|idx| self.matchers[*idx].matches(request));
         }
-        let dots = host.bytes().enumerate().skip(1).filter(|(_, byte)| *byte == b'.');
-        dots.map(|(dot, _)| dot)
-            .find_map(|dot| self.wildcard.get(&host[dot..]).map(|idx| (*idx, dot)))
-    }
-}
-
-/// Longest name that DNS allows, in bytes of its text form (RFC 1035, 2.3.4).
-const DNS_NAME_BYTES_MAX: usize = 255;
-
-/// Which kind of domain matched a host.
-#[derive(Clone, Copy, Debug)]
-enum DomainMatch {
-    Exact,
-    /// `*` and the host from this dot on.
-    Wildcard {
-        dot: usize,
-    },
-    Any,
-}
-
-impl DomainMatch {
-    fn domain(self, host: &str) -> String {
-        match self {
-            DomainMatch::Exact => host.to_owned(),
-            DomainMatch::Wildcard { dot } => format!("*{}", &host[dot..]),
-            DomainMatch::Any => "*".to_owned(),
+        let mut best = host.end as u32;
+        for index in &host.indexes {
+            best = index.first(request.path, best, |candidate| {
+                let matcher = &self.matchers[candidate.position as usize];
+                let path_matches = match candidate.reach {
+                    Reach::Check => matcher.path.matches(request.path),
+                    Reach::Exact | Reach::Segments | Reach::Prefix => true,
+                };
+                path_matches && matcher.holds(request)
+            });
         }
+        ((best as usize) < host.end).then_some(best as usize)
     }
 }
 
-/// A host without port and final dot, in lower case; borrowed when it already is.
-#[must_use]
-pub fn normalized_host(host: &str) -> Cow<'_, str> {
-    let name = without_port(host);
-    let name = name.strip_suffix('.').unwrap_or(name);
-    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(name)
+/// Indexes of routes, of which the first is at position `first`: for paths as they are, and in
+/// lower case.
+fn indexes(first: usize, matchers: &[RouteMatcher]) -> Vec<PathIndex> {
+    let mut indexes = [PathIndex::new(false), PathIndex::new(true)];
+    for (position, matcher) in (first as u32..).zip(matchers) {
+        let Some((key, reach)) = matcher.path.key() else { continue };
+        let is_unconditional = matcher.conditions.is_none();
+        let route = Indexed { position, reach, is_unconditional };
+        indexes[usize::from(matcher.path.is_folded())].add(key, route);
     }
-}
-
-/// `[::1]:80` is `[::1]`; a bare IPv6 address (more than one colon) has no port.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            let bracketed = name.starts_with('[') && name.ends_with(']');
-            if bracketed || !name.contains(':') { name } else { host }
-        }
-        _ => host,
+    let mut used: Vec<PathIndex> = indexes.into_iter().filter(|it| !it.is_empty()).collect();
+    if used.is_empty() {
+        // None of the routes is valid; an empty list would mean that they are tried.
+        used.push(PathIndex::new(false));
     }
+    used
 }
 
-/// Why a path does not meet a condition; `None` when it does.
-fn mismatch(condition: &PathMatch, path: &str) -> Option<&'static str> {
-    match condition {
-        PathMatch::Exact(whole) => (path != whole).then_some("the path is not exactly this"),
-        PathMatch::Prefix(prefix) => {
-            (!path.starts_with(prefix.as_str())).then_some("the path does not start with this")
-        }
-        PathMatch::PathPrefix(prefix) => {
-            let segments = prefix.strip_suffix('/').unwrap_or(prefix);
-            match path.strip_prefix(segments) {
-                None => Some("the path does not start with these segments"),
-                Some(rest) if rest.is_empty() || rest.starts_with('/') => None,
-                Some(_) => Some("the path goes on within the last segment"),
-            }
-        }
-        PathMatch::Regex(_) | PathMatch::Template(_) => Some("the path does not have this form"),
-    }
-}
-
-fn condition(path: &PathMatch) -> String {
-    match path {
-        PathMatch::Exact(whole) => format!("path = {whole}"),
-        PathMatch::PathPrefix(prefix) => format!("path under {prefix}"),
-        PathMatch::Prefix(prefix) => format!("path starts with {prefix}"),
-        PathMatch::Regex(pattern) => format!("path matches {pattern}"),
-        PathMatch::Template(template) => format!("path has the form {template}"),
-    }
-}
-
-/// How a route was found, or why none was.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct RouteExplanation {
-    /// Name of the route table.
-    pub route_table: String,
-    /// Host as it was looked up.
-    pub host: String,
-    /// Path.
-    pub path: String,
-    /// Name of the virtual host, or `None` when no domain matches.
-    pub virtual_host: Option<String>,
-    /// Domain of the virtual host that matched.
-    pub domain: Option<String>,
-    /// Routes tried, in order; the last one matched if `route` is there.
-    pub trials: Vec<RouteTrial>,
-    /// The route that matched.
-    pub route: Option<Route>,
-}
-
-/// One route that was tried.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct RouteTrial {
-    /// Name of the route.
-    pub route: String,
-    /// Its condition in words.
-    pub condition: String,
-    /// The object behind it.
-    pub source: Source,
-    /// Why it did not match; `None` for the one that did.
-    pub mismatch: Option<String>,
-}
-
-impl fmt::Display for RouteExplanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "route table {}: host {}, path {}", self.route_table, self.host, self.path)?;
-        let (Some(virtual_host), Some(domain)) = (&self.virtual_host, &self.domain) else {
-            return writeln!(f, "  no virtual host has this host");
-        };
-        writeln!(f, "  virtual host {virtual_host} by domain {domain}")?;
-        for trial in &self.trials {
-            let verdict = trial.mismatch.as_deref().unwrap_or("matches");
-            let (route, condition) = (&trial.route, &trial.condition);
-            writeln!(f, "  route {route} [{condition}] from {}: {verdict}", source(&trial.source))?;
-        }
-        match self.route.as_ref().map(|route| &route.action) {
-            None => writeln!(f, "  no route matches"),
-            Some(RouteAction::Forward(forward)) => {
-                let names: Vec<&str> = forward.cluster.names().collect();
-                writeln!(f, "  => forward to cluster {}", names.join(", "))
-            }
-            Some(RouteAction::Respond { status, body }) => {
-                writeln!(f, "  => respond {status}: {:?}", body.trim_end())
-            }
-            Some(RouteAction::Redirect(redirect)) => {
-                writeln!(f, "  => redirect with {}", redirect.status)
-            }
-        }
-    }
-}
-
-/// `object @ revision`, the object alone when it is built in and so has no revision, or `(built in)`.
-pub(crate) fn source(source: &Source) -> String {
-    if source.object.is_empty() {
-        "(built in)".to_owned()
-    } else if source.revision == Revision(0) {
-        source.object.clone()
-    } else {
-        format!("{} @ revision {}", source.object, source.revision)
-    }
-}
-
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod tests;

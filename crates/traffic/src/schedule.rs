@@ -1,14 +1,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Most entries of a precomputed sequence: 256 KiB per cluster, and a few milliseconds to compute.
-const SEQUENCE_MAX: u64 = 65_536;
+pub(crate) use self::alias::Alias;
 
-/// Largest weight of a static stride, as in gRPC.
-const STRIDE_MAX: u64 = 65_535;
+mod alias;
 
-/// What spreads an item's phase in a static stride, as in gRPC.
-const STRIDE_OFFSET: u64 = 32_767;
+/// Most entries of a precomputed sequence: 16 KiB a set, and about 0.2 ms to compute, which the
+/// first pick after an ejection does.
+const SEQUENCE_MAX: u64 = 4096;
 
 /// Whose turn it is, as a pure function of the number of the turn: workers share one counter and no
 /// lock, and each number is taken by one of them, so shares are exact across workers.
@@ -18,9 +17,12 @@ pub(crate) enum Schedule {
     Equal { count: u64 },
     /// Positions in the order in which they come, one whole cycle.
     Sequence(Box<[u32]>),
-    /// gRPC's static stride over weights scaled to [`STRIDE_MAX`]: for cycles too long to write
-    /// down.
-    Stride(Box<[u16]>),
+    /// For cycles too long to write down: positions in order, each of which gives its turn away now
+    /// and then to one that has too few.
+    ///
+    /// gRPC's static stride (reference/load-balancing.md 2.1) leaves such a turn to nobody, so that
+    /// a pick takes up to as many turns as there are positions; here one turn is always enough.
+    Stride(Alias),
 }
 
 impl Schedule {
@@ -30,8 +32,9 @@ impl Schedule {
     }
 
     /// Positions in proportion to their weights, smoothly. A weight of 0 counts as 1.
-    pub(crate) fn weighted(weights: &[u16]) -> Self {
-        let weights: Vec<u64> = weights.iter().map(|weight| u64::from(*weight).max(1)).collect();
+    pub(crate) fn weighted(weights: impl IntoIterator<Item = u32>) -> Self {
+        let weights: Vec<u64> =
+            weights.into_iter().map(|weight| u64::from(weight).max(1)).collect();
         let divisor = weights.iter().copied().fold(0, greatest_common_divisor).max(1);
         let reduced: Vec<u64> = weights.iter().map(|weight| weight / divisor).collect();
         if reduced.iter().all(|weight| *weight == 1) {
@@ -39,26 +42,21 @@ impl Schedule {
         } else if reduced.iter().sum::<u64>() <= SEQUENCE_MAX {
             Schedule::Sequence(smooth_sequence(&reduced))
         } else {
-            Schedule::Stride(stride_weights(&weights))
+            Schedule::Stride(Alias::new(&weights))
         }
     }
 
-    /// The position that has this turn; `None` when the turn is nobody's and the next one must be
-    /// taken.
-    pub(crate) fn at(&self, turn: u64) -> Option<usize> {
+    /// The position that has this turn. There must be one at all.
+    #[inline]
+    pub(crate) fn at(&self, turn: u64) -> usize {
         match self {
-            Schedule::Equal { count: 0 } => None,
-            Schedule::Equal { count } => Some((turn % count) as usize),
+            Schedule::Equal { count } => (turn % count) as usize,
             Schedule::Sequence(sequence) => {
-                Some(sequence[(turn % sequence.len() as u64) as usize] as usize)
+                sequence[(turn % sequence.len() as u64) as usize] as usize
             }
-            Schedule::Stride(weights) => {
-                // reference/load-balancing.md 2.1: grpc-go weightedroundrobin/scheduler.go.
-                let count = weights.len() as u64;
-                let (idx, generation) = (turn % count, turn / count);
-                let weight = u64::from(weights[idx as usize]);
-                let phase = (weight * (generation % STRIDE_MAX) + idx * STRIDE_OFFSET) % STRIDE_MAX;
-                (phase >= STRIDE_MAX - weight).then_some(idx as usize)
+            Schedule::Stride(alias) => {
+                let count = alias.len() as u64;
+                alias.at((turn % count) as usize, (turn / count) as u32)
             }
         }
     }
@@ -68,7 +66,7 @@ impl Schedule {
         let (cycle, length) = match self {
             Schedule::Equal { count } => ("cycle of", *count),
             Schedule::Sequence(sequence) => ("smooth cycle of", sequence.len() as u64),
-            Schedule::Stride(weights) => ("static stride over", weights.len() as u64),
+            Schedule::Stride(alias) => ("stride over", alias.len() as u64),
         };
         format!("turn {} of a {cycle} {length}", turn % length.max(1) + 1)
     }
@@ -120,18 +118,6 @@ fn smooth_sequence(weights: &[u64]) -> Box<[u32]> {
         }
     }
     sequence.into()
-}
-
-/// Weights scaled so that the greatest is [`STRIDE_MAX`].
-fn stride_weights(weights: &[u64]) -> Box<[u16]> {
-    let greatest = weights.iter().copied().max().unwrap_or(1);
-    let scaled = |weight: &u64| (weight * STRIDE_MAX + greatest / 2) / greatest;
-    weights
-        .iter()
-        .map(|weight| {
-            u16::try_from(scaled(weight).max(1)).expect("no weight is above the greatest")
-        })
-        .collect()
 }
 
 #[cfg(test)]

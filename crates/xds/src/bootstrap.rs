@@ -23,14 +23,11 @@ mod tcp;
 mod tls;
 mod upstream;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use proxy_config::{Place, ProxyConfig, UpstreamProtocol};
+use proxy_config::{LogSink, Place, ProxyConfig, UpstreamProtocol};
 use serde_json::Value;
 
 use self::fields::{Field, Message, Reading};
@@ -131,11 +128,17 @@ fn read_place(mut it: Message<'_>) -> Place {
 }
 
 fn read_admin(mut it: Message<'_>) -> Option<SocketAddr> {
-    // Envoy's own examples give it, `/dev/null`, and Envoy no longer needs it.
+    // Envoy's own examples say `/dev/null` in either way.
     let log = it.text("access_log_path");
     if log.is_some_and(|path| path != "/dev/null") {
         it.at("access_log_path").ignored("admin requests are not logged", "remove it");
     }
+    let nowhere = LogSink::File("/dev/null".to_owned());
+    if access_log::read(&mut it).iter().any(|it| it.sink != nowhere) {
+        it.at("access_log").ignored("admin requests are not logged", "remove it");
+    }
+    // There is no profiler whose result would go there.
+    it.skip(&["profile_path"]);
     read_socket_address(&it.take("address")?)
 }
 

@@ -8,4 +8,5 @@ mod commands;
 mod crash;
 mod demo;
 mod manifests;
+mod proxy;
 mod support;

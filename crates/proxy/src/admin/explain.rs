@@ -6,7 +6,7 @@ use proxy_config::{ListenerProtocol, RouteAction};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use serde_json::{Value as Json, json};
-use traffic::{PickExplanation, RouteExplanation, Router};
+use traffic::{PickExplanation, PickRequest, RouteExplanation, Router};
 
 use super::query::Query;
 use super::{AdminView, json_with, plain};
@@ -86,7 +86,7 @@ fn dry_pick(view: &AdminView<'_>, route: &RouteExplanation) -> Option<PickExplan
     let RouteAction::Forward(forward) = &route.route.as_ref()?.action else { return None };
     let cluster = view.clusters.get(forward.cluster.names().next()?)?;
     let mut rng = SmallRng::seed_from_u64(view.now_ns);
-    Some(cluster.explain_pick(view.now_ns, &mut rng, &[]))
+    Some(cluster.explain_pick(&PickRequest::at(view.now_ns), &mut rng))
 }
 
 fn pick_text(route: &RouteExplanation, pick: Option<PickExplanation>) -> String {

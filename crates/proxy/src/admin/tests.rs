@@ -10,7 +10,7 @@ use proxy_config::{
     ListenerProtocol, PathMatch, PrivateKey, ProxyConfig, Route, RouteAction, RouteTable, Secret,
     Source, TcpListener, VirtualHost,
 };
-use traffic::{ClusterState, Outcome, Router};
+use traffic::{ClusterState, Outcome, Router, Surroundings};
 
 use super::{AdminView, respond};
 use crate::stats::{ServerState, Stats};
@@ -45,9 +45,10 @@ fn cluster_state() -> ClusterState {
         endpoint(8082, EndpointHealth::Healthy),
     ];
     let endpoints = Endpoints { cluster: "web".to_owned(), endpoints, ..Endpoints::default() };
-    let state = ClusterState::new(Arc::new(cluster), Arc::new(endpoints), None, 0);
+    let state = ClusterState::new(Arc::new(cluster), Arc::new(endpoints), Surroundings::default());
     let last = Arc::clone(state.endpoints().last().unwrap().1);
-    state.report(&last, Outcome::ConnectFailed, 0).unwrap();
+    let mut rng = <rand::rngs::SmallRng as rand::SeedableRng>::seed_from_u64(0);
+    state.report(&last, Outcome::ConnectFailed, 0, &mut rng).unwrap();
     state
 }
 

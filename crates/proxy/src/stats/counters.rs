@@ -91,6 +91,12 @@ group! {
         upstream_cx_none_healthy: Counter,
         /// Picks with all endpoints ejected.
         lb_healthy_panic: Counter,
+        /// Clients for which no endpoint could be connected to within the tries that there are.
+        upstream_cx_connect_attempts_exceeded: Counter,
+        /// TLS handshakes that succeeded.
+        ssl_handshake: Counter,
+        /// TLS handshakes that failed.
+        ssl_connection_error: Counter,
     } and {
         /// Responses by status class: `[0]` is 1xx.
         upstream_rq_xx: [Counter; 5],
@@ -190,14 +196,52 @@ group! {
         downstream_cx_overflow: Counter,
         /// Failed accepts.
         downstream_cx_accept_error: Counter,
+        /// Connections closed because no filter chain is for them.
+        no_filter_chain_match: Counter,
+        /// Connections whose beginning is still being read, to choose a filter chain by.
+        downstream_pre_cx_active: Gauge,
+        /// Connections closed because their beginning did not come in time.
+        downstream_pre_cx_timeout: Counter,
+        /// Connections closed for what should be a PROXY protocol header.
+        downstream_cx_proxy_proto_error: Counter,
         /// TLS handshakes that succeeded.
         ssl_handshake: Counter,
         /// TLS handshakes that failed.
         ssl_connection_error: Counter,
+        /// Handshakes that resumed a session.
+        ssl_session_reused: Counter,
+        /// Handshakes of clients that showed no certificate.
+        ssl_no_certificate: Counter,
+        /// Handshakes that failed because the client showed no certificate.
+        ssl_fail_verify_no_cert: Counter,
+        /// Handshakes that failed because the client's certificate leads to nobody who is trusted.
+        ssl_fail_verify_error: Counter,
+        /// Handshakes that failed because the client's certificate has none of the names asked for.
+        ssl_fail_verify_san: Counter,
     } and {
+        /// Handshakes that agreed on TLS 1.2, and on TLS 1.3.
+        ssl_versions: [Counter; 2],
+        /// Handshakes by the number of the cipher suite that they agreed on.
+        ssl_ciphers: SeriesTable<Counter>,
         /// How long connections were open.
         downstream_cx_length_ms: Histogram,
     }
+}
+
+group! {
+    /// Counters of the TCP side of a listener, under Envoy's names.
+    TcpCounters "envoy_tcp_" {
+        /// Connections accepted.
+        downstream_cx_total: Counter,
+        /// Connections for which there was no cluster.
+        downstream_cx_no_route: Counter,
+        /// Bytes received from clients.
+        downstream_cx_rx_bytes_total: Counter,
+        /// Bytes sent to clients.
+        downstream_cx_tx_bytes_total: Counter,
+        /// Connections closed because nothing moved for too long.
+        idle_timeout: Counter,
+    } and {}
 }
 
 fn count_class(classes: &[Counter; 5], status: u16) {

@@ -208,7 +208,7 @@ async fn trailers_are_passed_on_both_ways() {
     let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
     let response = client.send(request).await;
     let announced: Vec<_> = response.headers().get_all("trailer").iter().collect();
-    assert_eq!(announced, ["x-sum, x-envoy-upstream-service-time"]);
+    assert_eq!(announced, ["x-sum", "x-envoy-upstream-service-time"]);
     let collected = soon(response.into_body().collect()).await.unwrap();
     let trailers = collected.trailers().unwrap();
     assert_eq!(trailers["x-sum"], "42");

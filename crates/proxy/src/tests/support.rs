@@ -1,3 +1,4 @@
+mod certificates;
 mod setup;
 
 use std::convert::Infallible;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
+pub(super) use self::certificates::{Authority, TlsClient, tls_backend};
 pub(super) use self::setup::Setup;
 use crate::access_log::Target;
 

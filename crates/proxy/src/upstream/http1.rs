@@ -1,39 +1,47 @@
+//! HTTP/1.1 to an endpoint: one request at a time per connection, written and read by the task that serves it.
+
+mod exchange;
+
 use std::rc::Rc;
 use std::time::Instant;
 
 use http::{Request, Response};
-use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper_util::rt::TokioIo;
 use proxy_config::Cluster;
 
-use super::{EndpointPool, NoConnection, OpenConnection};
-use crate::body::RequestBody;
-use crate::incoming::Incoming;
+pub(crate) use exchange::Connection;
 
-/// Largest response head that is accepted: what hyper needs for its read buffer, and twice what Envoy accepts.
-const RESPONSE_HEAD_BYTES_MAX: usize = 128 * 1024;
-/// Most headers of a response; Envoy's default is 100.
-const RESPONSE_HEADERS_MAX: usize = 200;
+use super::{EndpointPool, NoConnection, OpenConnection, Wire};
+use crate::body::RequestBody;
+use crate::connection::Client;
+use crate::incoming::Incoming;
+use crate::stream::ReadAhead;
+use crate::tls::Offer;
 
 /// A connection that waits for a request.
 pub(super) struct Idle {
-    sender: SendRequest<RequestBody>,
-    open: Rc<OpenConnection>,
+    connection: Rc<Connection>,
     pub(super) since: Instant,
 }
 
 impl Idle {
-    /// hyper reads an idle connection, so a close by the other side is seen here.
+    /// False when the endpoint has closed it, or has said something that nobody asked for.
     pub(super) fn is_usable(&self) -> bool {
-        self.sender.is_ready()
+        self.connection.is_quiet()
     }
 }
 
+/// A connection while a request has it.
 pub(crate) struct Lease {
-    sender: SendRequest<RequestBody>,
-    open: Rc<OpenConnection>,
+    connection: Rc<Connection>,
     pub(super) is_reused: bool,
+}
+
+/// A request that got no response head.
+pub(super) struct Failed {
+    /// Nothing of it was written: the request is as it was.
+    pub(super) is_unsent: bool,
+    /// The response was not HTTP/1.
+    pub(super) is_protocol_error: bool,
 }
 
 pub(super) async fn acquire(
@@ -55,70 +63,51 @@ fn reuse(pool: &EndpointPool) -> Option<Lease> {
     loop {
         let idle = pool.http1_idle.borrow_mut().pop()?;
         if idle.is_usable() {
-            return Some(Lease { sender: idle.sender, open: idle.open, is_reused: true });
+            return Some(Lease { connection: idle.connection, is_reused: true });
         }
     }
 }
 
 async fn open(pool: &Rc<EndpointPool>, cluster: &Cluster) -> Result<Lease, NoConnection> {
     // Counted from here on, so that connections being set up are within the bound too.
-    let open = Rc::new(OpenConnection::new(pool));
-    let stream = open.connect(cluster).await?;
-    pool.counters.upstream_cx_http1_total.inc();
-    let (sender, connection) = Builder::new()
-        .max_header_size(RESPONSE_HEAD_BYTES_MAX)
-        .max_headers(RESPONSE_HEADERS_MAX)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|_| NoConnection::Failed)?;
-    let task_open = open.clone();
-    tokio::task::spawn_local(async move {
-        // Its error reaches the request that was under way; without one there is nobody to tell.
-        let _ = connection.with_upgrades().await;
-        drop(task_open);
-    });
-    Ok(Lease { sender, open, is_reused: false })
+    let open = OpenConnection::new(pool);
+    let wire = open.connect(cluster, Offer::Http1).await?;
+    Ok(over(open, wire))
+}
+
+/// Speaks HTTP/1.1 on a connection.
+pub(super) fn over(open: OpenConnection, wire: Wire) -> Lease {
+    open.pool.counters.upstream_cx_http1_total.inc();
+    Lease { connection: Rc::new(Connection::new(wire, open)), is_reused: false }
 }
 
 impl Lease {
+    /// Sends the request and waits for the head of the response; heads before the last one go to the client. The body of
+    /// the request is gone when this fails, unless nothing was sent.
     pub(super) async fn send(
         &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-        let response = self.sender.try_send_request(request).await?;
-        Ok(response.map(Incoming::from))
+        request: &mut Request<RequestBody>,
+        client: &Client,
+    ) -> Result<Response<Incoming>, Failed> {
+        self.connection.send(request, client).await
     }
 
-    pub(super) fn release(mut self, now: Instant) {
-        if self.sender.is_ready() {
-            return self.park(now);
-        }
-        if self.sender.is_closed() {
+    pub(super) fn release(self, now: Instant) {
+        let connection = self.connection;
+        let pool = connection.pool().clone();
+        if pool.retired.get() || !connection.is_done() {
             return;
         }
-        // The response came before the end of the request, or the end was read in two steps.
-        tokio::task::spawn_local(async move {
-            if self.sender.ready().await.is_ok() {
-                self.park(now);
-            }
-        });
-    }
-
-    /// What a tunnel keeps, so that the connection stays counted.
-    pub(crate) fn into_open(self) -> Rc<OpenConnection> {
-        self.open
-    }
-
-    fn park(self, now: Instant) {
-        let pool = self.open.pool.clone();
-        if pool.retired.get() {
-            return;
-        }
-        pool.http1_idle.borrow_mut().push(Idle {
-            sender: self.sender,
-            open: self.open,
-            since: now,
-        });
+        pool.http1_idle.borrow_mut().push(Idle { connection, since: now });
         pool.wake_one();
+    }
+
+    /// The bytes of the connection after it has changed to another protocol, counted as long as they flow. `None` when
+    /// they are still read as a body.
+    pub(crate) fn into_tunnel(self) -> Option<(ReadAhead<Wire>, OpenConnection)> {
+        Rc::into_inner(self.connection).map(|connection| {
+            let (read, wire, open) = connection.into_parts();
+            (ReadAhead::new(read, wire), open)
+        })
     }
 }

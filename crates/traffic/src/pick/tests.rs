@@ -1,24 +1,58 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
-use proxy_config::{Balancing, EndpointHealth};
+use proxy_config::{Balancing, EndpointHealth, HashFunction, HashKey, Maglev, RingHash};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-use super::{PickError, Picked, Verdict};
-use crate::testing::{cluster, endpoint, endpoints, state};
-use crate::{ClusterState, EndpointState, Outcome};
+use super::{PickError, PickRequest, Picked, Picker, Verdict};
+use crate::testing::{cluster, endpoint, endpoints, seeded, state};
+use crate::{ClusterState, EndpointState, Outcome, Surroundings};
+
+mod narrowing;
+mod policies;
+mod simulation;
 
 const LEAST_REQUEST: Balancing = Balancing::LeastRequest(proxy_config::LeastRequest {
     choices: 2,
     active_request_bias_percent: 100,
 });
-const POLICIES: [Balancing; 4] =
-    [Balancing::Random, Balancing::RoundRobin, Balancing::Weighted, LEAST_REQUEST];
+const POLICIES: [Balancing; 7] = [
+    Balancing::Random,
+    Balancing::RoundRobin,
+    Balancing::Weighted,
+    LEAST_REQUEST,
+    Balancing::PeakEwma(proxy_config::PeakEwma {
+        decay: Duration::from_secs(10),
+        initial_rtt: Duration::from_millis(30),
+    }),
+    RING,
+    MAGLEV,
+];
+const RING: Balancing = Balancing::RingHash(RingHash {
+    size_min: 1024,
+    size_max: 1 << 23,
+    function: HashFunction::XxHash,
+    key: HashKey::Address,
+    load_max_percent: None,
+});
+const MAGLEV: Balancing =
+    Balancing::Maglev(Maglev { table_size: 65_537, key: HashKey::Address, load_max_percent: None });
 
 fn rng() -> SmallRng {
     SmallRng::seed_from_u64(7)
+}
+
+fn after(previous: &ClusterState) -> Surroundings<'_> {
+    Surroundings { previous: Some(previous), ..Surroundings::default() }
+}
+
+/// A pick for a request that was already sent to an endpoint.
+fn without(state: &ClusterState, now_ns: u64, tried: &str) -> Result<Picked, PickError> {
+    let exclude = [Arc::clone(by_id(state, tried))];
+    state.pick(&PickRequest { exclude: &exclude, ..PickRequest::at(now_ns) }, &mut rng())
 }
 
 fn by_id<'a>(state: &'a ClusterState, id: &str) -> &'a Arc<EndpointState> {
@@ -30,7 +64,7 @@ fn counts(state: &ClusterState, now_ns: u64, picks: usize) -> BTreeMap<String, u
     let mut rng = rng();
     let mut counts = BTreeMap::new();
     for _ in 0..picks {
-        let picked = state.pick(now_ns, &mut rng, &[]).unwrap();
+        let picked = state.pick(&PickRequest::at(now_ns), &mut rng).unwrap();
         *counts.entry(picked.endpoint().id().to_owned()).or_default() += 1;
     }
     counts
@@ -56,8 +90,12 @@ fn random_is_uniform_within_five_sigma() {
 fn round_robin_starts_at_its_seed() {
     let list = (0..3).map(|idx| endpoint(idx, 1, EndpointHealth::Healthy)).collect();
     let seeded = |seed| {
-        let state = ClusterState::new(cluster(Balancing::RoundRobin), endpoints(list), None, seed);
-        state.pick(0, &mut rng(), &[]).unwrap().endpoint().id().to_owned()
+        let state = ClusterState::new(
+            cluster(Balancing::RoundRobin),
+            endpoints(list),
+            Surroundings { seed, ..Surroundings::default() },
+        );
+        state.pick(&PickRequest::at(0), &mut rng()).unwrap().endpoint().id().to_owned()
     };
     assert_eq!(seeded(2 << 16), "n/web-2");
 }
@@ -78,10 +116,46 @@ fn turns_are_exact_across_workers() {
 }
 
 #[test]
+fn workers_that_pick_eject_and_make_tables_at_once_end_with_what_is_true() {
+    for policy in POLICIES {
+        let state = state(policy, &[1, 2, 3, 4]);
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let state = &state;
+                scope.spawn(move || {
+                    let mut rng = SmallRng::seed_from_u64(worker);
+                    for nth in 0..500 {
+                        let picked = state.pick(&PickRequest::at(nth), &mut rng).unwrap();
+                        if picked.endpoint().id() != "n/web-3" && nth % 50 == 49 {
+                            state.report(
+                                picked.endpoint(),
+                                Outcome::ConnectFailed,
+                                nth,
+                                &mut seeded(),
+                            );
+                        }
+                        if worker == 0 && nth % 100 == 0 && state.tables_are_stale(nth) {
+                            state.rebuild_tables(nth);
+                        }
+                    }
+                });
+            }
+        });
+        let ejected: Vec<bool> = state.endpoints().map(|it| it.1.is_ejected(500)).collect();
+        let counts = counts(&state, 500, 400);
+        for (idx, ejected) in ejected.iter().enumerate() {
+            assert_eq!(!counts.contains_key(&format!("n/web-{idx}")), *ejected, "{policy:?}");
+        }
+        assert!(state.endpoints().all(|it| it.1.active() == 0));
+    }
+}
+
+#[test]
 fn least_request_takes_the_one_with_fewer_active_requests_per_weight() {
     let state = state(LEAST_REQUEST, &[1, 4]);
     let mut rng = rng();
-    let held: Vec<Picked> = (0..50).map(|_| state.pick(0, &mut rng, &[]).unwrap()).collect();
+    let held: Vec<Picked> =
+        (0..50).map(|_| state.pick(&PickRequest::at(0), &mut rng).unwrap()).collect();
     let heavy = by_id(&state, "n/web-1").active();
     assert!((39..=41).contains(&heavy), "{heavy}");
     drop(held);
@@ -92,16 +166,37 @@ fn least_request_takes_the_one_with_fewer_active_requests_per_weight() {
 fn an_ejected_endpoint_is_not_picked_until_its_ejection_ends() {
     for policy in POLICIES {
         let state = state(policy, &[2, 1, 1]);
-        state.report(by_id(&state, "n/web-0"), Outcome::ConnectFailed, 10).unwrap();
+        state.report(by_id(&state, "n/web-0"), Outcome::ConnectFailed, 10, &mut seeded()).unwrap();
         assert!(!counts(&state, 11, 200).contains_key("n/web-0"), "{policy:?}");
         assert!(counts(&state, 1_000_000_010, 200).contains_key("n/web-0"), "{policy:?}");
     }
 }
 
 #[test]
+fn a_picker_sees_at_once_what_others_see() {
+    let state = Arc::new(state(Balancing::RoundRobin, &[1, 1]));
+    let mut picker = Picker::new(state.clone());
+    let mut pick = |now_ns| {
+        let mut ids: Vec<String> = (0..4)
+            .map(|_| picker.pick(&PickRequest::at(now_ns), &mut rng()).unwrap())
+            .map(|it| it.endpoint().id().to_owned())
+            .collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    };
+    assert_eq!(pick(0).len(), 2);
+    state.report(by_id(&state, "n/web-0"), Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
+    assert_eq!(pick(1), ["n/web-1"]);
+    // Another one makes the next plan when the ejection has ended.
+    assert_eq!(counts(&state, 1_000_000_000, 10).len(), 2);
+    assert_eq!(pick(1_000_000_000).len(), 2);
+}
+
+#[test]
 fn turns_stay_fair_while_one_is_ejected() {
     let state = state(Balancing::RoundRobin, &[1; 5]);
-    state.report(by_id(&state, "n/web-2"), Outcome::ConnectFailed, 0).unwrap();
+    state.report(by_id(&state, "n/web-2"), Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
     assert!(counts(&state, 1, 400).values().all(|count| *count == 100));
 }
 
@@ -110,10 +205,10 @@ fn when_all_are_ejected_all_are_used() {
     for policy in POLICIES {
         let state = state(policy, &[1, 1]);
         for id in ["n/web-0", "n/web-1"] {
-            state.report(by_id(&state, id), Outcome::ConnectTimedOut, 0).unwrap();
+            state.report(by_id(&state, id), Outcome::ConnectTimedOut, 0, &mut seeded()).unwrap();
         }
         assert_eq!(counts(&state, 1, 100).len(), 2);
-        assert!(state.pick(1, &mut rng(), &[]).unwrap().is_panic());
+        assert!(state.pick(&PickRequest::at(1), &mut rng()).unwrap().is_panic());
     }
 }
 
@@ -122,44 +217,48 @@ fn a_retry_goes_elsewhere_and_to_the_same_only_if_it_is_alone() {
     for policy in POLICIES {
         let two = state(policy, &[1, 100]);
         for _ in 0..50 {
-            let picked = two.pick(0, &mut rng(), &["n/web-1"]).unwrap();
+            let picked = without(&two, 0, "n/web-1").unwrap();
             assert_eq!(picked.endpoint().id(), "n/web-0");
         }
         let one = state(policy, &[1]);
-        assert_eq!(one.pick(0, &mut rng(), &["n/web-0"]).unwrap().endpoint().id(), "n/web-0");
+        assert_eq!(without(&one, 0, "n/web-0").unwrap().endpoint().id(), "n/web-0");
     }
 }
 
 #[test]
 fn a_tried_endpoint_comes_before_an_ejected_one_and_after_all_in_panic() {
     let state = state(Balancing::Random, &[1, 1]);
-    state.report(by_id(&state, "n/web-1"), Outcome::ConnectFailed, 0).unwrap();
-    let picked = state.pick(1, &mut rng(), &["n/web-0"]).unwrap();
+    state.report(by_id(&state, "n/web-1"), Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
+    let picked = without(&state, 1, "n/web-0").unwrap();
     assert_eq!(picked.endpoint().id(), "n/web-0");
-    state.report(by_id(&state, "n/web-0"), Outcome::ConnectFailed, 0).unwrap();
-    let picked = state.pick(1, &mut rng(), &["n/web-0"]).unwrap();
+    state.report(by_id(&state, "n/web-0"), Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
+    let picked = without(&state, 1, "n/web-0").unwrap();
     assert_eq!(picked.endpoint().id(), "n/web-1");
 }
 
 #[test]
 fn a_cluster_without_healthy_endpoints_says_so() {
     let none = state(Balancing::RoundRobin, &[]);
-    assert_eq!(none.pick(0, &mut rng(), &[]).unwrap_err(), PickError::NoEndpoints);
+    assert_eq!(none.pick(&PickRequest::at(0), &mut rng()).unwrap_err(), PickError::NoEndpoints);
     let list =
         vec![endpoint(0, 1, EndpointHealth::Draining), endpoint(1, 1, EndpointHealth::Unhealthy)];
-    let sick = ClusterState::new(cluster(Balancing::Random), endpoints(list), None, 0);
-    assert_eq!(sick.pick(0, &mut rng(), &[]).unwrap_err(), PickError::NoHealthyEndpoints);
+    let sick =
+        ClusterState::new(cluster(Balancing::Random), endpoints(list), Surroundings::default());
+    assert_eq!(
+        sick.pick(&PickRequest::at(0), &mut rng()).unwrap_err(),
+        PickError::NoHealthyEndpoints
+    );
 }
 
 #[test]
 fn state_lives_on_by_id_and_address() {
     let old = state(Balancing::RoundRobin, &[1, 1]);
-    let held = old.pick(0, &mut rng(), &["n/web-1"]).unwrap();
-    old.report(by_id(&old, "n/web-1"), Outcome::ConnectFailed, 0).unwrap();
+    let held = without(&old, 0, "n/web-1").unwrap();
+    old.report(by_id(&old, "n/web-1"), Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
     let mut moved = endpoint(0, 3, EndpointHealth::Draining);
     let mut list = vec![endpoint(2, 1, EndpointHealth::Healthy), moved.clone()];
     list.push(endpoint(1, 9, EndpointHealth::Healthy));
-    let new = ClusterState::new(cluster(Balancing::Weighted), endpoints(list), Some(&old), 0);
+    let new = ClusterState::new(cluster(Balancing::Weighted), endpoints(list), after(&old));
     assert!(Arc::ptr_eq(by_id(&new, "n/web-0"), held.endpoint()));
     assert_eq!(by_id(&new, "n/web-0").active(), 1);
     assert_eq!(new.ejected_count(1), 1);
@@ -167,16 +266,18 @@ fn state_lives_on_by_id_and_address() {
 
     moved.port = 9999;
     let newer =
-        ClusterState::new(cluster(Balancing::Weighted), endpoints(vec![moved]), Some(&new), 0);
+        ClusterState::new(cluster(Balancing::Weighted), endpoints(vec![moved]), after(&new));
     assert_eq!(by_id(&newer, "n/web-0").active(), 0);
 }
 
 #[test]
 fn an_explained_pick_names_every_stage_and_takes_no_turn() {
     let state = state(Balancing::RoundRobin, &[1, 1, 1]);
-    state.report(by_id(&state, "n/web-0"), Outcome::ConnectFailed, 0).unwrap();
-    let dry = state.explain_pick(500_000_000, &mut rng(), &["n/web-2"]);
-    assert_eq!(dry, state.explain_pick(500_000_000, &mut rng(), &["n/web-2"]));
+    state.report(by_id(&state, "n/web-0"), Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
+    let exclude = [Arc::clone(by_id(&state, "n/web-2"))];
+    let request = PickRequest { exclude: &exclude, ..PickRequest::at(500_000_000) };
+    let dry = state.explain_pick(&request, &mut rng());
+    assert_eq!(dry, state.explain_pick(&request, &mut rng()));
     assert_eq!(dry.picked.as_deref(), Some("n/web-1"));
     let verdicts: Vec<_> = dry.candidates.iter().map(|it| it.verdict).collect();
     assert_eq!(verdicts, [Verdict::Ejected { for_ms: 500 }, Verdict::Usable, Verdict::TriedBefore]);
@@ -187,10 +288,10 @@ fn an_explained_pick_names_every_stage_and_takes_no_turn() {
          n/web-1 10.0.0.1:8001 weight 1 active 0: usable\n  \
          n/web-2 10.0.0.1:8002 weight 1 active 0: tried before\n  \
          3 endpoints: 1 usable, 0 unhealthy, 0 draining, 1 ejected, 1 tried before\n  \
-         round-robin: turn 2 of a cycle of 3\n  \
+         round-robin: turn 1 of a cycle of 2\n  \
          => n/web-1\n"
     );
-    let (picked, explanation) = state.pick_explained(500_000_000, &mut rng(), &["n/web-2"]);
+    let (picked, explanation) = state.pick_explained(&request, &mut rng());
     assert_eq!(picked.unwrap().endpoint().id(), "n/web-1");
     assert_eq!(explanation, dry);
 }
@@ -199,9 +300,12 @@ fn an_explained_pick_names_every_stage_and_takes_no_turn() {
 fn an_explained_pick_counts_turns_within_the_cycle() {
     let many_turns = 91_505_705_655_272 << 16;
     let list = (0..3).map(|it| endpoint(it, 1, EndpointHealth::Healthy)).collect();
-    let state =
-        ClusterState::new(cluster(Balancing::RoundRobin), endpoints(list), None, many_turns);
-    let stages = state.explain_pick(0, &mut rng(), &[]).stages;
+    let state = ClusterState::new(
+        cluster(Balancing::RoundRobin),
+        endpoints(list),
+        Surroundings { seed: many_turns, ..Surroundings::default() },
+    );
+    let stages = state.explain_pick(&PickRequest::at(0), &mut rng()).stages;
     assert_eq!(stages.last().unwrap(), "round-robin: turn 3 of a cycle of 3");
 }
 
@@ -211,8 +315,8 @@ fn an_explained_pick_says_why_there_is_no_endpoint() {
     declared.source.object = "Service/web".to_owned();
     let declared = Arc::new(declared);
     let text = |list| {
-        let state = ClusterState::new(declared.clone(), endpoints(list), None, 0);
-        state.explain_pick(0, &mut rng(), &[]).to_string()
+        let state = ClusterState::new(declared.clone(), endpoints(list), Surroundings::default());
+        state.explain_pick(&PickRequest::at(0), &mut rng()).to_string()
     };
     assert_eq!(
         text(Vec::new()),
@@ -280,18 +384,18 @@ proptest! {
     ) {
         let places = list.iter().enumerate();
         let configured = places.map(|(idx, it)| endpoint(idx, it.weight, it.health)).collect();
-        let state = ClusterState::new(cluster(policy), endpoints(configured), None, seed);
+        let state = ClusterState::new(cluster(policy), endpoints(configured), Surroundings { seed, ..Surroundings::default() });
         for ((_, endpoint), it) in state.endpoints().zip(&list) {
             if it.ejected {
-                state.report(endpoint, Outcome::ConnectFailed, 0);
+                state.report(endpoint, Outcome::ConnectFailed, 0, &mut seeded());
             }
         }
-        let tried: Vec<String> = list.iter().enumerate().filter(|(_, it)| it.tried)
-            .map(|(idx, _)| format!("n/web-{idx}")).collect();
-        let tried: Vec<&str> = tried.iter().map(String::as_str).collect();
+        let exclude: Vec<_> = state.endpoints().zip(&list).filter(|(_, it)| it.tried)
+            .map(|((_, endpoint), _)| Arc::clone(endpoint)).collect();
+        let request = PickRequest { exclude: &exclude, hash: Some(seed), ..PickRequest::at(1) };
         let mut rng = SmallRng::seed_from_u64(seed);
         for _ in 0..20 {
-            match state.pick(1, &mut rng, &tried) {
+            match state.pick(&request, &mut rng) {
                 Err(_) => prop_assert_eq!(state.healthy_count(), 0),
                 Ok(picked) => {
                     let idx = state.endpoints().position(|it| it.0.id == picked.endpoint().id());

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{STRIDE_MAX, Schedule, smooth_sequence};
+use super::{SEQUENCE_MAX, Schedule, smooth_sequence};
 
 fn count(sequence: &[u32], position: usize) -> u64 {
     sequence.iter().filter(|it| **it as usize == position).count() as u64
@@ -18,31 +18,32 @@ fn the_textbook_weights_are_interleaved() {
 
 #[test]
 fn the_longest_sequence_is_computed() {
-    let Schedule::Sequence(sequence) = Schedule::weighted(&[65_535, 1]) else {
-        panic!("65,536 entries are allowed")
+    let Schedule::Sequence(sequence) = Schedule::weighted([4095, 1]) else {
+        panic!("{SEQUENCE_MAX} entries are allowed")
     };
-    assert_eq!(sequence.len(), 65_536);
+    assert_eq!(sequence.len() as u64, SEQUENCE_MAX);
     assert_eq!(count(&sequence, 1), 1);
 }
 
 #[test]
 fn equal_weights_take_plain_turns() {
-    assert!(matches!(Schedule::weighted(&[7, 7, 7]), Schedule::Equal { count: 3 }));
-    assert!(matches!(Schedule::weighted(&[]), Schedule::Equal { count: 0 }));
-    assert_eq!(Schedule::weighted(&[]).at(3), None);
+    assert!(matches!(Schedule::weighted([7, 7, 7]), Schedule::Equal { count: 3 }));
+    assert!(matches!(Schedule::weighted([]), Schedule::Equal { count: 0 }));
 }
 
 #[test]
-fn a_stride_is_exact_over_its_cycle() {
-    let schedule = Schedule::weighted(&[65_535, 30_000, 1]);
+fn a_stride_gives_each_its_share_and_needs_one_turn_each() {
+    let weights = [65_535, 30_000, 100, 1];
+    let schedule = Schedule::weighted(weights);
     assert!(matches!(schedule, Schedule::Stride(_)));
-    let mut counts = [0u64; 3];
-    for turn in 0..STRIDE_MAX * 3 {
-        if let Some(position) = schedule.at(turn) {
-            counts[position] += 1;
-        }
+    let sum: u32 = weights.iter().sum();
+    let mut counts = [0u32; 4];
+    for turn in 0..u64::from(sum) {
+        counts[schedule.at(turn)] += 1;
     }
-    assert_eq!(counts, [65_535, 30_000, 1]);
+    for (count, weight) in counts.iter().zip(weights) {
+        assert!(count.abs_diff(weight) <= 20, "{counts:?}");
+    }
 }
 
 proptest! {
@@ -60,6 +61,26 @@ proptest! {
                 prop_assert!((come * sum).abs_diff(turn * weight) < sum);
             }
             prop_assert_eq!(come, *weight);
+        }
+    }
+
+    /// Low discrepancy: far closer than chance, which would stray by the square root of the turns.
+    #[test]
+    fn a_stride_strays_little_in_any_window(
+        weights in proptest::collection::vec(1u32..65_536, 2..40), start in any::<u32>()
+    ) {
+        let schedule = Schedule::weighted(weights.iter().copied().chain([65_521, 65_519]));
+        prop_assert!(matches!(schedule, Schedule::Stride(_)));
+        let all: Vec<u32> = weights.iter().copied().chain([65_521, 65_519]).collect();
+        let sum: f64 = all.iter().map(|it| f64::from(*it)).sum();
+        let turns = 10_000 * all.len() as u64;
+        let mut counts = vec![0u64; all.len()];
+        for turn in 0..turns {
+            counts[schedule.at(u64::from(start) + turn)] += 1;
+        }
+        for (count, weight) in counts.iter().zip(&all) {
+            let expected = turns as f64 * f64::from(*weight) / sum;
+            prop_assert!((*count as f64 - expected).abs() < 12.0 * all.len() as f64);
         }
     }
 

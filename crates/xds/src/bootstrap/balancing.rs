@@ -153,7 +153,7 @@ fn read_old(
             Balancing::LeastRequest(least_request.map(read).unwrap_or_default())
         }
         Policy::RingHash => {
-            let ring = ring.map(read_ring).unwrap_or_default();
+            let ring = ring.map(|it| read_ring(it, &OLD_FUNCTIONS)).unwrap_or_default();
             Balancing::RingHash(RingHash {
                 key: key.key,
                 load_max_percent: key.load_max_percent,
@@ -213,7 +213,16 @@ fn read_slow_start(it: &mut Message<'_>, schema: Schema) -> Option<SlowStart> {
 /// Largest ring that Envoy makes.
 const RING_SIZE_MAX: u32 = 8 * 1024 * 1024;
 
-fn read_ring(mut it: Message<'_>) -> RingHash {
+/// `HashFunction` of the cluster's own field, and that of the policy.
+const OLD_FUNCTIONS: [(&str, i64, HashFunction); 2] =
+    [("XX_HASH", 0, HashFunction::XxHash), ("MURMUR_HASH_2", 1, HashFunction::MurmurHash2)];
+const FUNCTIONS: [(&str, i64, HashFunction); 3] = [
+    ("DEFAULT_HASH", 0, HashFunction::XxHash),
+    ("XX_HASH", 1, HashFunction::XxHash),
+    ("MURMUR_HASH_2", 2, HashFunction::MurmurHash2),
+];
+
+fn read_ring(mut it: Message<'_>, functions: &[(&str, i64, HashFunction)]) -> RingHash {
     let default = RingHash::default();
     let size_min = it.u32_in("minimum_ring_size", 1..=RING_SIZE_MAX).unwrap_or(default.size_min);
     let size_max = it.u32_in("maximum_ring_size", 1..=RING_SIZE_MAX).unwrap_or(default.size_max);
@@ -221,14 +230,7 @@ fn read_ring(mut it: Message<'_>) -> RingHash {
         let message = format!("the least size {size_min} is above the greatest, {size_max}");
         it.field.error(message, "lower minimum_ring_size");
     }
-    let functions = [
-        ("XX_HASH", 0, HashFunction::XxHash),
-        ("DEFAULT_HASH", 0, HashFunction::XxHash),
-        ("MURMUR_HASH_2", 1, HashFunction::MurmurHash2),
-        ("XX_HASH", 1, HashFunction::XxHash),
-        ("MURMUR_HASH_2", 2, HashFunction::MurmurHash2),
-    ];
-    let function = it.choice("hash_function", &functions).unwrap_or_default();
+    let function = it.choice("hash_function", functions).unwrap_or_default();
     RingHash { size_min, size_max, function, ..default }
 }
 
@@ -328,7 +330,7 @@ fn read_policy(
             let key = read_policy_key(&mut it, narrowing);
             let old_factor = it.u32_in("hash_balance_factor", 100..=u32::MAX);
             let by_name = it.is("use_hostname_for_hashing");
-            let ring = read_ring(it);
+            let ring = read_ring(it, &FUNCTIONS);
             Some(Balancing::RingHash(RingHash {
                 key: if by_name { HashKey::Hostname } else { key.key },
                 load_max_percent: key.load_max_percent.or(old_factor),
@@ -355,6 +357,14 @@ fn read_policy(
             let mut it = config.message(&schema::POLICY_WRR_LOCALITY)?;
             narrowing.locality_weighted = true;
             read_policies(&it.required("endpoint_picking_policy")?, narrowing, level + 1)
+        }
+        "client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin" => {
+            // That is what Envoy does too until endpoints report their load.
+            config.approximated(
+                "endpoints are used in turn: what they report about their load is not read",
+                "use least_request or peak_ewma",
+            );
+            Some(Balancing::RoundRobin)
         }
         "peak_ewma.v3alpha.PeakEwma" => Some(Balancing::PeakEwma(read_peak_ewma(config)?)),
         other => {

@@ -35,7 +35,7 @@ const DISCOVERY: [(&str, i64, Discovery); 5] = [
 pub(crate) fn read<'a>(field: &Field<'a>, build: &mut Build<'a>) {
     let Some(mut it) = field.message(&schema::CLUSTER) else { return };
     let Some(name) = it.required_text("name").map(str::to_owned) else { return };
-    let discovery = read_discovery(&mut it);
+    let (discovery, refresh) = read_discovery(&mut it);
     let mut endpoints = it
         .take("load_assignment")
         .and_then(|it| endpoints::read(&it, &name, discovery))
@@ -54,7 +54,12 @@ pub(crate) fn read<'a>(field: &Field<'a>, build: &mut Build<'a>) {
         name: name.clone(),
         balancing,
         narrowing,
-        resolution: read_resolution(&mut it, discovery),
+        resolution: match discovery {
+            Discovery::StrictDns => Resolution::Strict { refresh },
+            Discovery::Static | Discovery::LogicalDns | Discovery::Unsupported => {
+                Resolution::OnConnect
+            }
+        },
         connect_timeout: it.positive_duration("connect_timeout").unwrap_or(Duration::from_secs(5)),
         streams_max: STREAMS_MAX,
         health_checks,
@@ -79,35 +84,45 @@ pub(crate) fn read<'a>(field: &Field<'a>, build: &mut Build<'a>) {
     build.config.endpoints.insert(name, endpoints.into());
 }
 
-fn read_discovery(it: &mut Message<'_>) -> Discovery {
-    const REMEDY: &str = "use type STATIC, STRICT_DNS or LOGICAL_DNS";
-    let discovery = match it.one_of(&["type", "cluster_type"]) {
-        None => Discovery::Static,
+/// Where endpoints come from, and how often names are looked up.
+fn read_discovery(it: &mut Message<'_>) -> (Discovery, Duration) {
+    let refresh = it.positive_duration("dns_refresh_rate").unwrap_or(DNS_REFRESH);
+    let (discovery, refresh) = match it.one_of(&["type", "cluster_type"]) {
+        None => (Discovery::Static, refresh),
         Some(("type", field)) => {
             let discovery = field.choice(&DISCOVERY).unwrap_or(Discovery::Unsupported);
-            if discovery == Discovery::Unsupported && field.value.is_string() {
-                field.error(format!("{} is not supported in a file", field.value), REMEDY);
+            if discovery == Discovery::Unsupported && DISCOVERY.iter().any(|it| field.value == it.0)
+            {
+                field.error(format!("{} is not supported in a file", field.value), KINDS);
             }
-            discovery
+            (discovery, refresh)
         }
         Some((_, field)) => {
-            field.error("clusters of extensions are not supported", REMEDY);
-            Discovery::Unsupported
+            read_extension(&field, refresh).unwrap_or((Discovery::Unsupported, refresh))
         }
     };
     if discovery != Discovery::Unsupported {
         it.refuse("eds_cluster_config", "endpoints are not asked for from a server", "remove it");
         it.refuse("original_dst_lb_config", "there is no such cluster", "remove it");
     }
-    discovery
+    (discovery, refresh)
 }
 
-fn read_resolution(it: &mut Message<'_>, discovery: Discovery) -> Resolution {
-    let refresh = it.positive_duration("dns_refresh_rate").unwrap_or(DNS_REFRESH);
-    match discovery {
-        Discovery::StrictDns => Resolution::Strict { refresh },
-        Discovery::Static | Discovery::LogicalDns | Discovery::Unsupported => Resolution::OnConnect,
+const KINDS: &str = "use type STATIC, STRICT_DNS or LOGICAL_DNS";
+
+/// `CustomClusterType`, of which the one for names is known.
+fn read_extension(field: &Field<'_>, refresh: Duration) -> Option<(Discovery, Duration)> {
+    let mut it = field.message(&schema::CLUSTER_TYPE)?;
+    it.required_text("name");
+    let (kind, config) = it.required("typed_config")?.typed()?;
+    if kind != schema::DNS_CLUSTER.name {
+        config.error(format!("{kind} is not supported"), KINDS);
+        return None;
     }
+    let mut dns = config.message(&schema::DNS_CLUSTER)?;
+    let refresh = dns.positive_duration("dns_refresh_rate").unwrap_or(refresh);
+    let is_one = dns.is("all_addresses_in_single_endpoint");
+    Some((if is_one { Discovery::LogicalDns } else { Discovery::StrictDns }, refresh))
 }
 
 fn refuse_rest(it: &mut Message<'_>) {

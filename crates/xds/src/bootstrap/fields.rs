@@ -3,6 +3,8 @@
 //! Whoever reads a [`Message`] takes the fields that he honors. What nobody took reports itself when the message is
 //! dropped, so that no reader can forget to.
 
+mod names;
+
 use std::cell::RefCell;
 
 use proxy_config::Source;
@@ -10,15 +12,19 @@ use serde_json::{Map, Value};
 
 use super::finding::{Finding, Severity};
 use super::schema::Schema;
+use names::{is_camel_case_of, join, kind, nearest};
+
+/// Gives the content of a file by its name, or says why not.
+pub(crate) type Files<'f> = dyn FnMut(&str) -> Result<String, String> + 'f;
 
 /// What is found while a file is read, and how further files are got.
 pub(crate) struct Reading<'f> {
     findings: RefCell<Vec<Finding>>,
-    files: RefCell<&'f mut dyn FnMut(&str) -> Result<String, String>>,
+    files: RefCell<&'f mut Files<'f>>,
 }
 
 impl<'f> Reading<'f> {
-    pub(crate) fn new(files: &'f mut dyn FnMut(&str) -> Result<String, String>) -> Self {
+    pub(crate) fn new(files: &'f mut Files<'f>) -> Self {
         Self { findings: RefCell::default(), files: RefCell::new(files) }
     }
 
@@ -344,10 +350,11 @@ impl<'a> Message<'a> {
         match value {
             Value::Null => true,
             Value::Array(items) => items.is_empty(),
+            // What is on unless it is turned off has a reader of its own.
+            Value::Bool(is) => !is,
             _ if word == "?" => false,
             Value::String(text) => text.is_empty() || word.strip_prefix('=') == Some(text),
             Value::Number(number) => number.as_f64() == Some(0.0),
-            Value::Bool(is) => !is,
             Value::Object(map) => map.is_empty(),
         }
     }
@@ -367,75 +374,8 @@ impl Drop for Message<'_> {
                 };
                 field.error(format!("unknown field of {}", self.schema.name), remedy);
             } else if !self.says_nothing(key, value) {
-                field.ignored("not honored", "remove it if the rest is enough");
+                field.ignored("not honored: there is nothing like it here", "remove it");
             }
         }
-    }
-}
-
-/// Whether `key` is the JSON name of the field `name`: `maxRequests` of `max_requests`.
-fn is_camel_case_of(key: &str, name: &str) -> bool {
-    let mut key = key.bytes();
-    let mut name = name.bytes();
-    while let Some(wanted) = name.next() {
-        let wanted = match wanted {
-            b'_' => name.next().unwrap_or(b'_').to_ascii_uppercase(),
-            _ => wanted,
-        };
-        if key.next() != Some(wanted) {
-            return false;
-        }
-    }
-    key.next().is_none()
-}
-
-/// A word for what a value is, with its article.
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "nothing",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a map",
-    }
-}
-
-/// The field that `word` was probably meant to be: at most two letters apart, and fewer than a third of its own.
-fn nearest(word: &str, fields: &'static str) -> Option<&'static str> {
-    fields
-        .split_ascii_whitespace()
-        .map(|it| it.split(['?', '=']).next().unwrap_or(it))
-        .map(|it| (distance(word, it), it))
-        .filter(|(distance, it)| *distance <= 2 && distance * 3 < it.len())
-        .min()
-        .map(|(_, it)| it)
-}
-
-/// Levenshtein's distance of two words, in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    // Envoy's longest name of a field has 58 bytes; longer ones are no typing errors.
-    if a.len() > 80 || b.len() > 80 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
-/// A path and a key below it; a key with a dot or a slash is quoted so that the path stays readable.
-fn join(path: &str, key: &str) -> String {
-    match (path.is_empty(), key.contains(['.', '/', '[', ' '])) {
-        (true, false) => key.to_owned(),
-        (false, false) => format!("{path}.{key}"),
-        (_, true) => format!("{path}[\"{key}\"]"),
     }
 }

@@ -180,14 +180,24 @@ fn read_request_id(it: &mut Message<'_>) -> RequestId {
 }
 
 fn read_server_header(it: &mut Message<'_>) -> ServerHeader {
+    /// `ServerHeaderTransformation`.
+    #[derive(Clone, Copy)]
+    enum Way {
+        Overwrite,
+        AppendIfAbsent,
+        PassThrough,
+    }
     let name = it.text("server_name").filter(|it| !it.is_empty()).unwrap_or("envoy").to_owned();
-    let ways: [(&str, i64, fn(String) -> ServerHeader); 3] = [
-        ("OVERWRITE", 0, ServerHeader::Overwrite),
-        ("APPEND_IF_ABSENT", 1, ServerHeader::AppendIfAbsent),
-        ("PASS_THROUGH", 2, |_| ServerHeader::PassThrough),
+    let ways = [
+        ("OVERWRITE", 0, Way::Overwrite),
+        ("APPEND_IF_ABSENT", 1, Way::AppendIfAbsent),
+        ("PASS_THROUGH", 2, Way::PassThrough),
     ];
-    it.choice("server_header_transformation", &ways)
-        .map_or_else(|| ServerHeader::Overwrite(name.clone()), |way| way(name.clone()))
+    match it.choice("server_header_transformation", &ways).unwrap_or(Way::Overwrite) {
+        Way::Overwrite => ServerHeader::Overwrite(name),
+        Way::AppendIfAbsent => ServerHeader::AppendIfAbsent(name),
+        Way::PassThrough => ServerHeader::PassThrough,
+    }
 }
 
 fn read_path(it: &mut Message<'_>) -> PathNormalization {

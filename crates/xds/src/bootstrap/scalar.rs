@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::fields::{Field, Message};
 use super::schema;
 
-/// What a limit of zero, which Envoy takes for none, becomes where the contract knows no such zero: a hundred years.
+/// What a limit of zero, which Envoy takes for none, becomes where the contract knows no such zero: a hundred years. It is
+/// the longest duration too, for clocks count nanoseconds in 64 bits.
 pub(crate) const NEVER: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// Longest duration that protobuf allows, some 10,000 years, in seconds.
@@ -226,7 +227,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
     }
     let seconds = seconds.parse::<u64>().ok().filter(|it| *it <= DURATION_SECONDS_MAX)?;
     let nanos = format!("{fraction:0<9}").parse::<u32>().ok()?;
-    Some(Duration::new(seconds, nanos))
+    Some(Duration::new(seconds, nanos).min(NEVER))
 }
 
 #[cfg(test)]

@@ -800,3 +800,12 @@ pub(crate) const POLICY_PEAK_EWMA: Schema = Schema {
     name: "extensions.load_balancing_policies.peak_ewma.v3alpha.PeakEwma",
     fields: "decay_time? aggregation_interval? max_samples_per_host? default_rtt? penalty_value?",
 };
+
+pub(crate) const CLUSTER_TYPE: Schema =
+    Schema { name: "config.cluster.v3.Cluster.CustomClusterType", fields: "name typed_config?" };
+pub(crate) const DNS_CLUSTER: Schema = Schema {
+    name: "extensions.clusters.dns.v3.DnsCluster",
+    fields: "dns_refresh_rate? dns_failure_refresh_rate? respect_dns_ttl dns_jitter? \
+             typed_dns_resolver_config? dns_lookup_family=UNSPECIFIED \
+             all_addresses_in_single_endpoint dns_min_refresh_rate?",
+};

@@ -209,7 +209,11 @@ fn read_certificates<'a>(common: &mut Message<'a>, build: &mut Build<'a>) -> Vec
     let inline = common.items("tls_certificates");
     let mut certificates: Vec<Certificate> =
         inline.iter().filter_map(|it| read_certificate(it, build)).collect();
-    for field in common.items("tls_certificate_sds_secret_configs") {
+    let named = common.items("tls_certificate_sds_secret_configs");
+    if let (Some(first), false) = (named.first(), inline.is_empty()) {
+        first.error("cannot be given beside tls_certificates", "put all certificates in secrets");
+    }
+    for field in named {
         let Some(secret) = find_secret(&field, build) else { continue };
         match secret.certificate {
             Some(certificate) => certificates.push(certificate),

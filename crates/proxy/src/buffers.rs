@@ -1,0 +1,126 @@
+//! Memory that the connections of a worker lend each other: who has nothing to read or write holds none, and a request
+//! finds what the one before it has left.
+
+use std::cell::RefCell;
+
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderValue};
+
+/// Room for a head and a body of 16 KiB in one read.
+pub(crate) const BUFFER_BYTES: usize = 32 * 1024;
+/// Kept for the next one, per worker: 32 x 32 KiB = 1 MiB, or 2 MiB when all of them have grown to twice their size for a
+/// long body. A buffer is held while its connection works, so that a worker seldom needs more than a few.
+const FREE_MAX: usize = 32;
+
+/// The last ones are in the processor's cache; the very last ones are often still read.
+const LOOKED_AT_MAX: usize = 4;
+/// Header maps are some 100 bytes per line: 64 x 64 lines are 400 KiB per worker.
+const FREE_MAPS_MAX: usize = 64;
+const MAP_LINES_MAX: usize = 64;
+/// Small values are cut from one piece of this size. It lives as long as one of them, in the access log at the latest.
+const VALUES_BYTES: usize = 4 * 1024;
+
+thread_local! {
+    // A worker is a thread.
+    static FREE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    static FREE_MAPS: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
+    static VALUES: RefCell<BytesMut> = RefCell::default();
+}
+
+/// An empty buffer with room for [`BUFFER_BYTES`], or for half of it while the rest is still read by somebody.
+pub(crate) fn take() -> BytesMut {
+    let mut buffer = FREE
+        .with_borrow_mut(|free| {
+            let whole = free.iter_mut().rev().take(LOOKED_AT_MAX).position(reclaim);
+            match whole {
+                Some(from_end) => Some(free.swap_remove(free.len() - 1 - from_end)),
+                None => free.pop(),
+            }
+        })
+        .unwrap_or_default();
+    if buffer.capacity() < BUFFER_BYTES / 2 {
+        buffer.reserve(BUFFER_BYTES);
+    }
+    buffer
+}
+
+/// True when nobody reads anything of it any more: then all of it is free.
+fn reclaim(buffer: &mut BytesMut) -> bool {
+    buffer.try_reclaim(BUFFER_BYTES)
+}
+
+/// Gives back a buffer whose bytes are not needed any more.
+pub(crate) fn put(buffer: &mut BytesMut) {
+    let mut buffer = std::mem::take(buffer);
+    // What never had room has nothing to give.
+    if buffer.capacity() == 0 {
+        return;
+    }
+    buffer.clear();
+    FREE.with_borrow_mut(|free| {
+        if free.len() < FREE_MAX {
+            free.push(buffer);
+        }
+    });
+}
+
+/// An empty map, with room if one was given back.
+pub(crate) fn take_map() -> HeaderMap {
+    FREE_MAPS.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+/// Gives back a map whose lines are not needed any more.
+pub(crate) fn put_map(map: &mut HeaderMap) {
+    let mut map = std::mem::take(map);
+    map.clear();
+    if map.capacity() == 0 || map.capacity() > MAP_LINES_MAX {
+        return;
+    }
+    FREE_MAPS.with_borrow_mut(|free| {
+        if free.len() < FREE_MAPS_MAX {
+            free.push(map);
+        }
+    });
+}
+
+/// A header value that is made here: a few letters and digits.
+pub(crate) fn value(text: &[u8]) -> HeaderValue {
+    let bytes = VALUES.with_borrow_mut(|values| {
+        if values.capacity() < text.len() {
+            *values = BytesMut::with_capacity(VALUES_BYTES.max(text.len()));
+        }
+        values.extend_from_slice(text);
+        values.split().freeze()
+    });
+    HeaderValue::from_maybe_shared(bytes).expect("letters and digits are a header value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_lent_again_with_all_its_room() {
+        let mut buffer = take();
+        buffer.extend_from_slice(&[b'x'; BUFFER_BYTES]);
+        let at = buffer.as_ptr();
+        let cut = buffer.split_to(BUFFER_BYTES / 2).freeze();
+        drop(cut);
+        put(&mut buffer);
+        assert_eq!(buffer.capacity(), 0);
+        let again = take();
+        assert!(again.is_empty() && again.capacity() >= BUFFER_BYTES);
+        assert_eq!(again.as_ptr(), at);
+    }
+
+    #[test]
+    fn what_is_still_read_is_not_written_over() {
+        let mut buffer = take();
+        buffer.extend_from_slice(b"kept");
+        let kept = buffer.split().freeze();
+        put(&mut buffer);
+        let mut again = take();
+        again.extend_from_slice(&[b'x'; BUFFER_BYTES]);
+        assert_eq!(kept, "kept");
+    }
+}

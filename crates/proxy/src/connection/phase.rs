@@ -1,0 +1,67 @@
+//! What a client connection waits for, and how long.
+
+use std::time::{Duration, Instant};
+
+/// An idle connection of a listener that closes is kept for this long: a request that is on its way already is
+/// answered, with `Connection: close`.
+pub(super) const LINGER: Duration = Duration::from_millis(500);
+/// The same, for a connection that was busy when the listener began to close and whose response could not announce
+/// it: the client had no time to be idle, so its next request comes at once or not at all.
+const LINGER_AFTER_RESPONSE: Duration = Duration::from_millis(100);
+/// After the last response a client has this long to take what is still in the buffers.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection waits for what.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) head: Duration,
+    pub(super) idle: Duration,
+    /// For any byte while a request is under way; zero for ever.
+    pub(super) stream_idle: Duration,
+}
+
+impl Limits {
+    /// How often a busy connection is looked at: one that stalls is cut after once to twice this time.
+    pub(super) fn look(self) -> Duration {
+        if self.stream_idle.is_zero() { self.idle } else { self.stream_idle }
+    }
+}
+
+/// What a connection is waiting for.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Phase {
+    /// The first request of the connection. Who connects wants something: this is not given the time of an idle one.
+    First { since: Instant },
+    /// The first byte of another request.
+    Idle { since: Instant },
+    /// The rest of a request head.
+    Head { since: Instant },
+    /// The end of a request or a response.
+    Busy,
+    /// The client, to take what is left.
+    Ending { since: Instant },
+}
+
+impl Phase {
+    /// When it has lasted too long; `closing_since` is when the listener began to close.
+    pub(super) fn deadline(
+        self,
+        limits: Limits,
+        closing_since: Option<Instant>,
+    ) -> Option<Instant> {
+        match self {
+            Phase::First { since } => {
+                let deadline = since + limits.head;
+                Some(closing_since.map_or(deadline, |closing| deadline.min(closing + LINGER)))
+            }
+            Phase::Idle { since } => Some(match closing_since {
+                None => since + limits.idle,
+                Some(closing) if since > closing => since + LINGER_AFTER_RESPONSE,
+                Some(closing) => (since + limits.idle).min(closing + LINGER),
+            }),
+            Phase::Head { since } => Some(since + limits.head),
+            Phase::Busy => None,
+            Phase::Ending { since } => Some(since + FLUSH_TIMEOUT),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Connections whose bytes are passed on as they are: TCP listeners, and what tunnels share with them.
+
+mod dial;
+mod pools;
+mod relay;
+mod splice;
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use traffic::{Outcome, ResponseFlag, ResponseFlags};
+
+use crate::access_log::AccessRecord;
+use crate::opening::{ClientFacts, Opened, Place};
+use crate::reply::Refusal;
+use crate::stats::{ClusterCounters, Shard, TcpCounters};
+use crate::upstream::ForWhom;
+use crate::view::{ListenerKind, ListenerView};
+use crate::worker::Worker;
+
+pub(crate) use dial::dial;
+pub(crate) use pools::Pools;
+pub(crate) use relay::{Ended, Relayed, Way, relay};
+
+/// Serves a connection of a TCP chain until it ends. Without an endpoint it is closed: there is no other way to say it.
+pub(crate) async fn serve(worker: &Worker, view: Rc<ListenerView>, opened: Opened, place: Place) {
+    let (ListenerKind::Tcp(tcp), Some(config)) = (&view.kind, view.tcp()) else { return };
+    let counters = tcp.counters.clone();
+    counters.downstream_cx_total.inc();
+    let started = worker.now();
+    let mut log = Log::new(worker, started);
+    let Some(cluster) = tcp.choose(worker) else {
+        counters.downstream_cx_no_route.inc();
+        log.flags.insert(ResponseFlag::NoRouteFound);
+        return log.write(worker, &opened.facts);
+    };
+    let (tries_max, idle_timeout) = (config.connect_tries_max, config.idle_timeout);
+    // From here on nothing is asked of the listener: an old configuration is let go.
+    drop(view);
+    let Opened { mut transport, read_ahead, facts } = opened;
+    let for_whom = |cluster: &crate::view::WorkerCluster| ForWhom {
+        host: facts.server_name.as_deref().filter(|_| cluster.transport.takes_host()).map(Rc::from),
+        addresses: cluster.transport.proxy_protocol.map(|_| facts.addresses()),
+    };
+    let mut dialed = match dial(worker, &cluster, tries_max, &for_whom(&cluster)).await {
+        Ok(dialed) => dialed,
+        Err(refusal) => {
+            log.flags.insert(match refusal {
+                Refusal::NoHealthyUpstream => ResponseFlag::NoHealthyUpstream,
+                _ => ResponseFlag::UpstreamConnectionFailure,
+            });
+            return log.write(worker, &facts);
+        }
+    };
+    let meter = Meter { tcp: counters.clone(), cluster: cluster.counters.clone() };
+    let relayed = relay(
+        &worker.pools,
+        (&mut transport, read_ahead),
+        (&mut dialed.stream, bytes::Bytes::new()),
+        idle_timeout,
+        |way, bytes| meter.count(way, bytes),
+    )
+    .await;
+    if let Ended::Idle = relayed.ended {
+        counters.idle_timeout.inc();
+        log.flags.insert(ResponseFlag::StreamIdleTimeout);
+    }
+    // A connection that was established says that the endpoint lives, whatever was spoken on it.
+    let outcome = Outcome::Response { status: http::StatusCode::OK.as_u16() };
+    worker.report(&cluster, dialed.picked.endpoint(), outcome, worker.now());
+    log.relayed = Some((relayed, dialed.picked.endpoint().socket_address()));
+    log.write(worker, &facts);
+    drop(place);
+}
+
+/// Counts bytes as they move.
+struct Meter {
+    tcp: Shard<TcpCounters>,
+    cluster: Shard<ClusterCounters>,
+}
+
+impl Meter {
+    fn count(&self, way: Way, bytes: u64) {
+        match way {
+            Way::ToEndpoint => {
+                self.tcp.downstream_cx_rx_bytes_total.add(bytes);
+                self.cluster.upstream_cx_tx_bytes_total.add(bytes);
+            }
+            Way::ToClient => {
+                self.cluster.upstream_cx_rx_bytes_total.add(bytes);
+                self.tcp.downstream_cx_tx_bytes_total.add(bytes);
+            }
+        }
+    }
+}
+
+/// What is written about a connection when it has ended.
+struct Log {
+    started: Instant,
+    start_unix_ms: u64,
+    flags: ResponseFlags,
+    relayed: Option<(Relayed, Option<std::net::SocketAddr>)>,
+}
+
+impl Log {
+    fn new(worker: &Worker, started: Instant) -> Self {
+        let start_unix_ms = if worker.access_log.is_on() { runtime::unix_ms() } else { 0 };
+        Self { started, start_unix_ms, flags: ResponseFlags::NONE, relayed: None }
+    }
+
+    fn write(self, worker: &Worker, facts: &ClientFacts) {
+        if !worker.access_log.is_on() {
+            return;
+        }
+        let (relayed, upstream_host) = self.relayed.map_or((None, None), |it| (Some(it.0), it.1));
+        let duration: Duration = worker.now().saturating_duration_since(self.started);
+        worker.access_log.write(&AccessRecord {
+            start_unix_ms: self.start_unix_ms,
+            method: "-",
+            path: "-",
+            protocol: "-",
+            status: 0,
+            flags: self.flags,
+            bytes_received: relayed.as_ref().map_or(0, |it| it.to_endpoint),
+            bytes_sent: relayed.as_ref().map_or(0, |it| it.to_client),
+            duration,
+            upstream_service_time_ms: None,
+            forwarded_for: None,
+            user_agent: None,
+            request_id: None,
+            authority: facts.server_name.as_ref().map(|it| it.as_bytes()),
+            upstream_host,
+        });
+    }
+}
