@@ -3,8 +3,8 @@
 mod blame;
 mod chains;
 mod change;
-mod conformance;
 mod client_certificates;
+mod conformance;
 mod drain;
 mod http1;
 mod http1_wire;

@@ -154,7 +154,7 @@ impl Rude {
 
 struct World {
     _backend: Backend,
-    proxy: ProxyHandle,
+    _proxy: ProxyHandle,
     address: SocketAddr,
 }
 
@@ -166,7 +166,7 @@ async fn world() -> World {
     .await;
     let proxy = Setup::new().listener("in").route("web", "/", &[backend.address]).start();
     let address = proxy.local_addr("in").unwrap();
-    World { _backend: backend, proxy, address }
+    World { _backend: backend, _proxy: proxy, address }
 }
 
 impl World {
@@ -471,12 +471,15 @@ async fn what_must_be_ignored_is_ignored() {
     world.is_unharmed().await;
 }
 
+/// Its name, how it begins, and what is said in each round.
+type Flood = (&'static str, Vec<u8>, Box<dyn Fn(u32) -> Vec<u8>>);
+
 /// Floods: each ends the connection long before it has cost much.
 #[tokio::test]
 async fn floods_end_the_connection() {
     let world = world().await;
     let reset = |stream: u32| [get(stream), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])].concat();
-    let floods: Vec<(&str, Vec<u8>, Box<dyn Fn(u32) -> Vec<u8>>)> = vec![
+    let floods: Vec<Flood> = vec![
         ("resets (CVE-2023-44487)", Vec::new(), Box::new(move |nth| reset(2 * nth + 1))),
         (
             "streams that the proxy must reset (CVE-2025-8671)",
