@@ -88,6 +88,7 @@ fn say_where(proxy: &ProxyHandle, bootstrap: &Bootstrap) {
     if let Some(admin) = proxy.admin_addr() {
         tracing::info!("proxy admin    http://{admin}");
     }
+    runtime::release_startup_code();
     tracing::info!("ready");
 }
 
