@@ -1,12 +1,13 @@
 //! A snapshot as one worker sees it: shared parts with the worker's own connection pools beside them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use foldhash::{HashMap, HashMapExt};
+use http::HeaderValue;
 use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
 use proxy_config::{
@@ -14,8 +15,9 @@ use proxy_config::{
     WeightedCluster,
 };
 use tokio_util::sync::CancellationToken;
-use traffic::{ClusterState, EndpointState, Router};
+use traffic::{ClusterHandle, ClusterState, EndpointState, Picker, Router};
 
+use crate::forward::WorkerRoute;
 use crate::snapshot::{SharedListener, Snapshot};
 use crate::stats::{
     ClusterCounters, HttpCounters, ListenerCounters, MeshCounters, MeshLabels, Shard, Stats,
@@ -46,6 +48,10 @@ pub(crate) struct WorkerCluster {
     pub(crate) mesh: Shard<MeshCounters>,
     /// How its endpoints are connected to.
     pub(crate) transport: UpstreamTransport,
+    /// This worker's way to `state`.
+    pub(crate) picker: RefCell<Picker>,
+    /// Host names of the endpoints for requests that are to have them, made at the first of those.
+    hostnames: OnceCell<HashMap<*const EndpointState, HeaderValue>>,
     /// By the address of the endpoint's state, which lives as long as the pool that holds it.
     pools: HashMap<*const EndpointState, Rc<EndpointPool>>,
 }
@@ -80,7 +86,22 @@ impl WorkerCluster {
             }
             pools.insert(key, pool);
         }
-        Self { state, counters, mesh, transport, pools }
+        let picker = RefCell::new(Picker::new(state.clone()));
+        let hostnames = OnceCell::new();
+        Self { state, counters, mesh, transport, picker, hostnames, pools }
+    }
+
+    /// The name of an endpoint of this cluster, as a host; `None` when it is none.
+    pub(crate) fn hostname(&self, endpoint: &Arc<EndpointState>) -> Option<&HeaderValue> {
+        let hostnames = self.hostnames.get_or_init(|| {
+            let named = self.state.endpoints().filter_map(|(endpoint, state)| {
+                let own = &endpoint.hostname;
+                let name = if own.is_empty() { &endpoint.host } else { own };
+                Some((Arc::as_ptr(state), HeaderValue::from_str(name).ok()?))
+            });
+            named.collect()
+        });
+        hostnames.get(&Arc::as_ptr(endpoint))
     }
 
     /// The connections to an endpoint of this cluster.
@@ -110,11 +131,17 @@ impl WorkerCluster {
     }
 }
 
-/// A route table with the cluster of each route.
+impl ClusterHandle for WorkerCluster {
+    fn cluster_state(&self) -> &ClusterState {
+        &self.state
+    }
+}
+
+/// A route table with what this worker knows of its routes.
 pub(crate) struct WorkerTable {
     pub(crate) router: Arc<Router>,
-    /// In the order of the router's routes; `None` where the route does not forward or names no cluster that exists.
-    pub(crate) clusters: Vec<Option<Rc<WorkerCluster>>>,
+    /// In the order of the router's routes; `None` where the route does not forward.
+    pub(crate) routes: Vec<Option<WorkerRoute>>,
 }
 
 /// The clusters of a worker by name.
@@ -214,20 +241,18 @@ impl View {
     }
 }
 
-fn table(router: &Arc<Router>, clusters: &BTreeMap<String, Rc<WorkerCluster>>) -> WorkerTable {
-    let cluster_of = |action: &RouteAction| match action {
-        RouteAction::Forward(forward) => {
-            forward.cluster.names().next().and_then(|it| clusters.get(it)).cloned()
-        }
+fn table(router: &Arc<Router>, clusters: &Clusters) -> WorkerTable {
+    let routes = router.routes().iter().zip(router.plans());
+    let routes = routes.map(|(route, plan)| match &route.action {
+        RouteAction::Forward(forward) => Some(WorkerRoute::new(forward, plan, clusters)),
         RouteAction::Respond { .. } | RouteAction::Redirect(_) => None,
-    };
-    let clusters = router.routes().iter().map(|route| cluster_of(&route.action)).collect();
-    WorkerTable { router: router.clone(), clusters }
+    });
+    WorkerTable { router: router.clone(), routes: routes.collect() }
 }
 
 fn no_table() -> Rc<WorkerTable> {
     let router = Arc::new(Router::new(&proxy_config::RouteTable::default()));
-    Rc::new(WorkerTable { router, clusters: Vec::new() })
+    Rc::new(WorkerTable { router, routes: Vec::new() })
 }
 
 /// What one filter chain of a listener does by at one time.

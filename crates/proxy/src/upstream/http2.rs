@@ -9,10 +9,9 @@ use http::{Request, Response};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use proxy_config::Cluster;
 
 use super::wire::{Greeted, Greeting};
-use super::{EndpointPool, LocalExecutor, NoConnection, OpenConnection, Wire};
+use super::{EndpointPool, LocalExecutor, NoConnection, OpenConnection, Terms, Wire};
 use crate::body::RequestBody;
 use crate::incoming::Incoming;
 use crate::tls::Offer;
@@ -57,6 +56,11 @@ impl Shared {
     fn has_room(&self) -> bool {
         self.streams.get() < self.streams_max.get()
     }
+
+    /// It may take no more requests; those under way go on.
+    fn is_worn(&self) -> bool {
+        self.open.wear.is_over_now()
+    }
 }
 
 pub(crate) struct Lease {
@@ -74,28 +78,43 @@ impl Drop for Lease {
 
 pub(super) async fn acquire(
     pool: &Rc<EndpointPool>,
-    cluster: &Cluster,
+    terms: Terms<'_>,
 ) -> Result<Lease, NoConnection> {
+    match lease(pool) {
+        Some(lease) => Ok(lease),
+        // Boxed: every request would carry the room for what few of them do.
+        None => Box::pin(wait_for_one(pool, terms)).await,
+    }
+}
+
+async fn wait_for_one(pool: &Rc<EndpointPool>, terms: Terms<'_>) -> Result<Lease, NoConnection> {
+    let _waiting = terms.wait(pool)?;
     loop {
-        if let Some(connection) = with_room(pool) {
-            let is_reused = connection.carried.replace(true);
-            connection.streams.set(connection.streams.get() + 1);
-            return Ok(Lease { connection, is_reused });
+        if let Some(lease) = lease(pool) {
+            return Ok(lease);
         }
         if pool.http2_connecting.get() {
-            pool.wait(cluster.connect_timeout, NoConnection::TimedOut).await?;
+            pool.wait(terms.connect_timeout, NoConnection::TimedOut).await?;
             continue;
         }
-        if pool.open.get() >= cluster.connections_max {
-            pool.wait(cluster.connect_timeout, NoConnection::Overflow).await?;
+        let Some(open) = OpenConnection::new(pool, &terms) else {
+            pool.wait(terms.connect_timeout, NoConnection::Overflow).await?;
             continue;
-        }
-        let connecting = Connecting::new(pool);
-        let open = Rc::new(OpenConnection::new(pool));
-        let stream = open.connect(cluster, Offer::Http2).await?;
+        };
+        let (connecting, open) = (Connecting::new(pool), Rc::new(open));
+        let stream = open.connect(&terms, Offer::Http2).await?;
         Box::pin(over(open, stream)).await?;
         drop(connecting);
     }
+}
+
+/// A place on a connection that has room.
+fn lease(pool: &EndpointPool) -> Option<Lease> {
+    let connection = with_room(pool)?;
+    let is_reused = connection.carried.replace(true);
+    connection.streams.set(connection.streams.get() + 1);
+    connection.open.wear.note_request();
+    Some(Lease { connection, is_reused })
 }
 
 /// Speaks HTTP/2 on a connection, which requests find in the pool from then on.
@@ -128,7 +147,7 @@ impl Drop for Connecting<'_> {
 
 fn with_room(pool: &EndpointPool) -> Option<Rc<Shared>> {
     let mut connections = pool.http2.borrow_mut();
-    connections.retain(|it| !it.is_closed());
+    connections.retain(|it| !it.is_closed() && !it.is_worn());
     connections.iter().find(|it| it.has_room()).cloned()
 }
 
