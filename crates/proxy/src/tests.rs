@@ -12,6 +12,7 @@ mod hedging;
 mod http1;
 mod http1_wire;
 mod http2;
+mod http2_peers;
 mod limits;
 mod mirror;
 mod proxy_protocol;
