@@ -29,7 +29,7 @@ use self::tries::Tries;
 pub(crate) use self::worker_route::{Chosen, WorkerRoute};
 use crate::body::{KeptBody, RequestBody, RequestProgress, ResponseBody};
 use crate::buffers;
-use crate::connection::AwaitedBody;
+use crate::connection::{AwaitedBody, Client};
 use crate::exchange::{Exchange, millis};
 use crate::headers::{self, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::incoming::{Incoming, Upgrade};
@@ -139,29 +139,9 @@ fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<T
     }
     let (limits, plan) = limits(way, &mut parts, !is_ingress, exchange.is_grpc);
     let host = rewrite(&mut parts, &authority, way, entry, &client, cluster.state.name());
-    let (authority, takes_hostname) = match host {
-        Host::Keep => (authority, false),
-        Host::To(authority) => (authority, false),
-        Host::OfEndpoint => (authority, true),
-    };
-    let mut sticky = Sticky::default();
-    let mut hash = None;
-    if !own.hash.is_empty() {
-        let hashed = own.hash.of(&Sending {
-            method: &parts.method,
-            uri: &parts.uri,
-            version: parts.version,
-            headers: &parts.headers,
-            authority: &authority,
-            client: &client,
-            cluster: cluster.state.name(),
-            answer: None,
-        });
-        (hash, sticky.given) = (hashed.hash, hashed.cookies);
-    }
-    if let Some(affinity) = &route.affinity {
-        sticky.read(affinity, &parts.headers);
-    }
+    let takes_hostname = host == Host::OfEndpoint;
+    let authority = if let Host::To(authority) = host { authority } else { authority };
+    let (hash, sticky) = sticky(&parts, &authority, way, &client, cluster.state.name());
     let protocol = protocol(&cluster, exchange.is_grpc, parts.version);
     let mut asked = asked(&mut parts, upgrade, protocol, route, exchange);
     asked.entry = entry;
@@ -173,8 +153,7 @@ fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<T
     let idempotent = is_idempotent(&parts.method);
     let has_body = !body.is_end_stream();
     let (body, kept) = keep(body, has_body, &plan, way, idempotent, protocol, &limits);
-    let version = protocol;
-    let request = upstream_request(parts, body, &authority, version)
+    let request = upstream_request(parts, body, &authority, protocol)
         .ok_or(Refusal::BadRequest("the host is not one\n"))?;
     let durations = Durations {
         head: limits.all_tries.unwrap_or_default(),
@@ -206,6 +185,35 @@ fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<T
         stale: 0,
         tried: Vec::new(),
     })
+}
+
+/// What decides on the endpoint: the hash of the request, and what its client keeps.
+fn sticky(
+    parts: &Parts,
+    authority: &HeaderValue,
+    way: Way<'_>,
+    client: &Client,
+    cluster: &str,
+) -> (Option<u64>, Sticky) {
+    let mut sticky = Sticky::default();
+    if let Some(affinity) = &way.route.affinity {
+        sticky.read(affinity, &parts.headers);
+    }
+    if way.own.hash.is_empty() {
+        return (None, sticky);
+    }
+    let hashed = way.own.hash.of(&Sending {
+        method: &parts.method,
+        uri: &parts.uri,
+        version: parts.version,
+        headers: &parts.headers,
+        authority,
+        client,
+        cluster,
+        answer: None,
+    });
+    sticky.given = hashed.cookies;
+    (hashed.hash, sticky)
 }
 
 /// One more request of the cluster, if there may be one.

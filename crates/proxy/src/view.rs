@@ -12,6 +12,7 @@ use proxy_config::{
     EndpointHealth, FilterChain, HttpListener, ListenerProtocol, RouteAction, TcpListener,
     WeightedCluster,
 };
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use traffic::{ClusterHandle, ClusterState, EndpointState, Picker, Router};
 
@@ -36,6 +37,8 @@ pub(crate) struct WorkerCluster {
     pub(crate) picker: RefCell<Picker>,
     /// Host names of the endpoints for requests that are to have them, made at the first of those.
     hostnames: OnceCell<HashMap<*const EndpointState, HeaderValue>>,
+    /// Hash tables are being made, on a thread of their own.
+    rebuilding: RefCell<Option<JoinHandle<()>>>,
     /// By the address of the endpoint's state, which lives as long as the pool that holds it.
     pools: HashMap<*const EndpointState, Rc<EndpointPool>>,
 }
@@ -72,7 +75,8 @@ impl WorkerCluster {
         }
         let picker = RefCell::new(Picker::new(state.clone()));
         let hostnames = OnceCell::new();
-        Self { state, counters, mesh, transport, picker, hostnames, pools }
+        let rebuilding = RefCell::default();
+        Self { state, counters, mesh, transport, picker, hostnames, rebuilding, pools }
     }
 
     /// The name of an endpoint of this cluster, as a host; `None` when it is none.
@@ -91,6 +95,17 @@ impl WorkerCluster {
     /// The connections to an endpoint of this cluster.
     pub(crate) fn pool(&self, endpoint: &Arc<EndpointState>) -> &Rc<EndpointPool> {
         self.pools.get(&Arc::as_ptr(endpoint)).expect("every endpoint of the state has a pool")
+    }
+
+    /// Makes the hash tables anew when they have endpoints that cannot be used, or lack some. That takes milliseconds
+    /// at least, which no request is to wait for.
+    pub(crate) fn rebuild_tables(&self, now_ns: u64) {
+        let mut rebuilding = self.rebuilding.borrow_mut();
+        let is_busy = rebuilding.as_ref().is_some_and(|it| !it.is_finished());
+        if !is_busy && self.state.tables_are_stale(now_ns) {
+            let state = self.state.clone();
+            *rebuilding = Some(tokio::task::spawn_blocking(move || state.rebuild_tables(now_ns)));
+        }
     }
 
     fn retire_those_not_in(&self, next: Option<&WorkerCluster>) {

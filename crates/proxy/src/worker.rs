@@ -292,6 +292,7 @@ impl State {
             // What it looks at is common to all workers.
             if self.worker.index == 0 {
                 self.worker.look_at_rates(cluster, now_ns);
+                cluster.rebuild_tables(now_ns);
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::connection::Client;
 const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
 
 /// The host that a request is sent to.
+#[derive(PartialEq, Eq)]
 pub(super) enum Host {
     Keep,
     To(HeaderValue),
