@@ -184,6 +184,7 @@ fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<T
         retries: 0,
         stale: 0,
         tried: Vec::new(),
+        awaited: Vec::new(),
     })
 }
 

@@ -3,6 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -99,6 +100,7 @@ impl Hedged<'_, '_> {
         }
         let mut upstream = tries.pick(exchange, now)?;
         tries.tried.push(upstream.picked.endpoint().clone());
+        tries.awaited.push(upstream.picked.endpoint().clone());
         let mut request = copy(&tries.request, tries.kept.as_ref().map(|it| it.read()));
         if !tries.has_body {
             *request.body_mut() = RequestBody::Empty;
@@ -108,6 +110,7 @@ impl Hedged<'_, '_> {
         }
         let authority = authority(tries, &upstream);
         if tries.takes_hostname && set_authority(&mut request, &authority).is_none() {
+            tries.awaited.pop();
             return Err(Failed::not_a_host().refusal);
         }
         let (cluster, client) = (tries.cluster.clone(), exchange.client.clone());
@@ -195,13 +198,17 @@ impl Hedged<'_, '_> {
         let running = self.running.swap_remove(at);
         let now = exchange.client.worker.now();
         let tries = &mut *self.tries;
+        let endpoint = upstream.picked.endpoint();
+        if let Some(at) = tries.awaited.iter().position(|it| Arc::ptr_eq(it, endpoint)) {
+            tries.awaited.swap_remove(at);
+        }
         let ended = match made {
             Ok(response) => Ok(response),
             Err(FailedTry::Failed(failed)) => Err(failed),
             Err(FailedTry::Stale) if tries.stale < STALE_CONNECTIONS_MAX && !tries.has_body => {
                 tries.stale += 1;
                 exchange.report_of(&mut upstream, Outcome::Abandoned, now);
-                tries.tried.retain(|it| !std::sync::Arc::ptr_eq(it, upstream.picked.endpoint()));
+                tries.tried.retain(|it| !Arc::ptr_eq(it, upstream.picked.endpoint()));
                 self.begins.push(now);
                 return None;
             }
@@ -218,6 +225,7 @@ impl Hedged<'_, '_> {
             HedgeVerdict::Use => {
                 exchange.upstream = Some(upstream);
                 self.running.clear();
+                tries.awaited.clear();
                 Some(ended.map_err(|failed| tries.refused(&failed, exchange)))
             }
             verdict => {

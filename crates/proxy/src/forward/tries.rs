@@ -53,6 +53,8 @@ pub(super) struct Tries<'a> {
     pub(super) retries: u32,
     pub(super) stale: u32,
     pub(super) tried: Vec<Arc<EndpointState>>,
+    /// Endpoints of tries beside each other whose response is awaited.
+    pub(super) awaited: Vec<Arc<EndpointState>>,
 }
 
 /// How a try ended that was not [`FailedTry::Stale`].
@@ -86,6 +88,9 @@ impl Tries<'_> {
                 Expired::TookTooLong => (Outcome::Abandoned, Refusal::TookTooLong),
             };
             exchange.report(outcome, now);
+            for endpoint in &self.awaited {
+                exchange.client.worker.report(&self.cluster, endpoint, outcome, now);
+            }
             Err(refusal)
         })
     }

@@ -200,3 +200,67 @@ async fn a_body_over_the_limit_is_413() {
         assert_eq!(client.send(post(chunks)).await.status(), status);
     }
 }
+
+#[tokio::test]
+async fn a_try_that_stands_still_after_its_head_ends_the_response() {
+    let web = Backend::http1(|_| async {
+        let (sender, body) = channel();
+        tokio::spawn(async move {
+            sender.send(Frame::data("begin".into())).await.unwrap();
+            sender.closed().await;
+        });
+        Response::new(body)
+    })
+    .await;
+    let silent = silent().await;
+    let still = |forward: &mut Forward| {
+        forward.retry.per_try_idle_timeout = Duration::from_millis(50);
+    };
+    let proxy = Setup::new()
+        .listener("in")
+        .route_with("web", "/", &[web.address], |forward, _| still(forward))
+        .route_with("never", "/", &[silent.address], |forward, _| still(forward))
+        .start();
+    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
+    assert_eq!(client.get("never", "/").await.0, 504);
+    let response = client.send(get(&[])).await;
+    assert_eq!(response.status(), 200);
+    assert!(soon(http_body_util::BodyExt::collect(response.into_body())).await.is_err());
+}
+
+#[tokio::test]
+async fn failure_rates_are_looked_at_without_a_request_that_fails() {
+    let bad =
+        Backend::http1(|_| async { Response::builder().status(500).body(full("bad")).unwrap() })
+            .await;
+    let webs = [Backend::text("a").await, Backend::text("b").await];
+    let addresses = [bad.address, webs[0].address, webs[1].address];
+    let proxy = Setup::new()
+        .listener("in")
+        .route_with("web", "/", &addresses, |_, cluster| {
+            cluster.outliers.consecutive_5xx.threshold = 0;
+            cluster.outliers.interval = Duration::from_millis(1);
+            cluster.outliers.ejection_base = Duration::from_secs(60);
+            cluster.outliers.ejection_max = Duration::from_secs(60);
+            cluster.outliers.failure_percentage = Some(proxy_config::FailurePercentage {
+                threshold_percent: 50,
+                endpoints_min: 2,
+                requests_min: 1,
+                enforcing_percent: 100,
+            });
+        })
+        .start();
+    let mut evidence = proxy.evidence().unwrap();
+    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
+    let seen = soon(async {
+        loop {
+            client.get("web", "/").await;
+            if let Ok(seen) = evidence.try_recv() {
+                return seen;
+            }
+        }
+    })
+    .await;
+    assert_eq!(seen.kind, traffic::EvidenceKind::FailurePercentage);
+    assert_eq!(seen.endpoint, format!("node/{}", bad.address));
+}

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use http::{Request, Response};
 use proxy_config::{
-    ClusterChoice, Forward, HeaderChange, HostRewrite, PathRewrite, RouteAction, WeightedCluster,
+    ClusterChoice, Forward, HeaderChange, HostRewrite, PathRewrite, RouteAction, SubsetSelector,
+    Subsets, WeightedCluster,
 };
 
 use super::support::{Backend, Client, Setup, empty, full, text};
@@ -125,4 +126,50 @@ async fn path_and_host_become_what_the_route_says() {
         let response = client.send(request.body(empty()).unwrap()).await;
         assert_eq!(text(response.into_body()).await, expected);
     }
+}
+
+#[tokio::test]
+async fn a_route_asks_for_a_subset_and_a_share_for_more() {
+    let backends = [named("a").await, named("b").await, named("c").await];
+    let addresses = backends.each_ref().map(|it| it.address);
+    let mut setup = Setup::new().listener("in").route_with("all", "/", &addresses, |_, cluster| {
+        let selector = |keys: &[&str]| SubsetSelector {
+            keys: keys.iter().map(|it| (*it).to_owned()).collect(),
+            ..SubsetSelector::default()
+        };
+        cluster.narrowing.subsets = Some(Subsets {
+            selectors: vec![selector(&["zone"]), selector(&["version", "zone"])],
+            ..Subsets::default()
+        });
+    });
+    let mut endpoints = (*setup.0.endpoints["all/"]).clone();
+    for (endpoint, (zone, version)) in
+        endpoints.endpoints.iter_mut().zip([("x", "1"), ("x", "2"), ("y", "2")])
+    {
+        endpoint.metadata.insert("zone".to_owned(), zone.to_owned());
+        endpoint.metadata.insert("version".to_owned(), version.to_owned());
+    }
+    setup.0.endpoints.insert("all/".to_owned(), std::sync::Arc::new(endpoints));
+    let asked = |version: Option<&str>| {
+        action(|forward| {
+            forward.subset = [("zone".to_owned(), "x".to_owned())].into();
+            let mut share = WeightedCluster::new("all/", 1);
+            share.subset =
+                version.iter().map(|it| ("version".to_owned(), (*it).to_owned())).collect();
+            forward.cluster = ClusterChoice::Weighted(vec![share]);
+        })
+    };
+    let proxy =
+        setup.action("zone", "/", asked(None)).action("both", "/", asked(Some("2"))).start();
+    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
+    let mut seen = BTreeMap::new();
+    for _ in 0..6 {
+        for host in ["zone", "both"] {
+            let name = client.get(host, "/").await.1[..1].to_owned();
+            *seen.entry((host, name)).or_insert(0) += 1;
+        }
+    }
+    let at = |host, name: &str| seen.get(&(host, name.to_owned())).copied().unwrap_or(0);
+    assert!(at("zone", "a") > 0 && at("zone", "b") > 0 && at("zone", "c") == 0, "{seen:?}");
+    assert_eq!(at("both", "b"), 6, "{seen:?}");
 }
