@@ -6,6 +6,7 @@ mod breakers;
 mod chains;
 mod change;
 mod client_certificates;
+mod conformance;
 mod drain;
 mod hashing;
 mod hedging;
