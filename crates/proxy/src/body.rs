@@ -1,6 +1,8 @@
 //! Bodies on their way through: frames are passed on one by one, nothing is collected.
 
-use std::cell::Cell;
+mod kept;
+
+use std::cell::{Cell, OnceCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -10,10 +12,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
+pub(crate) use self::kept::{BodyCopy, KeptBody, KeptReader};
 use crate::connection::{AwaitedBody, OpenBody};
 use crate::exchange::Exchange;
 use crate::headers::{self, SERVICE_TIME};
 use crate::incoming::{Incoming, IncomingError};
+use crate::time_limit::Expired;
 
 /// A body could not be passed on to its end.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,12 @@ pub(crate) enum BodyError {
     /// No byte moved for as long as a stream may stand still.
     #[error("no byte moved for too long")]
     Idle,
+    /// The stream took as long as it may.
+    #[error("the stream took too long")]
+    TookTooLong,
+    /// It is longer than the route allows.
+    #[error("the body is too large")]
+    TooLarge,
 }
 
 /// How far a request body has come.
@@ -35,6 +45,40 @@ pub(crate) struct RequestProgress {
     pub(crate) ended_at: Cell<Option<Instant>>,
     /// The client broke off: what the endpoint makes of half a request is not its fault.
     pub(crate) is_broken: Cell<bool>,
+    /// Most bytes that the route allows; 0 means any number.
+    pub(crate) bytes_max: u64,
+    /// There were more.
+    pub(crate) is_too_large: Cell<bool>,
+    /// For mirrors.
+    pub(crate) copies: OnceCell<Vec<Rc<BodyCopy>>>,
+}
+
+impl RequestProgress {
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        let mut progress = Self::default();
+        progress.bytes_max = bytes_max;
+        progress
+    }
+
+    /// Tells the copies of what the body gave.
+    fn copy(&self, frame: Option<&Frame<Bytes>>, is_end: bool) {
+        for copy in self.copies.get().into_iter().flatten() {
+            if let Some(frame) = frame {
+                copy.note(frame);
+            }
+            if is_end {
+                copy.end(true);
+            }
+        }
+    }
+}
+
+impl Drop for RequestProgress {
+    fn drop(&mut self) {
+        for copy in self.copies.get().into_iter().flatten() {
+            copy.end(false);
+        }
+    }
 }
 
 /// The body of a request, from the client to an endpoint.
@@ -48,6 +92,10 @@ pub(crate) enum RequestBody {
         /// What the body gave and nobody has taken; it comes first.
         given: Option<Given>,
     },
+    /// One that can be read again.
+    Kept(KeptReader),
+    /// What a mirror gets.
+    Copy(Rc<BodyCopy>),
 }
 
 /// What asking a body gave.
@@ -80,8 +128,10 @@ impl RequestBody {
 
     /// Bytes that were taken and could not be sent; they come again.
     pub(crate) fn put_back(&mut self, bytes: Bytes) {
-        if let RequestBody::Streaming { given, .. } = self {
-            *given = Some(Some(Ok(Frame::data(bytes))));
+        match self {
+            RequestBody::Streaming { given, .. } => *given = Some(Some(Ok(Frame::data(bytes)))),
+            RequestBody::Kept(reader) => reader.put_back(bytes),
+            RequestBody::Empty | RequestBody::Copy(_) => {}
         }
     }
 }
@@ -94,8 +144,13 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let RequestBody::Streaming { incoming, progress, awaited, given } = self.get_mut() else {
-            return Poll::Ready(None);
+        let (incoming, progress, awaited, given) = match self.get_mut() {
+            RequestBody::Empty => return Poll::Ready(None),
+            RequestBody::Kept(reader) => return reader.poll_frame(cx),
+            RequestBody::Copy(copy) => return copy.poll_frame(cx),
+            RequestBody::Streaming { incoming, progress, awaited, given } => {
+                (incoming, progress, awaited, given)
+            }
         };
         if let Some(given) = given.take() {
             return Poll::Ready(given);
@@ -106,16 +161,27 @@ impl Body for RequestBody {
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
-            progress.bytes.set(progress.bytes.get() + data.len() as u64);
+            let bytes = progress.bytes.get() + data.len() as u64;
+            progress.bytes.set(bytes);
+            if progress.bytes_max > 0 && bytes > progress.bytes_max {
+                progress.is_too_large.set(true);
+                progress.is_broken.set(true);
+                *awaited = None;
+                return Poll::Ready(Some(Err(BodyError::TooLarge)));
+            }
         }
         if let Some(awaited) = awaited {
             awaited.note_moved();
         }
         let now = Some(runtime::monotonic());
         progress.moved_at.set(now);
-        if frame.is_none() || incoming.is_end_stream() {
+        let is_end = frame.is_none() || incoming.is_end_stream();
+        if is_end {
             progress.ended_at.set(now);
             *awaited = None;
+        }
+        if progress.copies.get().is_some() {
+            progress.copy(frame.as_ref().and_then(|it| it.as_ref().ok()), is_end);
         }
         if let Some(Err(_)) = &frame {
             progress.is_broken.set(true);
@@ -130,6 +196,8 @@ impl Body for RequestBody {
             RequestBody::Streaming { incoming, given, .. } => {
                 given.is_none() && incoming.is_end_stream()
             }
+            RequestBody::Kept(reader) => reader.is_end_stream(),
+            RequestBody::Copy(copy) => copy.is_end_stream(),
         }
     }
 
@@ -144,6 +212,9 @@ impl Body for RequestBody {
                 }
                 Some(Some(Err(_)) | None) | None => incoming.size_hint(),
             },
+            RequestBody::Kept(reader) => reader.size_hint(),
+            // Its length is not told, so that what breaks off is seen to.
+            RequestBody::Copy(_) => SizeHint::default(),
         }
     }
 }
@@ -226,7 +297,8 @@ impl ResponseBody {
             Poll::Pending => {
                 let limit = exchange.time_limit.as_mut();
                 return match limit.map_or(Poll::Pending, |it| it.poll_idle(cx)) {
-                    Poll::Ready(()) => self.fail(BodyError::Idle),
+                    Poll::Ready(Expired::TookTooLong) => self.fail(BodyError::TookTooLong),
+                    Poll::Ready(Expired::Head | Expired::Idle) => self.fail(BodyError::Idle),
                     Poll::Pending => Poll::Pending,
                 };
             }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, Request};
-use traffic::{Outcome, Picked, ResponseFlag, ResponseFlags};
+use traffic::{Outcome, Permit, Picked, ResponseFlag, ResponseFlags};
 
 use crate::body::{BodyError, RequestProgress};
 use crate::connection::Client;
@@ -33,6 +33,10 @@ pub(crate) struct Exchange {
     pub(crate) request: Option<Rc<RequestProgress>>,
     pub(crate) upstream: Option<Upstream>,
     pub(crate) time_limit: Option<TimeLimit>,
+    /// Its place among the requests of the cluster; ends with it.
+    pub(crate) permit: Option<RequestPermit>,
+    /// Its places among the retries of the cluster.
+    pub(crate) retry_permits: Vec<RequestPermit>,
     /// What TLS said when the last connection to an endpoint failed in it; Envoy's `upstream_transport_failure_reason`.
     pub(crate) transport_failure: Option<Rc<str>>,
     /// Further tries after the first.
@@ -44,6 +48,9 @@ pub(crate) struct Exchange {
     pub(crate) log: Option<Box<LogEntry>>,
     is_concluded: bool,
 }
+
+/// A place under one of a cluster's circuit breakers.
+pub(crate) type RequestPermit = Permit<Rc<WorkerCluster>>;
 
 /// The try that the response comes from, or the last one.
 pub(crate) struct Upstream {
@@ -76,6 +83,8 @@ impl Exchange {
             request: None,
             upstream: None,
             time_limit: None,
+            permit: None,
+            retry_permits: Vec::new(),
             transport_failure: None,
             retries: 0,
             service_time: None,
@@ -121,6 +130,9 @@ impl Exchange {
         match error {
             BodyError::Broken(_) => self.flags.insert(ResponseFlag::UpstreamConnectionTermination),
             BodyError::Idle => self.flags.insert(ResponseFlag::StreamIdleTimeout),
+            BodyError::TookTooLong => self.flags.insert(ResponseFlag::DurationTimeout),
+            // Of a request only.
+            BodyError::TooLarge => self.flags.insert(ResponseFlag::DownstreamProtocolError),
         }
         if self.upstream.as_ref().is_some_and(|it| !it.is_reported) {
             self.report(Outcome::Response { status: self.status }, now);
@@ -141,6 +153,24 @@ impl Exchange {
         }
         let worker = &self.client.worker;
         worker.report(cluster, upstream.picked.endpoint(), outcome, now);
+    }
+
+    /// Tells `traffic` how long the endpoint took for the head of its response.
+    pub(crate) fn observe_rtt(&self, rtt: Duration, now: Instant) {
+        if let (Some(upstream), Some(cluster)) = (&self.upstream, &self.cluster) {
+            let worker = &self.client.worker;
+            let rtt_ns = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX);
+            cluster.state.observe_rtt(upstream.picked.endpoint(), rtt_ns, worker.nanos(now));
+        }
+    }
+
+    /// Tells `traffic` how another try than the current one ended.
+    pub(crate) fn report_of(&self, upstream: &mut Upstream, outcome: Outcome, now: Instant) {
+        if let Some(cluster) = &self.cluster
+            && !std::mem::replace(&mut upstream.is_reported, true)
+        {
+            self.client.worker.report(cluster, upstream.picked.endpoint(), outcome, now);
+        }
     }
 
     /// gRPC says in the trailers how a call went.

@@ -1,42 +1,51 @@
 //! Sends a request to an endpoint of a cluster, and again to another one when that is allowed.
 
+mod attempt;
+mod cookies;
+mod facts;
+mod hedged;
+mod mirrored;
 mod response;
+mod rewritten;
+mod tries;
+mod worker_route;
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONNECTION, TE, UPGRADE};
 use http::request::Parts;
-use http::uri::Authority;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use http_body::Body;
 use proxy_config::{Forward, UpstreamProtocol};
-use traffic::{
-    EndpointState, Failure, Origin, Outcome, RefusedRetry, RequestTraits, ResponseFlag, Retry,
-    Stage, is_idempotent,
-};
+use traffic::{Permit, RequestTimeouts, RetryPlan, RoutePlan, is_idempotent};
 
+use self::attempt::upstream_request;
+use self::cookies::Sticky;
+use self::facts::Sending;
 use self::response::respond;
-use crate::body::{RequestBody, RequestProgress, ResponseBody};
+use self::rewritten::{Host, rewrite};
+use self::tries::Tries;
+pub(crate) use self::worker_route::{Chosen, WorkerRoute};
+use crate::body::{KeptBody, RequestBody, RequestProgress, ResponseBody};
 use crate::buffers;
-use crate::connection::AwaitedBody;
-use crate::exchange::{Exchange, Upstream};
+use crate::connection::{AwaitedBody, Client};
+use crate::exchange::{Exchange, millis};
 use crate::headers::{self, X_FORWARDED_FOR, X_REQUEST_ID};
 use crate::incoming::{Incoming, Upgrade};
-use crate::opening::ClientFacts;
 use crate::reply::{self, Refusal};
-use crate::time_limit::{Expired, TimeLimit};
+use crate::time_limit::{Durations, TimeLimit};
 use crate::tunnel;
-use crate::upstream::{ForWhom, Greeted, Lease, NoConnection, UpstreamTransport, UpstreamVersion};
+use crate::upstream::UpstreamVersion;
 use crate::view::WorkerCluster;
 
-/// Connections that may turn out dead under one request before that counts as a failure. They died idle and nothing
-/// was sent on them, so the endpoint is not to blame; a whole pool of them dies when a process is killed.
-const STALE_CONNECTIONS_MAX: u32 = 8;
+/// A route that forwards.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) route: &'a Forward,
+    pub(crate) plan: &'a RoutePlan,
+    pub(crate) own: &'a WorkerRoute,
+}
 
 /// A request with the place that it goes to.
 pub(crate) struct Forwarded<'a> {
@@ -45,9 +54,9 @@ pub(crate) struct Forwarded<'a> {
     /// The client's connection, should the response end HTTP on it.
     pub(crate) upgrade: Option<Upgrade>,
     pub(crate) authority: HeaderValue,
-    pub(crate) cluster: Rc<WorkerCluster>,
-    pub(crate) route: &'a Forward,
-    /// How long it may stand still.
+    pub(crate) chosen: Chosen,
+    pub(crate) way: Way<'a>,
+    /// How long it may stand still, unless the route says something else.
     pub(crate) idle_timeout: Duration,
     /// It comes from outside the mesh: what it says about its own way here is not believed.
     pub(crate) is_ingress: bool,
@@ -59,77 +68,267 @@ struct Asked {
     accepts_trailers: bool,
     request_id: Option<HeaderValue>,
     upgrade: Option<Upgrade>,
+    /// Position of the cluster in the route's list.
+    entry: Option<usize>,
 }
+
+/// What an endpoint is told of how long anybody will wait for it.
+const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
+/// What a client asks of the proxy that is next to it, and of no other.
+const FOR_PROXY: [HeaderName; 8] = [
+    HeaderName::from_static("x-envoy-upstream-rq-timeout-ms"),
+    HeaderName::from_static("x-envoy-upstream-rq-per-try-timeout-ms"),
+    HeaderName::from_static("x-envoy-hedge-on-per-try-timeout"),
+    HeaderName::from_static("x-envoy-retry-on"),
+    HeaderName::from_static("x-envoy-retry-grpc-on"),
+    HeaderName::from_static("x-envoy-max-retries"),
+    HeaderName::from_static("x-envoy-retriable-status-codes"),
+    HeaderName::from_static("x-envoy-retriable-header-names"),
+];
 
 /// Forwards a request and gives the response, the endpoint's or one that says why there is none.
 pub(crate) async fn forward(
     request: Forwarded<'_>,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
-    let Forwarded { mut parts, body, upgrade, authority, cluster, route, idle_timeout, is_ingress } =
-        request;
-    if is_ingress {
-        headers::remove_untrusted(&mut parts.headers);
-    }
-    let protocol = match cluster.state.cluster().protocol {
-        UpstreamProtocol::Http2 => UpstreamVersion::Http2,
-        UpstreamProtocol::Http1
-        | UpstreamProtocol::Tcp
-        | UpstreamProtocol::SameAsClient
-        | UpstreamProtocol::Alpn
-            if exchange.is_grpc =>
-        {
-            UpstreamVersion::Http2
-        }
-        UpstreamProtocol::SameAsClient if parts.version == Version::HTTP_2 => {
-            UpstreamVersion::Http2
-        }
-        UpstreamProtocol::Http1
-        | UpstreamProtocol::Tcp
-        | UpstreamProtocol::SameAsClient
-        | UpstreamProtocol::Alpn => UpstreamVersion::Http1,
+    let way = request.way;
+    let mut tries = match prepare(request, &mut exchange) {
+        Ok(tries) => tries,
+        Err(refusal) => return reply::refuse(refusal, exchange),
     };
-    exchange.enter_cluster(cluster.clone());
-    let asked = prepare(&mut parts, upgrade, protocol, route, &mut exchange);
-    let body = if body.is_end_stream() {
-        RequestBody::Empty
-    } else {
-        let progress = Rc::new(RequestProgress::default());
-        exchange.request = Some(progress.clone());
-        let awaited = AwaitedBody::new(exchange.client.clone());
-        RequestBody::streaming(body, progress, awaited)
-    };
-    let Some(request) = upstream_request(parts, body, &authority, protocol) else {
-        return reply::refuse(Refusal::BadRequest("the host is not one\n"), exchange);
-    };
-    exchange.time_limit = TimeLimit::new(
-        route.timeout,
-        idle_timeout,
-        exchange.request.clone(),
-        exchange.started,
-        exchange.client.spare_timer(),
-    );
-    let is_agreed = cluster.state.cluster().protocol == UpstreamProtocol::Alpn
-        && !exchange.is_grpc
-        && asked.upgrade.is_none();
-    let mut tries = Tries::new(cluster, route, (protocol, is_agreed), request, authority);
     let ended = tries.run_within_time_limit(&mut exchange).await;
-    buffers::put_map(tries.request.headers_mut());
-    match ended {
+    let Tries { mut request, asked, sticky, authority, limits, .. } = tries;
+    let response = match ended {
         Err(refusal) => reply::refuse(refusal, exchange),
-        Ok(response) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
-            respond(response, exchange, route, asked)
+        Ok(mut response) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
+            if let Some(idle) = limits.per_try_idle {
+                shorten_idle(&mut exchange, idle);
+            }
+            change_head(&mut response, &request, &authority, way, &asked, &exchange);
+            if let Some(upstream) = &exchange.upstream {
+                let endpoint = upstream.picked.endpoint();
+                sticky.write(way.route.affinity.as_ref(), endpoint, response.headers_mut());
+            }
+            respond(response, exchange, way.route, asked)
         }
         Ok(response) => match asked.upgrade {
             Some(downstream) => tunnel::upgrade(response, downstream, exchange),
             // Nobody asked for it.
             None => reply::refuse(Refusal::NotHttp, exchange),
         },
+    };
+    buffers::put_map(request.headers_mut());
+    response
+}
+
+/// Makes a request ready to be sent.
+fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<Tries<'a>, Refusal> {
+    let Forwarded { mut parts, body, upgrade, authority, chosen, way, idle_timeout, is_ingress } =
+        request;
+    let Way { route, own, .. } = way;
+    let Chosen { cluster, entry } = chosen;
+    let client = exchange.client.clone();
+    if is_ingress {
+        headers::remove_untrusted(&mut parts.headers);
+    }
+    exchange.enter_cluster(cluster.clone());
+    exchange.permit = Some(admit(&cluster, route)?);
+    if route.body_bytes_max > 0 && body.size_hint().lower() > route.body_bytes_max {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let (limits, plan) = limits(way, &mut parts, !is_ingress, exchange.is_grpc);
+    let host = rewrite(&mut parts, &authority, way, entry, &client, cluster.state.name());
+    let takes_hostname = host == Host::OfEndpoint;
+    let authority = if let Host::To(authority) = host { authority } else { authority };
+    let (hash, sticky) = sticky(&parts, &authority, way, &client, cluster.state.name());
+    let protocol = protocol(&cluster, exchange.is_grpc, parts.version);
+    let mut asked = asked(&mut parts, upgrade, protocol, route, exchange);
+    asked.entry = entry;
+    tell_timeout(&mut parts.headers, own, &limits);
+    let body = request_body(body, route, exchange);
+    if !route.mirrors.is_empty() {
+        mirrored::send_copies(&parts, &authority, way, exchange, &client.worker);
+    }
+    let idempotent = is_idempotent(&parts.method);
+    let has_body = !body.is_end_stream();
+    let (body, kept) = keep(body, has_body, &plan, way, idempotent, protocol, &limits);
+    let request = upstream_request(parts, body, &authority, protocol)
+        .ok_or(Refusal::BadRequest("the host is not one\n"))?;
+    let durations = Durations {
+        head: limits.all_tries.unwrap_or_default(),
+        idle: route.idle_timeout.unwrap_or(idle_timeout),
+        stream: route.stream_duration_max.unwrap_or_default(),
+    };
+    let (progress, timer) = (exchange.request.clone(), client.spare_timer());
+    exchange.time_limit = TimeLimit::new(durations, progress, exchange.started, timer);
+    let is_agreed = cluster.state.cluster().protocol == UpstreamProtocol::Alpn
+        && !exchange.is_grpc
+        && asked.upgrade.is_none();
+    Ok(Tries {
+        cluster,
+        way,
+        is_agreed,
+        authority,
+        takes_hostname,
+        request,
+        kept,
+        idempotent,
+        has_body,
+        hash,
+        subset: own.subset(route, entry),
+        sticky,
+        limits,
+        plan,
+        asked,
+        retries: 0,
+        stale: 0,
+        tried: Vec::new(),
+        awaited: Vec::new(),
+    })
+}
+
+/// What decides on the endpoint: the hash of the request, and what its client keeps.
+fn sticky(
+    parts: &Parts,
+    authority: &HeaderValue,
+    way: Way<'_>,
+    client: &Client,
+    cluster: &str,
+) -> (Option<u64>, Sticky) {
+    let mut sticky = Sticky::default();
+    if let Some(affinity) = &way.route.affinity {
+        sticky.read(affinity, &parts.headers);
+    }
+    if way.own.hash.is_empty() {
+        return (None, sticky);
+    }
+    let hashed = way.own.hash.of(&Sending {
+        method: &parts.method,
+        uri: &parts.uri,
+        version: parts.version,
+        headers: &parts.headers,
+        authority,
+        client,
+        cluster,
+        answer: None,
+    });
+    sticky.given = hashed.cookies;
+    (hashed.hash, sticky)
+}
+
+/// One more request of the cluster, if there may be one.
+fn admit(
+    cluster: &Rc<WorkerCluster>,
+    route: &Forward,
+) -> Result<crate::exchange::RequestPermit, Refusal> {
+    Permit::try_request(cluster.clone(), route.priority).map_err(|_| {
+        cluster.counters.upstream_rq_pending_overflow.inc();
+        Refusal::Overflow
+    })
+}
+
+/// What HTTP the request goes out with, unless the endpoint has a say in it.
+fn protocol(cluster: &WorkerCluster, is_grpc: bool, version: Version) -> UpstreamVersion {
+    match cluster.state.cluster().protocol {
+        UpstreamProtocol::Http2 => UpstreamVersion::Http2,
+        UpstreamProtocol::Http1
+        | UpstreamProtocol::Tcp
+        | UpstreamProtocol::SameAsClient
+        | UpstreamProtocol::Alpn
+            if is_grpc =>
+        {
+            UpstreamVersion::Http2
+        }
+        UpstreamProtocol::SameAsClient if version == Version::HTTP_2 => UpstreamVersion::Http2,
+        UpstreamProtocol::Http1
+        | UpstreamProtocol::Tcp
+        | UpstreamProtocol::SameAsClient
+        | UpstreamProtocol::Alpn => UpstreamVersion::Http1,
     }
 }
 
+/// What of the time limits and the retries holds for this request. What a client asks for in headers does, where it is
+/// trusted, and goes no further.
+fn limits(
+    way: Way<'_>,
+    parts: &mut Parts,
+    is_trusted: bool,
+    is_grpc: bool,
+) -> (RequestTimeouts, RetryPlan) {
+    let Way { route, own, .. } = way;
+    let is_told = is_trusted && parts.headers.keys().any(|it| it.as_str().starts_with("x-envoy-"));
+    let timeouts = if is_told || (is_grpc && route.grpc_timeout_max.is_some()) {
+        RequestTimeouts::new(route, &parts.headers, is_grpc, is_trusted)
+    } else {
+        own.timeouts
+    };
+    let plan = if is_told || !own.retry_requests.is_empty() {
+        let meets_policy = || {
+            let headers = worker_route::HeadersOnly(&parts.headers);
+            own.retry_requests.iter().any(|it| it.holds(&headers))
+        };
+        if is_told {
+            RetryPlan::new(&route.retry, &parts.headers, meets_policy)
+        } else {
+            RetryPlan::of_policy(&route.retry, meets_policy)
+        }
+    } else {
+        own.retry.clone()
+    };
+    if is_told {
+        for name in FOR_PROXY {
+            parts.headers.remove(name);
+        }
+    }
+    (timeouts, plan)
+}
+
+fn tell_timeout(headers: &mut HeaderMap, own: &WorkerRoute, limits: &RequestTimeouts) {
+    let expected = if *limits == own.timeouts {
+        own.expected.clone()
+    } else {
+        limits.expected(Duration::ZERO).map(|it| headers::number(millis(it)))
+    };
+    if let Some(expected) = expected {
+        headers.insert(EXPECTED_TIMEOUT, expected);
+    }
+}
+
+fn request_body(body: Incoming, route: &Forward, exchange: &mut Exchange) -> RequestBody {
+    if body.is_end_stream() {
+        return RequestBody::Empty;
+    }
+    let progress = Rc::new(RequestProgress::new(route.body_bytes_max));
+    exchange.request = Some(progress.clone());
+    RequestBody::streaming(body, progress, AwaitedBody::new(exchange.client.clone()))
+}
+
+/// Keeps a body as it is sent, if the request may be sent again after it.
+fn keep(
+    body: RequestBody,
+    has_body: bool,
+    plan: &RetryPlan,
+    way: Way<'_>,
+    idempotent: bool,
+    protocol: UpstreamVersion,
+    limits: &RequestTimeouts,
+) -> (RequestBody, Option<Rc<KeptBody>>) {
+    let bytes_max = way.route.retry.body_bytes_max;
+    let may_be_refused = protocol == UpstreamVersion::Http2;
+    let is_kept = has_body
+        && bytes_max > 0
+        && body.size_hint().lower() <= u64::from(bytes_max)
+        && (plan.needs_body(idempotent, may_be_refused) || limits.hedges && plan.is_enabled());
+    if !is_kept {
+        return (body, None);
+    }
+    let kept = KeptBody::new(body, bytes_max as usize);
+    (kept.read(), Some(kept))
+}
+
 /// Makes the client's head into one that may be sent on, and keeps what the answer depends on.
-fn prepare(
+fn asked(
     parts: &mut Parts,
     upgrade: Option<Upgrade>,
     protocol: UpstreamVersion,
@@ -163,319 +362,48 @@ fn prepare(
         headers.insert(UPGRADE, value);
         upgrade
     });
-    Asked { version, accepts_trailers, request_id, upgrade }
+    Asked { version, accepts_trailers, request_id, upgrade, entry: None }
 }
 
-/// `None` when the authority is not one.
-fn upstream_request(
-    mut parts: Parts,
-    body: RequestBody,
+fn shorten_idle(exchange: &mut Exchange, idle: Duration) {
+    if let Some(limit) = &mut exchange.time_limit {
+        return limit.shorten_idle(idle);
+    }
+    let durations = Durations { head: Duration::ZERO, idle, stream: Duration::ZERO };
+    let (progress, timer) = (exchange.request.clone(), exchange.client.spare_timer());
+    let now = exchange.client.worker.last_now();
+    exchange.time_limit = TimeLimit::new(durations, progress, now, timer);
+}
+
+/// What the chosen cluster does to the head of a response, and how often the request was tried.
+fn change_head(
+    response: &mut Response<Incoming>,
+    request: &http::Request<RequestBody>,
     authority: &HeaderValue,
-    protocol: UpstreamVersion,
-) -> Option<Request<RequestBody>> {
-    let headers = &mut parts.headers;
-    let version = match protocol {
-        UpstreamVersion::Http1 => {
-            headers::for_http1(&mut parts.uri, headers, authority);
-            Version::HTTP_11
-        }
-        UpstreamVersion::Http2 => {
-            parts.uri = headers::for_http2(&parts.uri, headers, authority)?;
-            Version::HTTP_2
-        }
-    };
-    let mut request = Request::new(body);
-    *request.method_mut() = parts.method;
-    *request.uri_mut() = parts.uri;
-    *request.version_mut() = version;
-    *request.headers_mut() = parts.headers;
-    Some(request)
-}
-
-/// The tries of one request.
-struct Tries<'a> {
-    cluster: Rc<WorkerCluster>,
-    route: &'a Forward,
-    protocol: UpstreamVersion,
-    /// The endpoint chooses the version.
-    is_agreed: bool,
-    authority: HeaderValue,
-    request: Request<RequestBody>,
-    /// It was sent in a way that cannot be repeated.
-    is_spent: bool,
-    idempotent: bool,
-    has_body: bool,
-    retries: u32,
-    stale: u32,
-    tried: Vec<Arc<EndpointState>>,
-}
-
-/// Why a try gave no response.
-enum FailedTry {
-    /// An idle connection was dead already, or the endpoint was taken out of service while the request waited for one;
-    /// nothing was sent.
-    Stale,
-    Failed {
-        origin: Origin,
-        stage: Stage,
-        outcome: Outcome,
-        refusal: Refusal,
-    },
-}
-
-impl<'a> Tries<'a> {
-    fn new(
-        cluster: Rc<WorkerCluster>,
-        route: &'a Forward,
-        (protocol, is_agreed): (UpstreamVersion, bool),
-        request: Request<RequestBody>,
-        authority: HeaderValue,
-    ) -> Self {
-        Self {
-            cluster,
-            route,
-            protocol,
-            is_agreed,
-            authority,
-            idempotent: is_idempotent(request.method()),
-            has_body: !request.body().is_end_stream(),
-            request,
-            is_spent: false,
-            retries: 0,
-            stale: 0,
-            tried: Vec::new(),
-        }
+    way: Way<'_>,
+    asked: &Asked,
+    exchange: &Exchange,
+) {
+    if way.route.attempt_count_in_response {
+        let count = headers::number(u64::from(exchange.retries) + 1);
+        response.headers_mut().insert(ATTEMPT_COUNT, count);
     }
-
-    async fn run_within_time_limit(
-        &mut self,
-        exchange: &mut Exchange,
-    ) -> Result<Response<Incoming>, Refusal> {
-        let mut time_limit = exchange.time_limit.take();
-        let ended = {
-            let mut tries = pin!(self.run(exchange));
-            poll_fn(|cx| {
-                if let Poll::Ready(ended) = tries.as_mut().poll(cx) {
-                    return Poll::Ready(Ok(ended));
-                }
-                match &mut time_limit {
-                    Some(limit) => limit.poll_head(cx).map(Err),
-                    None => Poll::Pending,
-                }
-            })
-            .await
-        };
-        exchange.time_limit = time_limit;
-        ended.unwrap_or_else(|expired| {
-            let now = exchange.client.worker.now();
-            let (outcome, refusal) = match expired {
-                Expired::Head => (Outcome::ResponseTimedOut, Refusal::TimedOut),
-                Expired::Idle => (Outcome::Abandoned, Refusal::StreamIdle),
-            };
-            exchange.report(outcome, now);
-            Err(refusal)
-        })
-    }
-
-    async fn run(&mut self, exchange: &mut Exchange) -> Result<Response<Incoming>, Refusal> {
-        let mut now = exchange.started;
-        loop {
-            let picked = exchange
-                .client
-                .worker
-                .pick(&self.cluster, &self.tried, now)
-                .map_err(|_| Refusal::NoHealthyUpstream)?;
-            if picked.is_panic() {
-                self.cluster.counters.lb_healthy_panic.inc();
-            }
-            let endpoint = picked.endpoint().clone();
-            exchange.upstream =
-                Some(Upstream { picked, lease: None, sent_at: now, is_reported: false });
-            let failed = match self.try_once(&endpoint, exchange).await {
-                Ok(response) => return Ok(response),
-                Err(failed) => failed,
-            };
-            now = exchange.client.worker.now();
-            match failed {
-                FailedTry::Stale => exchange.report(Outcome::Abandoned, now),
-                FailedTry::Failed { origin, stage, outcome, refusal } => {
-                    exchange.report(outcome, now);
-                    self.may_retry(Failure { origin, stage }, exchange).map_err(|()| refusal)?;
-                    self.tried.push(endpoint);
-                }
-            }
-            self.renew_cluster(exchange);
-        }
-    }
-
-    /// Takes the cluster as it is now: the configuration may have changed during the last try. Held on to when it is
-    /// gone, or speaks another protocol than the request was made for.
-    fn renew_cluster(&mut self, exchange: &mut Exchange) {
-        let Some(current) = exchange.client.worker.cluster(self.cluster.state.name()) else {
-            return;
-        };
-        if current.state.cluster().protocol == self.cluster.state.cluster().protocol {
-            exchange.renew_cluster(current.clone());
-            self.cluster = current;
-        }
-    }
-
-    /// True when the endpoint does not speak the HTTP/2 that was spoken to it. Silence says so only where HTTP/2 was
-    /// a guess, from the request being gRPC; elsewhere the endpoint may just have died.
-    fn is_other_protocol(&self, greeted: Option<Greeted>) -> bool {
-        match greeted {
-            None | Some(Greeted::Http2) => false,
-            Some(Greeted::Otherwise) => true,
-            Some(Greeted::Silent) => match self.cluster.state.cluster().protocol {
-                UpstreamProtocol::Http1
-                | UpstreamProtocol::Tcp
-                | UpstreamProtocol::SameAsClient
-                | UpstreamProtocol::Alpn => true,
-                UpstreamProtocol::Http2 => false,
-            },
-        }
-    }
-
-    fn may_retry(&mut self, failure: Failure, exchange: &mut Exchange) -> Result<(), ()> {
-        let request = RequestTraits {
-            idempotent: self.idempotent,
-            body_replayable: !self.has_body || !self.is_spent,
-        };
-        let worker = &exchange.client.worker;
-        match worker.retry(&self.route.retry, self.retries, failure, request) {
-            Retry::After(_) if !self.is_spent => {
-                self.retries += 1;
-                exchange.retries = self.retries;
-                Ok(())
-            }
-            Retry::No(RefusedRetry::LimitReached) => {
-                exchange.flags.insert(ResponseFlag::UpstreamRetryLimitExceeded);
-                Err(())
-            }
-            Retry::After(_) | Retry::No(_) => Err(()),
-        }
-    }
-
-    /// Whom a connection for this request is for.
-    fn for_whom(&self, transport: &UpstreamTransport, client: &ClientFacts) -> ForWhom {
-        let host = if transport.takes_host() { self.host_name() } else { None };
-        let addresses = transport.proxy_protocol.map(|_| client.addresses());
-        ForWhom { host, addresses }
-    }
-
-    /// The host that the request is sent to, without a port.
-    fn host_name(&self) -> Option<Rc<str>> {
-        let authority: Authority = self.authority.to_str().ok()?.parse().ok()?;
-        Some(authority.host().trim_start_matches('[').trim_end_matches(']').into())
-    }
-
-    /// Makes the request one of the version that was agreed on with the endpoint.
-    fn convert(&mut self, agreed: UpstreamVersion) -> Result<(), FailedTry> {
-        if agreed == self.protocol {
-            return Ok(());
-        }
-        self.protocol = agreed;
-        let request = std::mem::replace(&mut self.request, Request::new(RequestBody::Empty));
-        let (parts, body) = request.into_parts();
-        if let Some(request) = upstream_request(parts, body, &self.authority, agreed) {
-            self.request = request;
-            return Ok(());
-        }
-        Err(FailedTry::Failed {
-            origin: Origin::Downstream,
-            stage: Stage::AfterSend,
-            outcome: Outcome::Abandoned,
-            refusal: Refusal::BadRequest("the host is not one\n"),
-        })
-    }
-
-    async fn try_once(
-        &mut self,
-        endpoint: &Arc<EndpointState>,
-        exchange: &mut Exchange,
-    ) -> Result<Response<Incoming>, FailedTry> {
-        let pool = self.cluster.pool(endpoint);
-        let part = pool.part(|transport| self.for_whom(transport, &exchange.client.facts));
-        let Some(pool) = part else { return Err(no_connection(NoConnection::Overflow)) };
-        let cluster = self.cluster.state.cluster();
-        let acquired = if self.is_agreed {
-            Lease::acquire_agreed(&pool, cluster).await
-        } else {
-            Lease::acquire(&pool, cluster, self.protocol).await
-        };
-        let mut lease = acquired.map_err(|why| {
-            exchange.transport_failure = pool.transport_failure();
-            no_connection(why)
-        })?;
-        self.convert(lease.version())?;
-        let reused = lease.is_reused();
-        if !reused && let Some(upstream) = &mut exchange.upstream {
-            upstream.sent_at = exchange.client.worker.now();
-        }
-        // HTTP/1.1 has no way to say that a request was not looked at: then only an idempotent one is sent again.
-        let may_repeat = self.idempotent || self.protocol == UpstreamVersion::Http2;
-        let may_retry = self.retries < self.route.retry.retries_max;
-        self.is_spent = self.has_body || !may_repeat || !may_retry;
-        let client = exchange.client.clone();
-        let failure = match lease.send(&mut self.request, &client).await {
-            Ok(response) => {
-                if let Some(upstream) = &mut exchange.upstream {
-                    upstream.lease = Some(lease);
-                }
-                return Ok(response);
-            }
-            Err(failure) => failure,
-        };
-        if exchange.request.as_ref().is_some_and(|it| it.is_broken.get()) {
-            return Err(FailedTry::Failed {
-                origin: Origin::Downstream,
-                stage: Stage::AfterSend,
-                outcome: Outcome::Abandoned,
-                refusal: Refusal::ClientGone,
-            });
-        }
-        if self.is_other_protocol(failure.greeted) {
-            return Err(FailedTry::Failed {
-                origin: Origin::Local,
-                stage: failure.stage,
-                outcome: Outcome::Abandoned,
-                refusal: Refusal::NotHttp,
-            });
-        }
-        if failure.is_unsent {
-            self.is_spent = false;
-            if reused && self.stale < STALE_CONNECTIONS_MAX {
-                self.stale += 1;
-                return Err(FailedTry::Stale);
-            }
-        }
-        Err(if failure.is_protocol_error {
-            FailedTry::Failed {
-                origin: Origin::Upstream,
-                stage: Stage::ResponseStarted,
-                outcome: Outcome::Response { status: StatusCode::BAD_GATEWAY.as_u16() },
-                refusal: Refusal::NotHttp,
-            }
-        } else {
-            FailedTry::Failed {
-                origin: Origin::Upstream,
-                stage: failure.stage,
-                outcome: Outcome::BrokenBeforeResponse { reused },
-                refusal: Refusal::ConnectionBroken,
-            }
-        })
-    }
-}
-
-fn no_connection(why: NoConnection) -> FailedTry {
-    let (origin, outcome, refusal) = match why {
-        NoConnection::Retired => return FailedTry::Stale,
-        NoConnection::Local => (Origin::Local, Outcome::Abandoned, Refusal::ConnectFailed),
-        NoConnection::Failed => (Origin::Upstream, Outcome::ConnectFailed, Refusal::ConnectFailed),
-        NoConnection::TimedOut => {
-            (Origin::Upstream, Outcome::ConnectTimedOut, Refusal::ConnectFailed)
-        }
-        NoConnection::Overflow => (Origin::Local, Outcome::Abandoned, Refusal::Overflow),
-    };
-    FailedTry::Failed { origin, stage: Stage::BeforeSend, outcome, refusal }
+    let entry = asked.entry.and_then(|it| way.plan.clusters.entries().get(it));
+    let Some(entry) = entry.filter(|it| !it.response_headers.is_empty()) else { return };
+    let endpoint = exchange.upstream.as_ref().map(|it| it.picked.endpoint());
+    let values = entry.response_headers.values(&Sending {
+        method: request.method(),
+        uri: request.uri(),
+        version: asked.version,
+        headers: request.headers(),
+        authority,
+        client: &exchange.client,
+        cluster: &entry.cluster,
+        answer: Some(facts::Answered {
+            status: response.status().as_u16(),
+            headers: response.headers(),
+            endpoint: endpoint.and_then(|it| it.socket_address()),
+        }),
+    });
+    entry.response_headers.apply(response.headers_mut(), values);
 }

@@ -153,7 +153,6 @@ fn failed_or_retried(exchange: &Exchange) {
     }
     for (flag, counter) in [
         (ResponseFlag::UpstreamRequestTimeout, &counters.upstream_rq_timeout),
-        (ResponseFlag::UpstreamOverflow, &counters.upstream_rq_pending_overflow),
         (ResponseFlag::NoHealthyUpstream, &counters.upstream_cx_none_healthy),
         (ResponseFlag::UpstreamRetryLimitExceeded, &counters.upstream_rq_retry_limit_exceeded),
         (ResponseFlag::UpstreamConnectionTermination, &counters.upstream_rq_rx_reset),

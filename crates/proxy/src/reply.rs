@@ -8,7 +8,7 @@ use traffic::{ResponseFlag, normalized_host};
 
 use crate::body::ResponseBody;
 use crate::exchange::Exchange;
-use crate::headers::{self, GRPC_MESSAGE, GRPC_STATUS};
+use crate::headers::{self, ENVOY_OVERLOADED, GRPC_MESSAGE, GRPC_STATUS};
 
 /// Why a request is not answered by an endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,7 +16,8 @@ pub(crate) enum Refusal {
     BadRequest(&'static str),
     TooManyHeaders,
     NoRoute,
-    NoCluster,
+    /// With the status that the route wants for it.
+    NoCluster(u16),
     NoHealthyUpstream,
     Overflow,
     ConnectFailed,
@@ -24,6 +25,10 @@ pub(crate) enum Refusal {
     NotHttp,
     TimedOut,
     StreamIdle,
+    /// The stream has lasted as long as it may.
+    TookTooLong,
+    /// The body of the request is longer than the route allows.
+    BodyTooLarge,
     /// The client broke off in the middle of the request's body.
     ClientGone,
 }
@@ -34,24 +39,27 @@ impl Refusal {
             Refusal::BadRequest(_) | Refusal::ClientGone => StatusCode::BAD_REQUEST,
             Refusal::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::NoRoute => StatusCode::NOT_FOUND,
-            Refusal::NoCluster
-            | Refusal::NoHealthyUpstream
+            Refusal::NoCluster(status) => {
+                StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+            }
+            Refusal::NoHealthyUpstream
             | Refusal::Overflow
             | Refusal::ConnectFailed
             | Refusal::ConnectionBroken => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::NotHttp => StatusCode::BAD_GATEWAY,
             Refusal::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            Refusal::StreamIdle => StatusCode::REQUEST_TIMEOUT,
+            Refusal::StreamIdle | Refusal::TookTooLong => StatusCode::REQUEST_TIMEOUT,
         }
     }
 
     pub(crate) fn flag(self) -> ResponseFlag {
         match self {
-            Refusal::BadRequest(_) | Refusal::TooManyHeaders => {
+            Refusal::BadRequest(_) | Refusal::TooManyHeaders | Refusal::BodyTooLarge => {
                 ResponseFlag::DownstreamProtocolError
             }
             Refusal::NoRoute => ResponseFlag::NoRouteFound,
-            Refusal::NoCluster => ResponseFlag::NoClusterFound,
+            Refusal::NoCluster(_) => ResponseFlag::NoClusterFound,
             Refusal::NoHealthyUpstream => ResponseFlag::NoHealthyUpstream,
             Refusal::Overflow => ResponseFlag::UpstreamOverflow,
             Refusal::ConnectFailed => ResponseFlag::UpstreamConnectionFailure,
@@ -59,6 +67,7 @@ impl Refusal {
             Refusal::NotHttp => ResponseFlag::UpstreamProtocolError,
             Refusal::TimedOut => ResponseFlag::UpstreamRequestTimeout,
             Refusal::StreamIdle => ResponseFlag::StreamIdleTimeout,
+            Refusal::TookTooLong => ResponseFlag::DurationTimeout,
             Refusal::ClientGone => ResponseFlag::DownstreamConnectionTermination,
         }
     }
@@ -69,7 +78,7 @@ impl Refusal {
             Refusal::BadRequest(why) => why,
             Refusal::TooManyHeaders => "too many headers\n",
             Refusal::NoRoute => "no route for this host and path\n",
-            Refusal::NoCluster => "the route names a cluster that does not exist\n",
+            Refusal::NoCluster(_) => "the route names a cluster that does not exist\n",
             Refusal::NoHealthyUpstream => "no healthy upstream",
             Refusal::Overflow => {
                 "upstream connect error or disconnect/reset before headers. reset reason: overflow"
@@ -88,6 +97,8 @@ impl Refusal {
             }
             Refusal::TimedOut => "upstream request timeout",
             Refusal::StreamIdle => "stream timeout",
+            Refusal::TookTooLong => "downstream duration timeout",
+            Refusal::BodyTooLarge => "Payload Too Large",
             Refusal::ClientGone => "the request broke off\n",
         }
     }
@@ -97,11 +108,16 @@ impl Refusal {
 pub(crate) fn refuse(refusal: Refusal, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
     exchange.flags.insert(refusal.flag());
     let reason = refusal.text();
-    if exchange.is_grpc {
+    let mut response = if exchange.is_grpc {
         let message = HeaderValue::from_static(reason.trim_ascii());
-        return refuse_grpc(refusal, message, exchange);
+        refuse_grpc(refusal, message, exchange)
+    } else {
+        text(refusal.status(), Bytes::from_static(reason.as_bytes()), exchange)
+    };
+    if refusal == Refusal::Overflow {
+        response.headers_mut().insert(ENVOY_OVERLOADED, HeaderValue::from_static("true"));
     }
-    text(refusal.status(), Bytes::from_static(reason.as_bytes()), exchange)
+    response
 }
 
 /// Longest host or path that is repeated to the client, in characters. DNS allows 255.
@@ -143,14 +159,16 @@ fn refuse_grpc(
     let status = match refusal {
         // INTERNAL
         Refusal::BadRequest(_) | Refusal::TooManyHeaders => "13",
+        // RESOURCE_EXHAUSTED
+        Refusal::BodyTooLarge => "8",
         // UNIMPLEMENTED, which is what gRPC makes of 404
         Refusal::NoRoute => "12",
         // CANCELLED
         Refusal::ClientGone => "1",
         // DEADLINE_EXCEEDED
-        Refusal::TimedOut | Refusal::StreamIdle => "4",
+        Refusal::TimedOut | Refusal::StreamIdle | Refusal::TookTooLong => "4",
         // UNAVAILABLE
-        Refusal::NoCluster
+        Refusal::NoCluster(_)
         | Refusal::NoHealthyUpstream
         | Refusal::Overflow
         | Refusal::ConnectFailed

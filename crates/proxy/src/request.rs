@@ -11,7 +11,7 @@ use traffic::normalized_host;
 use crate::body::ResponseBody;
 use crate::connection::Client;
 use crate::exchange::Exchange;
-use crate::forward::{self, Forwarded};
+use crate::forward::{self, Forwarded, Way};
 use crate::incoming::{Incoming, Upgrade};
 use crate::reply::{self, Refusal};
 use crate::tunnel;
@@ -65,11 +65,16 @@ async fn route(
     let route = &http.table.router.routes()[found];
     match &route.action {
         RouteAction::Forward(forward) => {
-            let Some(cluster) = http.table.clusters[found].clone() else {
-                return reply::refuse(Refusal::NoCluster, exchange);
+            let own = http.table.routes[found].as_ref();
+            let own = own.expect("the routes of a table are in the order of its router's");
+            let plan = &http.table.router.plans()[found];
+            let Some(chosen) = own.choose(plan, request.headers(), &exchange.client.worker) else {
+                let status = forward.cluster_not_found_status;
+                return reply::refuse(Refusal::NoCluster(status), exchange);
             };
             if is_connect {
-                return Box::pin(tunnel::connect(upgrade, cluster, forward, exchange)).await;
+                let tunnel = tunnel::connect(upgrade, chosen.cluster, forward, exchange);
+                return Box::pin(tunnel).await;
             }
             let (parts, body) = request.into_parts();
             forward::forward(
@@ -78,8 +83,8 @@ async fn route(
                     body,
                     upgrade,
                     authority,
-                    cluster,
-                    route: forward,
+                    chosen,
+                    way: Way { route: forward, plan, own },
                     idle_timeout: config.stream_idle_timeout,
                     is_ingress: !config.forward_proxy,
                 },

@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use proxy_config::{FilterChain, Listener, ListenerProtocol, ProxyConfig};
+use proxy_config::{FilterChain, Listener, ListenerProtocol, ProxyConfig, RoutingPriority};
 use rustls::CipherSuite;
-use traffic::ClusterState;
+use traffic::{Breaker, ClusterState};
 
 pub use counters::{ClusterCounters, HttpCounters, ListenerCounters, TcpCounters};
 pub use exposition::{Metric, Value, prometheus, text, to_json};
@@ -314,6 +314,44 @@ fn read_members(state: &ClusterState, now_ns: u64, metrics: &mut Vec<Metric>) {
         "outlier_detection.ejections_total",
         Value::Counter(state.ejections_total()),
     );
+    read_breakers(state, &mut group);
+}
+
+fn read_breakers(state: &ClusterState, group: &mut Group<'_>) {
+    for (priority, name) in [(RoutingPriority::Default, "default"), (RoutingPriority::High, "high")]
+    {
+        for breaker in Breaker::ALL {
+            let level = state.breaker(priority, breaker);
+            let label = Some(("priority", name.to_owned()));
+            let (open, remaining) = (breaker.open_name(), breaker.remaining_name());
+            let [family, family_left] = breaker_families(breaker);
+            let value = Value::Gauge(u64::from(level.is_open()));
+            group.push(family, &format!("circuit_breakers.{name}.{open}"), label.clone(), value);
+            let value = Value::Gauge(u64::from(level.remaining()));
+            group.push(family_left, &format!("circuit_breakers.{name}.{remaining}"), label, value);
+        }
+    }
+}
+
+fn breaker_families(breaker: Breaker) -> [&'static str; 2] {
+    match breaker {
+        Breaker::Connections => [
+            "envoy_cluster_circuit_breakers_cx_open",
+            "envoy_cluster_circuit_breakers_remaining_cx",
+        ],
+        Breaker::Pending => [
+            "envoy_cluster_circuit_breakers_rq_pending_open",
+            "envoy_cluster_circuit_breakers_remaining_pending",
+        ],
+        Breaker::Requests => [
+            "envoy_cluster_circuit_breakers_rq_open",
+            "envoy_cluster_circuit_breakers_remaining_rq",
+        ],
+        Breaker::Retries => [
+            "envoy_cluster_circuit_breakers_rq_retry_open",
+            "envoy_cluster_circuit_breakers_remaining_retries",
+        ],
+    }
 }
 
 fn read_http(prefix: &str, shards: &Sharded<HttpCounters>, metrics: &mut Vec<Metric>) {

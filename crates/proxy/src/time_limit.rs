@@ -23,6 +23,19 @@ pub(crate) enum Expired {
     Head,
     /// No byte moved for too long.
     Idle,
+    /// The stream has lasted as long as it may.
+    TookTooLong,
+}
+
+/// How long each of it may be; zero means no limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Durations {
+    /// From the end of the request to the head of the response.
+    pub(crate) head: Duration,
+    /// Without a byte in either direction.
+    pub(crate) idle: Duration,
+    /// From the beginning of the request to the end of the response.
+    pub(crate) stream: Duration,
 }
 
 /// The limits of one request and its response.
@@ -31,6 +44,8 @@ pub(crate) struct TimeLimit {
     head: Duration,
     /// Without a byte in either direction; zero means no limit.
     idle: Duration,
+    /// When the response must have ended.
+    ends_at: Option<Instant>,
     timer: Timer,
     /// `None` when the request has no body; then it ended when it came.
     request: Option<Rc<RequestProgress>>,
@@ -43,15 +58,17 @@ pub(crate) struct TimeLimit {
 impl TimeLimit {
     /// `timer` is one that another request has done with. `None` when there is no limit.
     pub(crate) fn new(
-        head: Duration,
-        idle: Duration,
+        limits: Durations,
         request: Option<Rc<RequestProgress>>,
         started: Instant,
         timer: Option<Timer>,
     ) -> Option<Self> {
-        let first = [head, idle].into_iter().filter(|it| !it.is_zero()).min()?;
+        let Durations { head, idle, stream } = limits;
+        let first = [head, idle, stream].into_iter().filter(|it| !it.is_zero()).min()?;
         let timer = timer.unwrap_or_else(|| Box::pin(sleep(first)));
-        let mut limit = Self { head, idle, timer, request, moved_at: started, is_quiet: false };
+        let ends_at = (!stream.is_zero()).then(|| started + stream);
+        let moved_at = started;
+        let mut limit = Self { head, idle, ends_at, timer, request, moved_at, is_quiet: false };
         limit.fire_by(started + first);
         Some(limit)
     }
@@ -68,7 +85,10 @@ impl TimeLimit {
                 return Poll::Pending;
             }
             let now = runtime::monotonic();
-            match self.before_head(now) {
+            if self.ends_at.is_some_and(|at| at <= now) {
+                return Poll::Ready(Expired::TookTooLong);
+            }
+            match self.before_head(now).map(|next| earlier(next, self.ends_at)) {
                 Ok(Some(next)) => self.timer.as_mut().reset(next.into()),
                 Ok(None) => return Poll::Pending,
                 Err(expired) => return Poll::Ready(expired),
@@ -101,25 +121,43 @@ impl TimeLimit {
 
     /// To be polled while no byte of the response is there. Ready when none has moved for too long, neither of the
     /// request.
-    pub(crate) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.idle.is_zero() {
+    pub(crate) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
+        if self.idle.is_zero() && self.ends_at.is_none() {
             return Poll::Pending;
         }
         if !self.is_quiet {
             self.is_quiet = true;
             self.moved_at = runtime::monotonic();
-            self.fire_by(self.moved_at + self.idle);
+            if let Some(at) = earlier(self.idle_at(), self.ends_at) {
+                self.fire_by(at);
+            }
         }
         loop {
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            let deadline = self.last_moved() + self.idle;
-            if deadline <= runtime::monotonic() {
-                return Poll::Ready(());
+            let now = runtime::monotonic();
+            let idle_at = self.idle_at();
+            if self.ends_at.is_some_and(|at| at <= now) {
+                return Poll::Ready(Expired::TookTooLong);
             }
-            self.timer.as_mut().reset(deadline.into());
+            if idle_at.is_some_and(|at| at <= now) {
+                return Poll::Ready(Expired::Idle);
+            }
+            let Some(next) = earlier(idle_at, self.ends_at) else { return Poll::Pending };
+            self.timer.as_mut().reset(next.into());
         }
+    }
+
+    /// The head of the response is there: from now on it may stand still no longer than this.
+    pub(crate) fn shorten_idle(&mut self, idle: Duration) {
+        if self.idle.is_zero() || idle < self.idle {
+            self.idle = idle;
+        }
+    }
+
+    fn idle_at(&self) -> Option<Instant> {
+        (!self.idle.is_zero()).then(|| self.last_moved() + self.idle)
     }
 
     fn last_moved(&self) -> Instant {
@@ -132,5 +170,12 @@ impl TimeLimit {
         if self.timer.is_elapsed() || self.timer.deadline() > at {
             self.timer.as_mut().reset(at);
         }
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here is shared with another worker. Bounds, per endpoint and worker: `connections_max` connections, and
 //! [`WAITING_MAX`] requests that wait for one.
 
+mod admission;
 mod agreed;
 mod connect;
 mod http1;
@@ -12,21 +13,26 @@ mod wire;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
 use http::{Request, Response};
+use http_body::Body;
 use proxy_config::Cluster;
 use tokio::sync::oneshot;
 use traffic::{ActiveConnection, EndpointState, Stage};
 
+pub(crate) use admission::Terms;
 pub(crate) use connect::{ConnectFailure, ForWhom, UpstreamTransport, connect};
 pub(crate) use http1::Connection as Http1Connection;
 pub(crate) use stream::UpstreamStream;
 pub(crate) use wire::{Greeted, Wire};
 
+use self::admission::{DRAIN_BYTES_MAX, DRAIN_TIMEOUT, OpeningPermit, Wear};
 use crate::body::RequestBody;
 use crate::connection::Client;
 use crate::incoming::Incoming;
@@ -196,7 +202,9 @@ impl EndpointPool {
         });
         let before = now.checked_sub(idle_timeout);
         let expired = |since: Instant| before.is_some_and(|before| since <= before);
-        self.http1_idle.borrow_mut().retain(|it| it.is_usable() && !expired(it.since));
+        self.http1_idle
+            .borrow_mut()
+            .retain(|it| it.is_usable() && !expired(it.since) && !it.is_worn(now));
         self.http2.borrow_mut().retain(|it| {
             it.look_after(now);
             !it.is_closed() && (it.is_used() || !expired(it.idle_since()))
@@ -249,12 +257,17 @@ impl EndpointPool {
 pub(crate) struct OpenConnection {
     pool: Rc<EndpointPool>,
     established: OnceCell<ActiveConnection>,
+    wear: Wear,
+    _permit: OpeningPermit,
 }
 
 impl OpenConnection {
-    fn new(pool: &Rc<EndpointPool>) -> Self {
+    /// `None` when the pool or its cluster has as many connections as it may.
+    fn new(pool: &Rc<EndpointPool>, terms: &Terms<'_>) -> Option<Self> {
+        let permit = terms.open(pool)?;
         pool.open.set(pool.open.get() + 1);
-        Self { pool: pool.clone(), established: OnceCell::new() }
+        let established = OnceCell::new();
+        Some(Self { pool: pool.clone(), established, wear: Wear::new(terms), _permit: permit })
     }
 
     fn pool(&self) -> &Rc<EndpointPool> {
@@ -272,6 +285,7 @@ impl OpenConnection {
         match connected {
             Ok(stream) => {
                 self.established.get_or_init(|| ActiveConnection::new(pool.endpoint.clone()));
+                self.wear.begin();
                 Ok(Wire::new(stream, pool.counters.clone()))
             }
             Err(ConnectFailure { why, reason }) => {
@@ -329,12 +343,12 @@ impl Lease {
     /// A connection to the endpoint, idle or new.
     pub(crate) async fn acquire(
         pool: &Rc<EndpointPool>,
-        cluster: &Cluster,
+        terms: Terms<'_>,
         version: UpstreamVersion,
     ) -> Result<Lease, NoConnection> {
         match version {
-            UpstreamVersion::Http1 => http1::acquire(pool, cluster).await.map(Lease::Http1),
-            UpstreamVersion::Http2 => http2::acquire(pool, cluster).await.map(Lease::Http2),
+            UpstreamVersion::Http1 => http1::acquire(pool, terms).await.map(Lease::Http1),
+            UpstreamVersion::Http2 => http2::acquire(pool, terms).await.map(Lease::Http2),
         }
     }
 
@@ -346,18 +360,18 @@ impl Lease {
         }
     }
 
-    /// Sends the request and waits for the head of the response. The head of the request stays what it was, also when
-    /// this fails; its body is gone, unless nothing was sent.
+    /// Sends the request and waits for the head of the response; heads before it go to `client`. The head of the request
+    /// stays what it was, also when this fails; its body is gone, unless nothing was sent.
     pub(crate) async fn send(
         &mut self,
         request: &mut Request<RequestBody>,
-        client: &Client,
+        client: Option<&Client>,
     ) -> Result<Response<Incoming>, SendFailure> {
         match self {
             Lease::Http1(lease) => {
                 let sent = lease.send(request, client).await;
                 sent.map_err(|failed| SendFailure {
-                    stage: if failed.is_unsent { Stage::BeforeSend } else { Stage::AfterSend },
+                    stage: if failed.is_unsent { Stage::ClosedUnsent } else { Stage::AfterSend },
                     is_protocol_error: failed.is_protocol_error,
                     greeted: None,
                     is_unsent: failed.is_unsent,
@@ -373,5 +387,27 @@ impl Lease {
             Lease::Http1(lease) => lease.release(now),
             Lease::Http2(lease) => lease.release(now),
         }
+    }
+
+    /// Nobody wants the response: it is read to its end in the background, so that the connection can carry another
+    /// request, if that is near; otherwise the connection is closed, or the stream reset.
+    pub(crate) fn discard(self, mut response: Incoming, now: Instant) {
+        if response.is_end_stream() {
+            return self.release(now);
+        }
+        tokio::task::spawn_local(async move {
+            let mut left = DRAIN_BYTES_MAX;
+            let read = async {
+                while let Some(frame) = poll_fn(|cx| Pin::new(&mut response).poll_frame(cx)).await {
+                    let bytes = frame.ok()?.data_ref().map_or(0, bytes::Bytes::len);
+                    left = left.checked_sub(bytes)?;
+                }
+                Some(())
+            };
+            if let Ok(Some(())) = tokio::time::timeout(DRAIN_TIMEOUT, read).await {
+                drop(response);
+                self.release(runtime::monotonic());
+            }
+        });
     }
 }

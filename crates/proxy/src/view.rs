@@ -1,19 +1,22 @@
 //! A snapshot as one worker sees it: shared parts with the worker's own connection pools beside them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use foldhash::{HashMap, HashMapExt};
+use http::HeaderValue;
 use proxy_config::{
     EndpointHealth, FilterChain, HttpListener, ListenerProtocol, RouteAction, TcpListener,
     WeightedCluster,
 };
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use traffic::{ClusterState, EndpointState, Router};
+use traffic::{ClusterHandle, ClusterState, EndpointState, Picker, Router};
 
+use crate::forward::WorkerRoute;
 use crate::snapshot::{SharedListener, Snapshot};
 use crate::stats::{
     ClusterCounters, HttpCounters, ListenerCounters, MeshCounters, MeshLabels, Shard, Stats,
@@ -30,6 +33,12 @@ pub(crate) struct WorkerCluster {
     pub(crate) mesh: Shard<MeshCounters>,
     /// How its endpoints are connected to.
     pub(crate) transport: UpstreamTransport,
+    /// This worker's way to `state`.
+    pub(crate) picker: RefCell<Picker>,
+    /// Host names of the endpoints for requests that are to have them, made at the first of those.
+    hostnames: OnceCell<HashMap<*const EndpointState, HeaderValue>>,
+    /// Hash tables are being made, on a thread of their own.
+    rebuilding: RefCell<Option<JoinHandle<()>>>,
     /// By the address of the endpoint's state, which lives as long as the pool that holds it.
     pools: HashMap<*const EndpointState, Rc<EndpointPool>>,
 }
@@ -64,12 +73,39 @@ impl WorkerCluster {
             }
             pools.insert(key, pool);
         }
-        Self { state, counters, mesh, transport, pools }
+        let picker = RefCell::new(Picker::new(state.clone()));
+        let hostnames = OnceCell::new();
+        let rebuilding = RefCell::default();
+        Self { state, counters, mesh, transport, picker, hostnames, rebuilding, pools }
+    }
+
+    /// The name of an endpoint of this cluster, as a host; `None` when it is none.
+    pub(crate) fn hostname(&self, endpoint: &Arc<EndpointState>) -> Option<&HeaderValue> {
+        let hostnames = self.hostnames.get_or_init(|| {
+            let named = self.state.endpoints().filter_map(|(endpoint, state)| {
+                let own = &endpoint.hostname;
+                let name = if own.is_empty() { &endpoint.host } else { own };
+                Some((Arc::as_ptr(state), HeaderValue::from_str(name).ok()?))
+            });
+            named.collect()
+        });
+        hostnames.get(&Arc::as_ptr(endpoint))
     }
 
     /// The connections to an endpoint of this cluster.
     pub(crate) fn pool(&self, endpoint: &Arc<EndpointState>) -> &Rc<EndpointPool> {
         self.pools.get(&Arc::as_ptr(endpoint)).expect("every endpoint of the state has a pool")
+    }
+
+    /// Makes the hash tables anew when they have endpoints that cannot be used, or lack some. That takes milliseconds
+    /// at least, which no request is to wait for.
+    pub(crate) fn rebuild_tables(&self, now_ns: u64) {
+        let mut rebuilding = self.rebuilding.borrow_mut();
+        let is_busy = rebuilding.as_ref().is_some_and(|it| !it.is_finished());
+        if !is_busy && self.state.tables_are_stale(now_ns) {
+            let state = self.state.clone();
+            *rebuilding = Some(tokio::task::spawn_blocking(move || state.rebuild_tables(now_ns)));
+        }
     }
 
     fn retire_those_not_in(&self, next: Option<&WorkerCluster>) {
@@ -94,11 +130,17 @@ impl WorkerCluster {
     }
 }
 
-/// A route table with the cluster of each route.
+impl ClusterHandle for WorkerCluster {
+    fn cluster_state(&self) -> &ClusterState {
+        &self.state
+    }
+}
+
+/// A route table with what this worker knows of its routes.
 pub(crate) struct WorkerTable {
     pub(crate) router: Arc<Router>,
-    /// In the order of the router's routes; `None` where the route does not forward or names no cluster that exists.
-    pub(crate) clusters: Vec<Option<Rc<WorkerCluster>>>,
+    /// In the order of the router's routes; `None` where the route does not forward.
+    pub(crate) routes: Vec<Option<WorkerRoute>>,
 }
 
 /// The clusters of a worker by name.
@@ -197,20 +239,18 @@ impl View {
     }
 }
 
-fn table(router: &Arc<Router>, clusters: &BTreeMap<String, Rc<WorkerCluster>>) -> WorkerTable {
-    let cluster_of = |action: &RouteAction| match action {
-        RouteAction::Forward(forward) => {
-            forward.cluster.names().next().and_then(|it| clusters.get(it)).cloned()
-        }
+fn table(router: &Arc<Router>, clusters: &Clusters) -> WorkerTable {
+    let routes = router.routes().iter().zip(router.plans());
+    let routes = routes.map(|(route, plan)| match &route.action {
+        RouteAction::Forward(forward) => Some(WorkerRoute::new(forward, plan, clusters)),
         RouteAction::Respond { .. } | RouteAction::Redirect(_) => None,
-    };
-    let clusters = router.routes().iter().map(|route| cluster_of(&route.action)).collect();
-    WorkerTable { router: router.clone(), clusters }
+    });
+    WorkerTable { router: router.clone(), routes: routes.collect() }
 }
 
 fn no_table() -> Rc<WorkerTable> {
     let router = Arc::new(Router::new(&proxy_config::RouteTable::default()));
-    Rc::new(WorkerTable { router, clusters: Vec::new() })
+    Rc::new(WorkerTable { router, routes: Vec::new() })
 }
 
 /// What one filter chain of a listener does by at one time.

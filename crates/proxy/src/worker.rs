@@ -9,16 +9,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use proxy_config::RetryPolicy;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
-use traffic::{
-    EndpointState, Evidence, Failure, Outcome, PickError, PickRequest, Picked, RequestTraits,
-    Retry, RetryPlan, TryEnd, TryFacts,
-};
+use traffic::{EndpointState, Evidence, Outcome, PickError, PickRequest, Picked};
 
 use crate::accept::Acceptor;
 use crate::access_log::AccessLog;
@@ -31,6 +27,9 @@ use crate::view::{Clusters, View, WorkerCluster};
 
 /// How often idle connections are looked through: an idle timeout is kept to within this.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How slow an endpoint is held to be that gave no response, where latencies count; Linkerd's 5 s.
+const FAILURE_RTT_NS: u64 = 5_000_000_000;
 
 /// What a worker is told.
 pub(crate) enum Command {
@@ -133,21 +132,27 @@ impl Worker {
         tried: &[Arc<EndpointState>],
         now: Instant,
     ) -> Result<Picked, PickError> {
-        let request = PickRequest { exclude: tried, ..PickRequest::at(self.nanos(now)) };
-        cluster.state.pick(&request, &mut *self.rng.borrow_mut())
+        self.pick_for(cluster, PickRequest { exclude: tried, ..PickRequest::default() }, now)
     }
 
-    /// Whether a failed try is followed by another one.
-    pub(crate) fn retry(
+    /// Picks an endpoint for a request; its time is set here.
+    pub(crate) fn pick_for(
         &self,
-        policy: &RetryPolicy,
-        retries: u32,
-        failure: Failure,
-        request: RequestTraits,
-    ) -> Retry {
-        let plan = RetryPlan::of_policy(policy, || true);
-        let facts = TryFacts { retries, request, time_left: None, unix_seconds: 0 };
-        plan.decide(policy, facts, TryEnd::Failed(failure), &mut *self.rng.borrow_mut())
+        cluster: &WorkerCluster,
+        mut request: PickRequest<'_>,
+        now: Instant,
+    ) -> Result<Picked, PickError> {
+        request.now_ns = self.nanos(now);
+        cluster.picker.borrow_mut().pick(&request, &mut *self.rng.borrow_mut())
+    }
+
+    /// Calls `decide` with the worker's random numbers.
+    pub(crate) fn draw<T>(&self, decide: impl FnOnce(&mut SmallRng) -> T) -> T {
+        decide(&mut self.rng.borrow_mut())
+    }
+
+    pub(crate) fn random(&self) -> u64 {
+        self.rng.borrow_mut().next_u64()
     }
 
     /// Tells `traffic` how a try ended, and the registry what it makes of it.
@@ -159,10 +164,28 @@ impl Worker {
         now: Instant,
     ) {
         let now_ns = self.nanos(now);
+        if matches!(
+            outcome,
+            Outcome::ConnectFailed
+                | Outcome::ConnectTimedOut
+                | Outcome::BrokenBeforeResponse { .. }
+                | Outcome::ResponseTimedOut
+        ) {
+            cluster.state.observe_rtt(endpoint, FAILURE_RTT_NS, now_ns);
+        }
         let mut rng = self.rng.borrow_mut();
-        let Some(evidence) = cluster.state.report(endpoint, outcome, now_ns, &mut *rng) else {
-            return;
-        };
+        if let Some(evidence) = cluster.state.report(endpoint, outcome, now_ns, &mut *rng) {
+            self.tell(evidence);
+        }
+    }
+
+    /// Looks at the failure rates of a cluster when that is due, for all workers.
+    fn look_at_rates(&self, cluster: &WorkerCluster, now_ns: u64) {
+        let evidence = cluster.state.on_interval(now_ns, &mut *self.rng.borrow_mut());
+        evidence.into_iter().for_each(|it| self.tell(it));
+    }
+
+    fn tell(&self, evidence: Evidence) {
         tracing::info!(
             cluster = evidence.cluster,
             endpoint = evidence.endpoint,
@@ -266,6 +289,11 @@ impl State {
         let now_ns = self.worker.nanos(now);
         for cluster in self.view.clusters.values() {
             cluster.sweep(now, now_ns);
+            // What it looks at is common to all workers.
+            if self.worker.index == 0 {
+                self.worker.look_at_rates(cluster, now_ns);
+                cluster.rebuild_tables(now_ns);
+            }
         }
     }
 

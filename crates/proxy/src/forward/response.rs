@@ -26,6 +26,7 @@ pub(super) fn respond(
     let sent_at = exchange.upstream.as_ref().map_or(exchange.started, |it| it.sent_at);
     let service_time = now.saturating_duration_since(sent_at);
     exchange.service_time = Some(service_time);
+    exchange.observe_rtt(service_time, now);
     report_head(&mut exchange, &parts.headers, parts.status, now);
     headers::remove_hop_by_hop(&mut parts.headers);
     parts.version = asked.version;

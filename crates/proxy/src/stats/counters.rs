@@ -63,6 +63,8 @@ group! {
         upstream_cx_destroy: Counter,
         /// Connections closed with requests under way.
         upstream_cx_destroy_with_active_rq: Counter,
+        /// Connections closed because they had carried as many requests as they may.
+        upstream_cx_max_requests: Counter,
         /// Bytes received on the wire.
         upstream_cx_rx_bytes_total: Counter,
         /// Bytes sent on the wire.
@@ -73,12 +75,22 @@ group! {
         upstream_rq_active: Gauge,
         /// Requests answered, by an endpoint or for lack of one.
         upstream_rq_completed: Counter,
-        /// Requests that met the limit of their connections.
+        /// Requests that had to wait for a connection.
+        upstream_rq_pending_total: Counter,
+        /// Requests that a circuit breaker refused: too many were under way, or waited for a connection.
         upstream_rq_pending_overflow: Counter,
         /// Requests without a response within the time limit.
         upstream_rq_timeout: Counter,
+        /// Tries without a response within the time limit of a try.
+        upstream_rq_per_try_timeout: Counter,
         /// Further tries.
         upstream_rq_retry: Counter,
+        /// Further tries that a circuit breaker or the retry budget refused.
+        upstream_rq_retry_overflow: Counter,
+        /// Further tries before which a time was waited that was drawn.
+        upstream_rq_retry_backoff_exponential: Counter,
+        /// Further tries before which a time was waited that the response before asked for.
+        upstream_rq_retry_backoff_ratelimited: Counter,
         /// Further tries that got a response.
         upstream_rq_retry_success: Counter,
         /// Requests that failed with all tries used up.

@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Request, Response};
 use http_body::Frame;
-use proxy_config::UpstreamProtocol;
+use proxy_config::{RetryBudget, RetryOn, UpstreamProtocol};
 use tokio::io::AsyncReadExt;
 
-use super::support::{Backend, Client, HANG, Refusing, Setup, channel, empty, full, soon, text};
+use super::support::{
+    Backend, Client, HANG, Refusing, Setup, channel, empty, full, soon, stat, text,
+};
 
 /// Reads the beginning of a request and closes the connection.
 async fn breaking() -> Backend {
@@ -110,7 +112,11 @@ async fn kill_under_load(protocol: UpstreamProtocol, body: &'static str) {
     let addresses: Vec<SocketAddr> = backends.iter().map(|it| it.address).collect();
     let proxy = Setup::new()
         .listener("in")
-        .route_with("web", "/", &addresses, |_, cluster| cluster.protocol = protocol)
+        .route_with("web", "/", &addresses, |_, cluster| {
+            cluster.protocol = protocol;
+            // A third of the requests break off at once: more than the budget that there is by default.
+            cluster.retry_budget = Some(RetryBudget { percent: 100, retries_min: 3 });
+        })
         .start();
     let address = proxy.local_addr("in").unwrap();
     let done = Arc::new(AtomicUsize::new(0));
@@ -178,4 +184,156 @@ async fn an_idle_connection_that_the_endpoint_closed_is_not_used() {
         assert!(status == 200 || status == 503, "{status}");
     }
     assert!(web.connections() >= 2);
+}
+
+/// Answers with a status and headers, and counts.
+async fn answering(status: u16, headers: &'static [(&str, &str)]) -> (Backend, Arc<AtomicUsize>) {
+    let served = Arc::new(AtomicUsize::new(0));
+    let count = served.clone();
+    let backend = Backend::http1(move |request: Request<hyper::body::Incoming>| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let body = text(request.into_body()).await;
+            let mut response = Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(*name, *value);
+            }
+            response.body(full(format!("{status}{body}"))).unwrap()
+        }
+    })
+    .await;
+    (backend, served)
+}
+
+/// Asks twice of a bad endpoint and a good one; what comes of it.
+async fn statuses(on: RetryOn, bad: &Backend, good: &Backend, body: &'static str) -> Vec<String> {
+    let proxy = Setup::new()
+        .listener("in")
+        .route_with("web", "/", &[bad.address, good.address], |forward, cluster| {
+            forward.retry.on = on;
+            forward.retry.status_codes = vec![418];
+            forward.retry.back_off.max = std::time::Duration::from_millis(1);
+            cluster.outliers.consecutive_5xx.threshold = 100;
+        })
+        .start();
+    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let request = Request::post("/").header("host", "web").body(full(body)).unwrap();
+        answers.push(text(client.send(request).await.into_body()).await);
+    }
+    answers.sort();
+    answers
+}
+
+#[tokio::test]
+async fn responses_that_the_policy_names_are_tried_again_with_the_body() {
+    for (on, status, headers) in [
+        (RetryOn::STATUS_5XX, 500, &[][..]),
+        (RetryOn::GATEWAY_ERROR, 502, &[]),
+        (RetryOn::RETRIABLE_4XX, 409, &[]),
+        (RetryOn::RETRIABLE_STATUS_CODES, 418, &[]),
+        (RetryOn::ENVOY_RATELIMITED, 429, &[("x-envoy-ratelimited", "true")]),
+    ] {
+        let (bad, bad_count) = answering(status, headers).await;
+        let (good, good_count) = answering(200, &[]).await;
+        assert_eq!(statuses(on, &bad, &good, "body").await, ["200body", "200body"], "{status}");
+        assert!(bad_count.load(Ordering::SeqCst) >= 1, "{status}");
+        assert_eq!(good_count.load(Ordering::SeqCst), 2, "{status}");
+        // The connection that the thrown away response came on was not given up.
+        assert_eq!(bad.connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn responses_that_the_policy_does_not_name_are_passed_on() {
+    let (bad, _) = answering(500, &[]).await;
+    let (good, _) = answering(200, &[]).await;
+    assert_eq!(statuses(RetryOn::GATEWAY_ERROR, &bad, &good, "").await, ["200", "500"]);
+    let (bad, _) = answering(503, &[("x-envoy-overloaded", "true")]).await;
+    assert_eq!(statuses(RetryOn::STATUS_5XX, &bad, &good, "").await, ["200", "503"]);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_to_be_kept_is_sent_once() {
+    let (bad, count) = answering(503, &[]).await;
+    let proxy = Setup::new()
+        .listener("in")
+        .route_with("web", "/", &[bad.address], |forward, _| {
+            forward.retry.on = RetryOn::STATUS_5XX;
+            forward.retry.body_bytes_max = 8;
+            forward.retry.back_off.max = std::time::Duration::from_millis(1);
+        })
+        .start();
+    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
+    for (parts, tries) in [(&["1234", "5678"][..], 2), (&["1234", "56789"], 1), (&["123456789"], 1)]
+    {
+        let (sender, body) = channel();
+        for part in parts {
+            sender.send(Frame::data((*part).into())).await.unwrap();
+        }
+        drop(sender);
+        let request = Request::post("/").header("host", "web").body(body).unwrap();
+        let response = client.send(request).await;
+        assert_eq!(text(response.into_body()).await, format!("503{}", parts.concat()));
+        assert_eq!(count.swap(0, Ordering::SeqCst), tries, "{parts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_grpc_status_in_the_head_is_tried_again() {
+    let served = Arc::new(AtomicUsize::new(0));
+    let count = served.clone();
+    let web = Backend::http2(move |_| {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let status = if number == 0 { "14" } else { "0" };
+            Response::builder()
+                .header("content-type", "application/grpc")
+                .header("grpc-status", status)
+                .body(empty())
+                .unwrap()
+        }
+    })
+    .await;
+    let proxy = Setup::new()
+        .listener("in")
+        .route_with("web", "/", &[web.address], |forward, cluster| {
+            cluster.protocol = UpstreamProtocol::Http2;
+            forward.retry.on = RetryOn::GRPC_UNAVAILABLE;
+            forward.retry.back_off.max = std::time::Duration::from_millis(1);
+        })
+        .start();
+    let mut client = Client::http2(proxy.local_addr("in").unwrap()).await;
+    let request = Request::post("http://web/a.B/C")
+        .header("content-type", "application/grpc")
+        .body(full("message"))
+        .unwrap();
+    assert_eq!(client.send(request).await.headers()["grpc-status"], "0");
+    assert_eq!(served.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn retries_are_counted() {
+    let (bad, count) = answering(503, &[]).await;
+    let proxy = Setup::new()
+        .listener("in")
+        .route_with("web", "/", &[bad.address], |forward, _| {
+            forward.retry.on = RetryOn::STATUS_5XX;
+            forward.retry.retries_max = 3;
+            forward.retry.back_off.max = std::time::Duration::from_millis(1);
+        })
+        .start();
+    let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
+    assert_eq!(client.get("web", "/").await.0, 503);
+    assert_eq!(count.load(Ordering::SeqCst), 4);
+    for (name, expected) in [
+        ("upstream_rq_retry", 3),
+        ("upstream_rq_retry_success", 0),
+        ("upstream_rq_retry_limit_exceeded", 1),
+        ("upstream_rq_retry_backoff_exponential", 3),
+        ("upstream_rq_total", 1),
+    ] {
+        assert_eq!(stat(&proxy, &format!("cluster.web/.{name}")), expected, "{name}");
+    }
 }

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 
 pub(super) use self::certificates::{Authority, TlsClient, tls_backend};
 pub(super) use self::setup::Setup;
+use crate::ProxyHandle;
 use crate::access_log::Target;
 
 /// Nothing here takes this long; it ends a test that hangs.
@@ -78,6 +79,17 @@ pub(super) async fn lines_of(path: &Path, count: usize) -> String {
     .await;
     std::fs::remove_file(path).unwrap();
     lines
+}
+
+/// A counter or gauge by its name in Envoy's text form.
+pub(super) fn stat(proxy: &ProxyHandle, name: &str) -> u64 {
+    let line = format!("{name}: ");
+    let text = proxy.with_admin_view(|view| {
+        let page = crate::admin::respond(&http::Method::GET, "/stats", None, view);
+        String::from_utf8(page.into_body().to_vec()).unwrap()
+    });
+    let found = text.lines().find_map(|it| it.strip_prefix(&line));
+    found.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
 }
 
 /// An endpoint.

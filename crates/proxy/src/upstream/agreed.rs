@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use proxy_config::Cluster;
-
-use super::{EndpointPool, Lease, NoConnection, OpenConnection, UpstreamVersion, http1, http2};
+use super::{
+    EndpointPool, Lease, NoConnection, OpenConnection, Terms, UpstreamVersion, http1, http2,
+};
 use crate::tls::Offer;
 
 /// One connection finds out what the endpoint speaks; the requests that wait meanwhile take what it has agreed on.
@@ -28,11 +28,11 @@ impl Lease {
     /// A connection to the endpoint, idle or new, that speaks what the endpoint prefers.
     pub(crate) async fn acquire_agreed(
         pool: &Rc<EndpointPool>,
-        cluster: &Cluster,
+        terms: Terms<'_>,
     ) -> Result<Lease, NoConnection> {
         loop {
             if let Some(version) = pool.agreed.get() {
-                let acquired = Lease::acquire(pool, cluster, version).await;
+                let acquired = Lease::acquire(pool, terms, version).await;
                 if let Err(NoConnection::Failed) = &acquired {
                     // It may speak something else by now.
                     pool.agreed.set(None);
@@ -40,17 +40,20 @@ impl Lease {
                 return acquired;
             }
             if pool.agreeing.get() {
-                pool.wait(cluster.connect_timeout, NoConnection::TimedOut).await?;
+                pool.wait(terms.connect_timeout, NoConnection::TimedOut).await?;
                 continue;
             }
             let agreeing = Agreeing::new(pool);
-            let open = OpenConnection::new(pool);
-            let stream = open.connect(cluster, Offer::Either).await?;
+            let _waiting = terms.wait(pool)?;
+            let Some(open) = OpenConnection::new(pool, &terms) else {
+                return Err(NoConnection::Overflow);
+            };
+            let stream = open.connect(&terms, Offer::Either).await?;
             let version = stream.agreed().unwrap_or(UpstreamVersion::Http1);
             let lease = match version {
                 UpstreamVersion::Http1 => Some(http1::over(open, stream)),
                 UpstreamVersion::Http2 => {
-                    http2::over(Rc::new(open), stream, cluster);
+                    http2::over(Rc::new(open), stream, &terms);
                     None
                 }
             };

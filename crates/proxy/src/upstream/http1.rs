@@ -6,11 +6,10 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::{Request, Response};
-use proxy_config::Cluster;
 
 pub(crate) use exchange::Connection;
 
-use super::{EndpointPool, NoConnection, OpenConnection, Wire};
+use super::{EndpointPool, NoConnection, OpenConnection, Terms, Wire};
 use crate::body::RequestBody;
 use crate::connection::Client;
 use crate::incoming::Incoming;
@@ -27,6 +26,11 @@ impl Idle {
     /// False when the endpoint has closed it, or has said something that nobody asked for.
     pub(super) fn is_usable(&self) -> bool {
         self.connection.is_quiet()
+    }
+
+    /// It has been open for as long as it may.
+    pub(super) fn is_worn(&self, now: Instant) -> bool {
+        self.connection.wear().is_over(now)
     }
 }
 
@@ -46,16 +50,27 @@ pub(super) struct Failed {
 
 pub(super) async fn acquire(
     pool: &Rc<EndpointPool>,
-    cluster: &Cluster,
+    terms: Terms<'_>,
 ) -> Result<Lease, NoConnection> {
+    match reuse(pool) {
+        Some(lease) => Ok(lease),
+        // Boxed: every request would carry the room for what few of them do.
+        None => Box::pin(wait_for_one(pool, terms)).await,
+    }
+}
+
+async fn wait_for_one(pool: &Rc<EndpointPool>, terms: Terms<'_>) -> Result<Lease, NoConnection> {
+    let _waiting = terms.wait(pool)?;
     loop {
+        // Counted from here on, so that connections being set up are within the bound too.
+        if let Some(open) = OpenConnection::new(pool, &terms) {
+            let wire = open.connect(&terms, Offer::Http1).await?;
+            return Ok(over(open, wire));
+        }
+        pool.wait(terms.connect_timeout, NoConnection::Overflow).await?;
         if let Some(lease) = reuse(pool) {
             return Ok(lease);
         }
-        if pool.open.get() < cluster.connections_max {
-            return open(pool, cluster).await;
-        }
-        pool.wait(cluster.connect_timeout, NoConnection::Overflow).await?;
     }
 }
 
@@ -63,21 +78,16 @@ fn reuse(pool: &EndpointPool) -> Option<Lease> {
     loop {
         let idle = pool.http1_idle.borrow_mut().pop()?;
         if idle.is_usable() {
+            idle.connection.wear().note_request();
             return Some(Lease { connection: idle.connection, is_reused: true });
         }
     }
 }
 
-async fn open(pool: &Rc<EndpointPool>, cluster: &Cluster) -> Result<Lease, NoConnection> {
-    // Counted from here on, so that connections being set up are within the bound too.
-    let open = OpenConnection::new(pool);
-    let wire = open.connect(cluster, Offer::Http1).await?;
-    Ok(over(open, wire))
-}
-
 /// Speaks HTTP/1.1 on a connection.
 pub(super) fn over(open: OpenConnection, wire: Wire) -> Lease {
     open.pool.counters.upstream_cx_http1_total.inc();
+    open.wear.note_request();
     Lease { connection: Rc::new(Connection::new(wire, open)), is_reused: false }
 }
 
@@ -87,7 +97,7 @@ impl Lease {
     pub(super) async fn send(
         &mut self,
         request: &mut Request<RequestBody>,
-        client: &Client,
+        client: Option<&Client>,
     ) -> Result<Response<Incoming>, Failed> {
         self.connection.send(request, client).await
     }
@@ -95,7 +105,11 @@ impl Lease {
     pub(super) fn release(self, now: Instant) {
         let connection = self.connection;
         let pool = connection.pool().clone();
-        if pool.retired.get() || !connection.is_done() {
+        if connection.wear().takes_no_more() {
+            pool.counters.upstream_cx_max_requests.inc();
+            return;
+        }
+        if pool.retired.get() || !connection.is_done() || connection.wear().is_over(now) {
             return;
         }
         pool.http1_idle.borrow_mut().push(Idle { connection, since: now });

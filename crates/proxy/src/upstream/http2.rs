@@ -15,7 +15,7 @@ use tokio::io::AsyncWrite;
 use traffic::Stage;
 
 use super::wire::{Greeted, Greeting};
-use super::{EndpointPool, NoConnection, OpenConnection, SendFailure, Wire};
+use super::{EndpointPool, NoConnection, OpenConnection, SendFailure, Terms, Wire};
 use crate::body::RequestBody;
 use crate::buffers;
 use crate::connection::Client;
@@ -70,6 +70,11 @@ impl Shared {
         let leases = self.leases.get();
         leases < self.leases_max
             && self.session.ask(|codec| leases < codec.streams_allowed() && codec.can_open())
+    }
+
+    /// It may take no more requests; those under way go on.
+    fn is_worn(&self) -> bool {
+        self.open.wear.is_over_now()
     }
 
     /// Finds out whether an endpoint lives that lets requests wait and says nothing.
@@ -133,28 +138,43 @@ impl Drop for Lease {
 
 pub(super) async fn acquire(
     pool: &Rc<EndpointPool>,
-    cluster: &Cluster,
+    terms: Terms<'_>,
 ) -> Result<Lease, NoConnection> {
+    match lease(pool) {
+        Some(lease) => Ok(lease),
+        // Boxed: every request would carry the room for what few of them do.
+        None => Box::pin(wait_for_one(pool, terms)).await,
+    }
+}
+
+async fn wait_for_one(pool: &Rc<EndpointPool>, terms: Terms<'_>) -> Result<Lease, NoConnection> {
+    let _waiting = terms.wait(pool)?;
     loop {
-        if let Some(connection) = with_room(pool) {
-            let is_reused = connection.carried.replace(true);
-            connection.leases.set(connection.leases.get() + 1);
-            return Ok(Lease { connection, is_reused });
+        if let Some(lease) = lease(pool) {
+            return Ok(lease);
         }
         if pool.http2_connecting.get() {
-            pool.wait(cluster.connect_timeout, NoConnection::TimedOut).await?;
+            pool.wait(terms.connect_timeout, NoConnection::TimedOut).await?;
             continue;
         }
-        if pool.open.get() >= cluster.connections_max {
-            pool.wait(cluster.connect_timeout, NoConnection::Overflow).await?;
+        let Some(open) = OpenConnection::new(pool, &terms) else {
+            pool.wait(terms.connect_timeout, NoConnection::Overflow).await?;
             continue;
-        }
-        let connecting = Connecting::new(pool);
-        let open = Rc::new(OpenConnection::new(pool));
-        let stream = open.connect(cluster, Offer::Http2).await?;
-        over(open, stream, cluster);
+        };
+        let (connecting, open) = (Connecting::new(pool), Rc::new(open));
+        let stream = open.connect(&terms, Offer::Http2).await?;
+        over(open, stream, &terms);
         drop(connecting);
     }
+}
+
+/// A place on a connection that has room.
+fn lease(pool: &EndpointPool) -> Option<Lease> {
+    let connection = with_room(pool)?;
+    let is_reused = connection.carried.replace(true);
+    connection.leases.set(connection.leases.get() + 1);
+    connection.open.wear.note_request();
+    Some(Lease { connection, is_reused })
 }
 
 /// Speaks HTTP/2 on a connection, which requests find in the pool from then on.
@@ -186,7 +206,7 @@ impl Drop for Connecting<'_> {
 
 fn with_room(pool: &EndpointPool) -> Option<Rc<Shared>> {
     let mut connections = pool.http2.borrow_mut();
-    connections.retain(|it| !it.is_closed());
+    connections.retain(|it| !it.is_closed() && !it.is_worn());
     connections.iter().find(|it| it.has_room()).cloned()
 }
 
@@ -295,7 +315,7 @@ impl Lease {
     pub(super) async fn send(
         &mut self,
         request: &mut Request<RequestBody>,
-        client: &Client,
+        client: Option<&Client>,
     ) -> Result<Response<Incoming>, SendFailure> {
         let session = &self.connection.session;
         let end = request.body().is_end_stream();
@@ -315,7 +335,9 @@ impl Lease {
                 return Poll::Ready(Err(failure));
             }
             while let Some(interim) = stream.take_interim() {
-                client.pass_on(interim.status(), interim.headers());
+                if let Some(client) = client {
+                    client.pass_on(interim.status(), interim.headers());
+                }
             }
             stream.poll_head(cx)
         })
@@ -343,7 +365,7 @@ impl Lease {
     fn failure(&self, failure: StreamFailure) -> SendFailure {
         let is_unsent = matches!(failure, StreamFailure::ConnectionEnded { is_unsent: true });
         let stage = match failure {
-            _ if is_unsent => Stage::BeforeSend,
+            _ if is_unsent => Stage::ClosedUnsent,
             _ if failure.is_unread() => Stage::RefusedUnread,
             _ => Stage::AfterSend,
         };

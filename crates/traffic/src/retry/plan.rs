@@ -96,6 +96,31 @@ impl RetryPlan {
         self.on != RetryOn::NONE && self.retries_max > 0
     }
 
+    /// Whether a request may be tried again after its body was sent, so that the body must be kept.
+    /// Not for what fails before anything is sent, for `idempotent-reset` where the request is not
+    /// idempotent, nor for `refused-stream` where no endpoint can say so (HTTP/1).
+    #[must_use]
+    pub fn needs_body(&self, idempotent: bool, may_be_refused: bool) -> bool {
+        let mut without = RetryOn::CONNECT_FAILURE.and(RetryOn::RESET_BEFORE_REQUEST);
+        if !idempotent {
+            without = without.and(RetryOn::IDEMPOTENT_RESET);
+        }
+        if !may_be_refused {
+            without = without.and(RetryOn::REFUSED_STREAM);
+        }
+        self.is_enabled() && self.on.0 & !without.0 != 0
+    }
+
+    /// Whether this may be retried: responses with a status below 400 are not, unless one of their
+    /// headers says so. Costs less than a decision.
+    #[must_use]
+    pub fn looks_at(&self, status: u16) -> bool {
+        let by_other = RetryOn::RETRIABLE_HEADERS
+            .and(RetryOn::RETRIABLE_STATUS_CODES)
+            .and(RetryOn::ENVOY_RATELIMITED);
+        self.is_enabled() && (status >= 400 || self.retries_any(by_other))
+    }
+
     /// Most further tries after the first.
     #[must_use]
     pub fn retries_max(&self) -> u32 {

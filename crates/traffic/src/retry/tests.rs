@@ -268,6 +268,30 @@ fn only_the_first_retry_after_a_broken_connection_is_made_at_once() {
 }
 
 #[test]
+fn a_body_is_kept_only_for_what_is_tried_again_after_it_was_sent() {
+    let needs = |list: &str, idempotent, may_be_refused| {
+        RetryPlan::of_policy(&on(list), || true).needs_body(idempotent, may_be_refused)
+    };
+    assert!(!needs("connect-failure,reset-before-request", true, true));
+    assert!(needs("5xx", false, false));
+    assert!(needs("idempotent-reset", true, false));
+    assert!(!needs("idempotent-reset", false, false));
+    assert!(needs("refused-stream", false, true));
+    assert!(!needs("refused-stream", false, false));
+    assert!(!RetryPlan::of_policy(&RetryPolicy::none(), || true).needs_body(true, true));
+}
+
+#[test]
+fn good_responses_are_looked_at_only_where_a_header_may_say_otherwise() {
+    let looks = |list: &str, status| RetryPlan::of_policy(&on(list), || true).looks_at(status);
+    assert!(!looks("5xx,gateway-error,reset", 200));
+    assert!(looks("5xx", 503));
+    assert!(looks("retriable-headers", 200));
+    assert!(looks("retriable-status-codes", 302));
+    assert!(!RetryPlan::of_policy(&RetryPolicy::none(), || true).looks_at(503));
+}
+
+#[test]
 fn a_response_says_when_to_come_back() {
     let header = |name: &str, is_unix_time| ResetHeader { name: name.to_owned(), is_unix_time };
     let back_off = RateLimitedBackOff {

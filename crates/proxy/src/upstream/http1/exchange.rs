@@ -20,6 +20,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
+use super::super::admission::Wear;
 use super::super::{EndpointPool, OpenConnection, Wire};
 use super::Failed;
 use crate::body::RequestBody;
@@ -91,6 +92,10 @@ impl Connection {
         self.open.pool()
     }
 
+    pub(super) fn wear(&self) -> &Wear {
+        &self.open.wear
+    }
+
     /// True while nothing comes on an idle connection, not even its end. The runtime is asked, the kernel only when it
     /// has said that there is something.
     pub(super) fn is_quiet(&self) -> bool {
@@ -121,7 +126,7 @@ impl Connection {
     pub(super) async fn send(
         self: &Rc<Self>,
         request: &mut Request<RequestBody>,
-        client: &Client,
+        client: Option<&Client>,
     ) -> Result<Response<Incoming>, Failed> {
         let mut first = None;
         let head = poll_fn(|cx| {
@@ -304,7 +309,7 @@ impl State {
         &mut self,
         cx: &mut Context<'_>,
         to: &Method,
-        client: &Client,
+        client: Option<&Client>,
     ) -> Poll<Result<ResponseHead, HeadFailure>> {
         if let Poll::Ready(Err(_)) = self.poll_send(cx) {
             return Poll::Ready(Err(HeadFailure::Broken));
@@ -323,7 +328,9 @@ impl State {
                     if self.interim_heads > INTERIM_HEADS_MAX {
                         return Poll::Ready(Err(HeadFailure::NotHttp));
                     }
-                    client.pass_on(head.status, &head.headers);
+                    if let Some(client) = client {
+                        client.pass_on(head.status, &head.headers);
+                    }
                     continue;
                 }
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
