@@ -4,6 +4,7 @@ mod blame;
 mod chains;
 mod change;
 mod client_certificates;
+mod conformance;
 mod drain;
 mod http1;
 mod http1_wire;
