@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{CONNECTION, TE, UPGRADE};
+use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
@@ -25,7 +25,7 @@ use crate::body::{RequestBody, RequestProgress, ResponseBody};
 use crate::buffers;
 use crate::connection::AwaitedBody;
 use crate::exchange::{Exchange, Upstream};
-use crate::headers::{self, X_FORWARDED_FOR, X_REQUEST_ID};
+use crate::headers::{self, X_REQUEST_ID};
 use crate::incoming::{Incoming, Upgrade};
 use crate::opening::ClientFacts;
 use crate::reply::{self, Refusal};
@@ -49,8 +49,10 @@ pub(crate) struct Forwarded<'a> {
     pub(crate) route: &'a Forward,
     /// How long it may stand still.
     pub(crate) idle_timeout: Duration,
-    /// It comes from outside the mesh: what it says about its own way here is not believed.
-    pub(crate) is_ingress: bool,
+    /// The client takes trailers.
+    pub(crate) accepts_trailers: bool,
+    /// What the client wants to go on with on its connection, if it may.
+    pub(crate) wanted_upgrade: Option<HeaderValue>,
 }
 
 /// What the response needs to know about the request.
@@ -66,11 +68,9 @@ pub(crate) async fn forward(
     request: Forwarded<'_>,
     mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
-    let Forwarded { mut parts, body, upgrade, authority, cluster, route, idle_timeout, is_ingress } =
+    let Forwarded { mut parts, body, upgrade, authority, cluster, route, idle_timeout, .. } =
         request;
-    if is_ingress {
-        headers::remove_untrusted(&mut parts.headers);
-    }
+    let (accepts_trailers, wanted_upgrade) = (request.accepts_trailers, request.wanted_upgrade);
     let protocol = match cluster.state.cluster().protocol {
         UpstreamProtocol::Http2 => UpstreamVersion::Http2,
         UpstreamProtocol::Http1
@@ -90,12 +90,22 @@ pub(crate) async fn forward(
         | UpstreamProtocol::Alpn => UpstreamVersion::Http1,
     };
     exchange.enter_cluster(cluster.clone());
-    let asked = prepare(&mut parts, upgrade, protocol, route, &mut exchange);
+    let wanted = match protocol {
+        UpstreamVersion::Http1 => wanted_upgrade,
+        UpstreamVersion::Http2 => None,
+    };
+    let upgrade = wanted.and_then(|value| {
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(UPGRADE, value);
+        upgrade
+    });
+    let request_id =
+        if route.timing_headers { parts.headers.get(X_REQUEST_ID).cloned() } else { None };
+    let asked = Asked { version: parts.version, accepts_trailers, request_id, upgrade };
     let body = if body.is_end_stream() {
         RequestBody::Empty
     } else {
-        let progress = Rc::new(RequestProgress::default());
-        exchange.request = Some(progress.clone());
+        let progress = exchange.request.get_or_insert_with(Rc::<RequestProgress>::default).clone();
         let awaited = AwaitedBody::new(exchange.client.clone());
         RequestBody::streaming(body, progress, awaited)
     };
@@ -106,7 +116,7 @@ pub(crate) async fn forward(
         route.timeout,
         idle_timeout,
         exchange.request.clone(),
-        exchange.started,
+        exchange.forwarded_at,
         exchange.client.spare_timer(),
     );
     let is_agreed = cluster.state.cluster().protocol == UpstreamProtocol::Alpn
@@ -126,44 +136,6 @@ pub(crate) async fn forward(
             None => reply::refuse(Refusal::NotHttp, exchange),
         },
     }
-}
-
-/// Makes the client's head into one that may be sent on, and keeps what the answer depends on.
-fn prepare(
-    parts: &mut Parts,
-    upgrade: Option<Upgrade>,
-    protocol: UpstreamVersion,
-    route: &Forward,
-    exchange: &mut Exchange,
-) -> Asked {
-    let client = &exchange.client;
-    let version = parts.version;
-    let headers = &mut parts.headers;
-    let accepts_trailers = match version {
-        Version::HTTP_2 => true,
-        Version::HTTP_11 => headers::has_token(headers, &TE, "trailers"),
-        _ => false,
-    };
-    let wanted = match protocol {
-        UpstreamVersion::Http1 => headers::wanted_upgrade(version, headers),
-        UpstreamVersion::Http2 => None,
-    };
-    headers::remove_hop_by_hop(headers);
-    let worker = &client.worker;
-    let is_tls = client.facts.tls.is_some();
-    headers::add_forwarding(headers, &client.peer_header, is_tls, || worker.request_id());
-    headers::set_client_certificate(headers, client.facts.forwarded_certificate());
-    let request_id = if route.timing_headers { headers.get(X_REQUEST_ID).cloned() } else { None };
-    if let Some(log) = &mut exchange.log {
-        log.forwarded_for = headers.get(X_FORWARDED_FOR).cloned();
-        log.request_id = headers.get(X_REQUEST_ID).cloned();
-    }
-    let upgrade = wanted.and_then(|value| {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, value);
-        upgrade
-    });
-    Asked { version, accepts_trailers, request_id, upgrade }
 }
 
 /// `None` when the authority is not one.
@@ -278,7 +250,7 @@ impl<'a> Tries<'a> {
     }
 
     async fn run(&mut self, exchange: &mut Exchange) -> Result<Response<Incoming>, Refusal> {
-        let mut now = exchange.started;
+        let mut now = exchange.forwarded_at;
         loop {
             let picked = exchange
                 .client

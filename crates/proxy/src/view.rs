@@ -16,6 +16,8 @@ use proxy_config::{
 use tokio_util::sync::CancellationToken;
 use traffic::{ClusterState, EndpointState, Router};
 
+use crate::access_log::ChainLogs;
+use crate::rules::{HttpRules, SharedRules};
 use crate::snapshot::{SharedListener, Snapshot};
 use crate::stats::{
     ClusterCounters, HttpCounters, ListenerCounters, MeshCounters, MeshLabels, Shard, Stats,
@@ -187,6 +189,8 @@ impl View {
         let kind = match &chain.protocol {
             ListenerProtocol::Http(http) => ListenerKind::Http(Box::new(HttpView {
                 table: self.tables.get(&http.route_table).cloned().unwrap_or_else(no_table),
+                table_rules: self.shared.rules.get(&http.route_table).cloned().unwrap_or_default(),
+                rules: shared.chains[index].rules.clone().expect("a chain of HTTP has its rules"),
                 http2: http2_builder(http),
             })),
             ListenerProtocol::Tcp(tcp) => ListenerKind::Tcp(Box::new(TcpView {
@@ -248,6 +252,16 @@ impl ListenerView {
             .expect("a view is made for a chain of its listener")
     }
 
+    /// Its index into the listener's chains.
+    pub(crate) fn chain_index(&self) -> usize {
+        self.chain
+    }
+
+    /// Its access logs.
+    pub(crate) fn logs(&self) -> &ChainLogs {
+        &self.shared.chains[self.chain].logs
+    }
+
     /// `None` when bytes are spoken.
     pub(crate) fn http(&self) -> Option<&HttpListener> {
         match &self.chain().protocol {
@@ -285,6 +299,8 @@ pub(crate) enum ListenerKind {
 
 pub(crate) struct HttpView {
     pub(crate) table: Rc<WorkerTable>,
+    pub(crate) table_rules: SharedRules,
+    pub(crate) rules: Arc<HttpRules>,
     pub(crate) http2: http2::Builder<LocalExecutor>,
 }
 
