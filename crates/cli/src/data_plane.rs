@@ -32,9 +32,11 @@ async fn serve(arguments: &ProxyArguments) -> anyhow::Result<ExitCode> {
     let options = ProxyOptions { admin, ..proxy_options(arguments)? };
     let proxy = Proxy::start(options, Arc::new(bootstrap.config.clone()))
         .context("the proxy does not start")?;
-    say_where(&proxy, &bootstrap);
+    let mut watch = Watch::start(file.named());
     let mut running = Running { file, bootstrap, proxy, strict: arguments.strict };
-    let mut watch = Watch::start(running.file.named());
+    // What changed before it was watched.
+    running.renew().await;
+    say_where(&running.proxy, &running.bootstrap);
     loop {
         tokio::select! {
             signal = termination.next() => {

@@ -19,7 +19,7 @@
 //! * A worker's connections stay on its thread (`spawn_local`; they end with it): what they share is `Rc`, what workers
 //!   share is atomics in `traffic` and in [`stats`].
 //! * A change of configuration is taken whole, and never ends a connection that can go on.
-//! * Bodies are streamed; what is held per connection is bounded by its windows and buffers (`view`, `upstream`).
+//! * Bodies are streamed; what is held per connection is bounded by its windows and buffers (`connection`, `upstream`).
 //! * Nothing from outside makes it panic; each wait for the outside has a deadline.
 
 pub mod access_log;
@@ -38,6 +38,7 @@ mod filters;
 mod forward;
 mod handle;
 mod headers;
+mod http2;
 mod http_date;
 mod incoming;
 mod observe;

@@ -211,6 +211,13 @@ pub(crate) fn rejected(client: &Client, status: StatusCode) {
     log_rejected(client, &view, status, "HTTP/1.1");
 }
 
+/// Counts and logs a request that could not be read as HTTP/2: its stream has been reset or answered.
+pub(crate) fn rejected_http2(client: &Client, status: StatusCode) {
+    let view = client.slot.view();
+    view.http_counters.downstream_rq_http2_total.inc();
+    log_rejected(client, &view, status, "HTTP/2");
+}
+
 fn log_rejected(client: &Client, view: &ListenerView, status: StatusCode, protocol: &'static str) {
     let status = status.as_u16();
     view.http_counters.downstream_rq_total.inc();

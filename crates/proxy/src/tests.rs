@@ -9,6 +9,7 @@ mod drain;
 mod http1;
 mod http1_wire;
 mod http2;
+mod http2_peers;
 mod limits;
 mod proxy_protocol;
 mod retry;

@@ -154,7 +154,7 @@ impl Rude {
 
 struct World {
     _backend: Backend,
-    proxy: ProxyHandle,
+    _proxy: ProxyHandle,
     address: SocketAddr,
 }
 
@@ -166,7 +166,7 @@ async fn world() -> World {
     .await;
     let proxy = Setup::new().listener("in").route("web", "/", &[backend.address]).start();
     let address = proxy.local_addr("in").unwrap();
-    World { _backend: backend, proxy, address }
+    World { _backend: backend, _proxy: proxy, address }
 }
 
 impl World {
