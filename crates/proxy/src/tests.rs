@@ -1,18 +1,27 @@
 //! The proxy between real sockets: endpoints and clients are in the test.
 
+mod access_logs;
 mod blame;
 mod chains;
 mod change;
+mod client_address;
 mod client_certificates;
+mod compression;
 mod conformance;
+mod cors;
 mod drain;
+mod filters;
+mod headers;
 mod http1;
 mod http1_wire;
 mod http2;
 mod http2_peers;
 mod limits;
 mod proxy_protocol;
+mod rate_limit;
+mod request_limits;
 mod retry;
+mod routing;
 mod streams;
 mod support;
 mod tcp;

@@ -81,12 +81,12 @@ const CASES: &[(&str, &str, Verdict)] = &[
     (
         "a coding that is not known",
         "POST / HTTP/1.1\r\nhost: web\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
-        Refused(400),
+        Refused(501),
     ),
     (
         "identity",
         "POST / HTTP/1.1\r\nhost: web\r\ntransfer-encoding: identity\r\n\r\n",
-        Refused(400),
+        Refused(501),
     ),
     (
         "nothing",
