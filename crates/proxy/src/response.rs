@@ -7,6 +7,7 @@ use crate::access_log::ExchangeFacts;
 use crate::exchange::Exchange;
 use crate::filters::{self, Encoder};
 use crate::headers::{self, X_REQUEST_ID};
+use crate::rules::{HttpRules, ResponseRules};
 use crate::upstream::{Lease, UpstreamVersion};
 
 /// Makes the head one for the client: the route's changes, then the filters', then the listener's. Gives what compresses
@@ -25,28 +26,10 @@ pub(crate) fn finish_head(
     } else {
         None
     };
-    if let Some(rules) = exchange.rules() {
-        if let Some(response) = &rules.response {
-            if let Some(server) = &response.server
-                && (server.is_overwritten || !headers.contains_key(SERVER))
-            {
-                headers.insert(SERVER, server.name.clone());
-            }
-            if let Some(via) = &rules.via {
-                let lease = exchange.upstream.as_ref().and_then(|it| it.lease.as_ref());
-                let version = match lease.map(Lease::version) {
-                    Some(UpstreamVersion::Http1) => Version::HTTP_11,
-                    Some(UpstreamVersion::Http2) => Version::HTTP_2,
-                    None => exchange.version,
-                };
-                headers.append(VIA, via.of(version).clone());
-            }
-            if response.request_id
-                && let Some(id) = &exchange.request_id
-            {
-                headers.insert(X_REQUEST_ID, id.clone());
-            }
-        }
+    if let Some(rules) = exchange.rules()
+        && let Some(of_all) = &rules.response
+    {
+        follow(rules, of_all, headers, exchange);
     }
     // An upgrade has an end of its own.
     if exchange.client.is_closing.get() && status != StatusCode::SWITCHING_PROTOCOLS {
@@ -72,4 +55,27 @@ fn edit(headers: &mut HeaderMap, exchange: &Exchange) {
         now: exchange.client.worker.now(),
     });
     edits.apply(headers, values);
+}
+
+/// What the listener does to every response.
+fn follow(rules: &HttpRules, of_all: &ResponseRules, headers: &mut HeaderMap, exchange: &Exchange) {
+    if let Some(server) = &of_all.server
+        && (server.is_overwritten || !headers.contains_key(SERVER))
+    {
+        headers.insert(SERVER, server.name.clone());
+    }
+    if let Some(via) = &rules.via {
+        let lease = exchange.upstream.as_ref().and_then(|it| it.lease.as_ref());
+        let version = match lease.map(Lease::version) {
+            Some(UpstreamVersion::Http1) => Version::HTTP_11,
+            Some(UpstreamVersion::Http2) => Version::HTTP_2,
+            None => exchange.version,
+        };
+        headers.append(VIA, via.of(version).clone());
+    }
+    if of_all.request_id
+        && let Some(id) = &exchange.request_id
+    {
+        headers.insert(X_REQUEST_ID, id.clone());
+    }
 }

@@ -91,12 +91,11 @@ impl Compressing {
                     | StatusCode::PARTIAL_CONTENT
                     | StatusCode::NOT_MODIFIED
             );
-        has_content
-            && !headers.contains_key(CONTENT_ENCODING)
-            && !headers.contains_key(CONTENT_RANGE)
-            && !(self.keep_etag && headers.contains_key(ETAG))
-            && !has_token(headers, &CACHE_CONTROL, "no-transform")
-            && self.is_listed(headers)
+        let is_fixed = headers.contains_key(CONTENT_ENCODING)
+            || headers.contains_key(CONTENT_RANGE)
+            || self.keep_etag && headers.contains_key(ETAG)
+            || has_token(headers, &CACHE_CONTROL, "no-transform");
+        has_content && !is_fixed && self.is_listed(headers)
     }
 
     /// Without a length it may be long.

@@ -471,12 +471,15 @@ async fn what_must_be_ignored_is_ignored() {
     world.is_unharmed().await;
 }
 
+/// Its name, how it begins, and what is said in each round.
+type Flood = (&'static str, Vec<u8>, Box<dyn Fn(u32) -> Vec<u8>>);
+
 /// Floods: each ends the connection long before it has cost much.
 #[tokio::test]
 async fn floods_end_the_connection() {
     let world = world().await;
     let reset = |stream: u32| [get(stream), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])].concat();
-    let floods: Vec<(&str, Vec<u8>, Box<dyn Fn(u32) -> Vec<u8>>)> = vec![
+    let floods: Vec<Flood> = vec![
         ("resets (CVE-2023-44487)", Vec::new(), Box::new(move |nth| reset(2 * nth + 1))),
         (
             "streams that the proxy must reset (CVE-2025-8671)",
