@@ -68,6 +68,7 @@ async fn route(
     // A host that is not text is in no route table.
     let host = authority.to_str().unwrap_or_default();
     let found = find(&parts, host, config, http, &mut exchange);
+    exchange.keep(&parts.uri, Some(&authority), &parts.headers);
     if http.rules.filters.is_some() || exchange.route_rules().is_some_and(|it| it.filters.is_some())
     {
         let path = head::routed_path(&parts).to_owned();
@@ -82,8 +83,8 @@ async fn route(
     };
     if exchange.route_rules().is_some_and(|it| it.edits_request) {
         edit(&mut parts, &authority, &exchange);
+        exchange.keep(&parts.uri, Some(&authority), &parts.headers);
     }
-    exchange.keep(&parts.uri, Some(&authority), &parts.headers);
     let route = &http.table.router.routes()[found];
     match &route.action {
         RouteAction::Forward(forward) => {
@@ -143,7 +144,6 @@ fn admit(
     if http.rules.response.as_ref().is_some_and(|it| it.request_id) {
         exchange.request_id = parts.headers.get(crate::headers::X_REQUEST_ID).cloned();
     }
-    exchange.keep(&parts.uri, Some(&authority), &parts.headers);
     head::count_forwards_down(parts)?;
     head::normalize(parts, config)?;
     Ok(Admitted { authority, way })
