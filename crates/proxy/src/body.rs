@@ -5,7 +5,7 @@ mod kept;
 use std::cell::{Cell, OnceCell};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -15,8 +15,10 @@ use http_body::{Body, Frame, SizeHint};
 pub(crate) use self::kept::{BodyCopy, KeptBody, KeptReader};
 use crate::connection::{AwaitedBody, OpenBody};
 use crate::exchange::Exchange;
+use crate::filters::Encoder;
 use crate::headers::{self, SERVICE_TIME};
 use crate::incoming::{Incoming, IncomingError};
+use crate::request::{Deadline, Overdue};
 use crate::time_limit::Expired;
 
 /// A body could not be passed on to its end.
@@ -34,6 +36,9 @@ pub(crate) enum BodyError {
     /// It is longer than the route allows.
     #[error("the body is too large")]
     TooLarge,
+    /// The request as a whole has taken longer than it may.
+    #[error("the request has taken too long")]
+    Overdue(Overdue),
 }
 
 /// How far a request body has come.
@@ -46,7 +51,7 @@ pub(crate) struct RequestProgress {
     /// The client broke off: what the endpoint makes of half a request is not its fault.
     pub(crate) is_broken: Cell<bool>,
     /// Most bytes that the route allows; 0 means any number.
-    pub(crate) bytes_max: u64,
+    pub(crate) bytes_max: Cell<u64>,
     /// There were more.
     pub(crate) is_too_large: Cell<bool>,
     /// For mirrors.
@@ -54,12 +59,6 @@ pub(crate) struct RequestProgress {
 }
 
 impl RequestProgress {
-    pub(crate) fn new(bytes_max: u64) -> Self {
-        let mut progress = Self::default();
-        progress.bytes_max = bytes_max;
-        progress
-    }
-
     /// Tells the copies of what the body gave.
     fn copy(&self, frame: Option<&Frame<Bytes>>, is_end: bool) {
         for copy in self.copies.get().into_iter().flatten() {
@@ -163,7 +162,7 @@ impl Body for RequestBody {
         {
             let bytes = progress.bytes.get() + data.len() as u64;
             progress.bytes.set(bytes);
-            if progress.bytes_max > 0 && bytes > progress.bytes_max {
+            if progress.bytes_max.get() > 0 && bytes > progress.bytes_max.get() {
                 progress.is_too_large.set(true);
                 progress.is_broken.set(true);
                 *awaited = None;
@@ -226,22 +225,39 @@ pub(crate) struct ResponseBody {
     exchange: Option<Box<Exchange>>,
     /// Announced and to be sent after the content.
     timing_trailer: bool,
+    /// `None` when the content is sent as it is, or has gone in.
+    encoder: Option<Box<Encoder>>,
+    /// `None` when it may take as long as it will.
+    deadline: Option<Box<Deadline>>,
 }
 
 enum Content {
     Done,
     Full(Bytes),
     Upstream(Incoming, OpenBody),
+    /// What comes after compressed content.
+    Trailers(HeaderMap),
 }
 
 impl ResponseBody {
     /// A body that is at hand. `exchange` is finished with it.
-    pub(crate) fn full(content: Bytes, exchange: Box<Exchange>) -> Self {
+    pub(crate) fn full(
+        content: Bytes,
+        exchange: Box<Exchange>,
+        encoder: Option<Box<Encoder>>,
+    ) -> Self {
         if content.is_empty() {
             exchange.finish();
-            return Self { content: Content::Done, exchange: None, timing_trailer: false };
+            return Self::of(Content::Done, None);
         }
-        Self { content: Content::Full(content), exchange: Some(exchange), timing_trailer: false }
+        let mut body = Self::of(Content::Full(content), Some(exchange));
+        body.encoder = encoder;
+        body
+    }
+
+    /// A body that is at hand, of an exchange that has ended.
+    pub(crate) fn last_words(content: Bytes) -> Self {
+        Self::of(Content::Full(content), None)
     }
 
     /// The body that an endpoint sends, and then the timing trailer if it was announced.
@@ -249,16 +265,26 @@ impl ResponseBody {
         incoming: Incoming,
         exchange: Box<Exchange>,
         timing_trailer: bool,
+        encoder: Option<Box<Encoder>>,
     ) -> Self {
         if incoming.is_end_stream() && !timing_trailer {
             exchange.finish();
-            return Self { content: Content::Done, exchange: None, timing_trailer };
+            return Self::of(Content::Done, None);
         }
         let open = OpenBody::new(exchange.client.clone());
-        Self {
-            content: Content::Upstream(incoming, open),
-            exchange: Some(exchange),
-            timing_trailer,
+        let mut body = Self::of(Content::Upstream(incoming, open), Some(exchange));
+        (body.timing_trailer, body.encoder) = (timing_trailer, encoder);
+        body
+    }
+
+    fn of(content: Content, exchange: Option<Box<Exchange>>) -> Self {
+        Self { content, exchange, timing_trailer: false, encoder: None, deadline: None }
+    }
+
+    /// It is broken off at the deadline.
+    pub(crate) fn end_by(&mut self, deadline: Box<Deadline>) {
+        if self.exchange.is_some() {
+            self.deadline = Some(deadline);
         }
     }
 
@@ -284,12 +310,13 @@ impl ResponseBody {
         Poll::Ready(Some(Err(error)))
     }
 
-    fn poll_upstream(
+    /// The next frame of the endpoint's.
+    fn poll_incoming(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
         let Content::Upstream(incoming, open) = &mut self.content else {
-            return Poll::Ready(None);
+            return Poll::Ready(Ok(None));
         };
         let exchange = self.exchange.as_mut().expect("an unfinished body has its exchange");
         let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
@@ -297,8 +324,8 @@ impl ResponseBody {
             Poll::Pending => {
                 let limit = exchange.time_limit.as_mut();
                 return match limit.map_or(Poll::Pending, |it| it.poll_idle(cx)) {
-                    Poll::Ready(Expired::TookTooLong) => self.fail(BodyError::TookTooLong),
-                    Poll::Ready(Expired::Head | Expired::Idle) => self.fail(BodyError::Idle),
+                    Poll::Ready(Expired::TookTooLong) => Poll::Ready(Err(BodyError::TookTooLong)),
+                    Poll::Ready(Expired::Head | Expired::Idle) => Poll::Ready(Err(BodyError::Idle)),
                     Poll::Pending => Poll::Pending,
                 };
             }
@@ -307,15 +334,24 @@ impl ResponseBody {
         if let Some(limit) = &mut exchange.time_limit {
             limit.note_moved();
         }
-        let mut frame = match frame {
-            Some(Ok(frame)) => frame,
-            Some(Err(error)) => return self.fail(BodyError::Broken(error)),
-            None if self.timing_trailer => Frame::trailers(HeaderMap::with_capacity(1)),
-            None => {
+        Poll::Ready(frame.transpose().map_err(BodyError::Broken))
+    }
+
+    fn poll_upstream(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut frame = match ready!(self.poll_incoming(cx)) {
+            Ok(Some(frame)) => frame,
+            Err(error) => return self.fail(error),
+            Ok(None) if self.timing_trailer => Frame::trailers(HeaderMap::with_capacity(1)),
+            Ok(None) => {
                 self.finish();
                 return Poll::Ready(None);
             }
         };
+        let Content::Upstream(incoming, _) = &self.content else { return Poll::Ready(None) };
+        let exchange = self.exchange.as_mut().expect("an unfinished body has its exchange");
         if let Some(data) = frame.data_ref() {
             exchange.bytes_sent += data.len() as u64;
             // Finished before the last frame is written, so that the connection is free for the next request.
@@ -323,13 +359,94 @@ impl ResponseBody {
                 self.finish();
             }
         } else if let Some(trailers) = frame.trailers_mut() {
-            exchange.note_trailers(trailers);
-            if self.timing_trailer {
-                trailers.insert(SERVICE_TIME, headers::number(exchange.upstream_elapsed_ms()));
-            }
+            note_trailers(trailers, exchange, self.timing_trailer);
             self.finish();
         }
         Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// Compressed. What has gone in comes out at the latest when there is nothing more at hand, so that events are not
+    /// held back.
+    fn poll_encoded(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            let next = match &mut self.content {
+                Content::Done | Content::Trailers(_) => return Poll::Ready(None),
+                Content::Full(content) => {
+                    let content = std::mem::take(content);
+                    Poll::Ready(Ok((!content.is_empty()).then(|| Frame::data(content))))
+                }
+                Content::Upstream(..) => self.poll_incoming(cx),
+            };
+            let Some(encoder) = &mut self.encoder else { return Poll::Ready(None) };
+            let frame = match next {
+                Poll::Ready(Ok(frame)) => frame,
+                Poll::Ready(Err(error)) => return self.fail(error),
+                Poll::Pending => {
+                    return match encoder.flush() {
+                        Some(data) => self.give(data),
+                        None => Poll::Pending,
+                    };
+                }
+            };
+            match frame.map(Frame::into_data) {
+                Some(Ok(data)) => {
+                    if let Some(data) = encoder.write(&data) {
+                        return self.give(data);
+                    }
+                }
+                Some(Err(frame)) => return self.end_encoded(frame.into_trailers().ok()),
+                None => return self.end_encoded(None),
+            }
+        }
+    }
+
+    fn give(&mut self, data: Bytes) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.bytes_sent += data.len() as u64;
+        }
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    /// The last that the encoder gives, and what comes after it.
+    fn end_encoded(
+        &mut self,
+        trailers: Option<HeaderMap>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let rest = self.encoder.take().and_then(|mut it| it.finish());
+        let trailers = trailers.or_else(|| self.timing_trailer.then(HeaderMap::new));
+        let trailers = trailers.zip(self.exchange.as_mut()).map(|(mut trailers, exchange)| {
+            note_trailers(&mut trailers, exchange, self.timing_trailer);
+            trailers
+        });
+        let given = rest.map(|rest| self.give(rest));
+        match (given, trailers) {
+            (Some(given), Some(trailers)) => {
+                self.content = Content::Trailers(trailers);
+                given
+            }
+            (Some(given), None) => {
+                self.finish();
+                given
+            }
+            (None, Some(trailers)) => {
+                self.finish();
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
+            (None, None) => {
+                self.finish();
+                Poll::Ready(None)
+            }
+        }
+    }
+}
+
+fn note_trailers(trailers: &mut HeaderMap, exchange: &mut Exchange, timing_trailer: bool) {
+    exchange.note_trailers(trailers);
+    if timing_trailer {
+        trailers.insert(SERVICE_TIME, headers::number(exchange.upstream_elapsed_ms()));
     }
 }
 
@@ -342,8 +459,22 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let body = self.get_mut();
+        if let Some(deadline) = &mut body.deadline
+            && body.exchange.is_some()
+            && let Poll::Ready(overdue) = deadline.poll(cx)
+        {
+            return body.fail(BodyError::Overdue(overdue));
+        }
+        if body.encoder.is_some() {
+            return body.poll_encoded(cx);
+        }
         match &mut body.content {
             Content::Done => Poll::Ready(None),
+            Content::Trailers(trailers) => {
+                let trailers = std::mem::take(trailers);
+                body.finish();
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
             Content::Full(content) => {
                 let content = std::mem::take(content);
                 if let Some(exchange) = &mut body.exchange {
@@ -359,14 +490,21 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Done => true,
-            Content::Full(content) => content.is_empty(),
-            Content::Upstream(incoming, _) => incoming.is_end_stream() && !self.timing_trailer,
+            Content::Full(content) => content.is_empty() && self.encoder.is_none(),
+            Content::Upstream(incoming, _) => {
+                incoming.is_end_stream() && !self.timing_trailer && self.encoder.is_none()
+            }
+            Content::Trailers(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.encoder.is_some() {
+            return SizeHint::default();
+        }
         match &self.content {
             Content::Done => SizeHint::with_exact(0),
+            Content::Trailers(_) => SizeHint::default(),
             Content::Full(content) => SizeHint::with_exact(content.len() as u64),
             // A length would mean `Content-Length`, which leaves no room for trailers in HTTP/1.1.
             Content::Upstream(..) if self.timing_trailer => SizeHint::default(),

@@ -17,6 +17,7 @@ use self::phase::Limits;
 
 pub(crate) use self::http1::{RequestReader, Socket};
 use crate::opening::{ClientFacts, Opened, Place};
+use crate::request::Overdue;
 use crate::time_limit::Timer;
 use crate::view::{ListenerKind, ListenerSlot, ListenerView};
 use crate::worker::Worker;
@@ -38,6 +39,8 @@ pub(crate) struct Client {
     pub(crate) is_closing: Cell<bool>,
     /// It is cut because nothing moved for too long.
     pub(crate) is_cut_idle: Cell<bool>,
+    /// The request that is dropped now has taken longer than it may.
+    pub(crate) overdue: Cell<Option<Overdue>>,
     /// One that the last request has done with: usually one request follows the other.
     spare_timer: Cell<Option<Timer>>,
     /// The connection's place in the listener's limit and counters, until the last tunnel over it has ended.
@@ -112,6 +115,7 @@ impl Client {
             http1,
             is_closing: Cell::new(false),
             is_cut_idle: Cell::new(false),
+            overdue: Cell::new(None),
             spare_timer: Cell::new(None),
             _place: place,
             requests_active: Cell::new(0),
@@ -124,7 +128,9 @@ impl Client {
 
     /// Passes a head on that comes before the one that answers, if the client understands it.
     pub(crate) fn pass_on(&self, status: StatusCode, headers: &HeaderMap) {
-        if let Some(socket) = &self.http1 {
+        if let Some(socket) = &self.http1
+            && self.slot.view().http().is_some_and(|it| it.pass_informational)
+        {
             socket.pass_on(status, headers);
         }
     }
@@ -178,6 +184,9 @@ pub(crate) async fn serve_http(
         head: config.head_timeout,
         idle: config.idle_timeout,
         stream_idle: config.stream_idle_timeout,
+        request: config.request_timeout,
+        duration: config.connection_duration_max,
+        requests_max: config.requests_per_connection_max,
     };
     if is_http2 {
         let client = Rc::new(Client::new(worker, slot.clone(), facts, None, place));

@@ -18,12 +18,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use traffic::Evidence;
 
-use crate::access_log::AccessLog;
+use crate::access_log::Sinks;
 use crate::admin_server;
 use crate::error::ProxyError;
 use crate::exchange::millis;
 use crate::handle::{ProxyHandle, ProxyOptions, Published, Shared};
-use crate::snapshot::{Snapshot, SocketId};
+use crate::snapshot::{Making, Snapshot, SocketId};
 use crate::socket;
 use crate::stats::Stats;
 use crate::worker::{self, Command, Worker};
@@ -110,18 +110,15 @@ impl Controller {
         config: Arc<ProxyConfig>,
     ) -> Result<(Self, ProxyHandle, mpsc::Receiver<ControlCommand>), ProxyError> {
         let workers = options.workers.max(1);
-        let access_log = match &options.access_log {
-            None => AccessLog::off(),
-            Some(target) => {
-                AccessLog::open(target).map_err(|source| ProxyError::AccessLog { source })?
-            }
-        };
+        let sinks = Sinks::new(options.access_log.clone())
+            .map_err(|source| ProxyError::AccessLog { source })?;
         let shared = Arc::new(Shared {
             published: ArcSwap::from_pointee(Published {
                 snapshot: Arc::default(),
                 listeners: BTreeMap::new(),
             }),
             stats: Arc::new(Stats::new(workers)),
+            sinks,
             is_draining: false.into(),
             is_failed: false.into(),
             epoch: runtime::monotonic(),
@@ -142,7 +139,7 @@ impl Controller {
             return Err(error);
         }
         for index in 0..workers {
-            controller.start_worker(index, evidence_sender.clone(), access_log.clone())?;
+            controller.start_worker(index, evidence_sender.clone())?;
         }
         for error in controller.publish(config, &sockets, new).await? {
             log(&error);
@@ -156,13 +153,12 @@ impl Controller {
         &mut self,
         index: usize,
         evidence: mpsc::Sender<Evidence>,
-        access_log: AccessLog,
     ) -> Result<(), ProxyError> {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let (epoch, seed) = (self.shared.epoch, self.seed);
         let stats = self.shared.stats.clone();
         spawn_thread(format!("proxy-worker-{index}"), move || {
-            let worker = Worker::new(index, epoch, seed, evidence, stats, access_log);
+            let worker = Worker::new(index, epoch, seed, evidence, stats);
             block_on_local(worker::run(worker, commands));
         })?;
         self.workers.push(sender);
@@ -268,7 +264,13 @@ impl Controller {
         mut new: NewSockets,
     ) -> Result<Vec<ProxyError>, ProxyError> {
         let before = self.shared.published.load_full();
-        let (snapshot, errors) = Snapshot::build(config, sockets, &before.snapshot, self.seed);
+        let now = runtime::monotonic().saturating_duration_since(self.shared.epoch);
+        let making = Making {
+            seed: self.seed,
+            sinks: &self.shared.sinks,
+            now_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+        };
+        let (snapshot, errors) = Snapshot::build(config, sockets, &before.snapshot, making);
         let snapshot = Arc::new(snapshot);
         let mut waiting = Vec::with_capacity(self.workers.len());
         for worker in &self.workers {
@@ -291,6 +293,8 @@ impl Controller {
         let addresses: Vec<SocketAddr> = listeners.values().copied().collect();
         self.shared.stats.retain(&snapshot.config, &addresses);
         self.shared.published.store(Arc::new(Published { snapshot, listeners }));
+        drop(before);
+        self.shared.sinks.close_unused();
         Ok(errors)
     }
 

@@ -56,6 +56,32 @@ pub enum ProxyError {
         /// Why not.
         source: io::Error,
     },
+    /// Something in a route table cannot be done as it is said; the rest of the table is served.
+    #[error("route table {table}: {problem}")]
+    Route {
+        /// Name of the route table.
+        table: String,
+        /// Where in it, and what is wrong.
+        problem: String,
+    },
+    /// Something that a listener is to do with requests cannot be done as it is said; the rest is.
+    #[error("listener {listener}: {problem}")]
+    Listener {
+        /// Name of the listener.
+        listener: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// An access log of a filter chain cannot be written.
+    #[error("the access log of {chain} to {target} cannot be written: {why}")]
+    AccessLogOf {
+        /// Name of the filter chain.
+        chain: String,
+        /// Where to.
+        target: String,
+        /// Why not.
+        why: String,
+    },
     /// The access log could not be opened.
     #[error("the access log cannot be opened")]
     AccessLog {

@@ -1,19 +1,22 @@
 //! One request and its response, from the first look at the head to the last byte of the answer.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, Request};
-use traffic::{Outcome, Permit, Picked, ResponseFlag, ResponseFlags};
+use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use traffic::{Outcome, Permit, Picked, ResponseFlag, ResponseFlags, Router};
 
 use crate::body::{BodyError, RequestProgress};
 use crate::connection::Client;
+use crate::filters::{self, FilterSet, Work};
 use crate::headers::GRPC_STATUS;
 use crate::incoming::Incoming;
-use crate::observe::{self, LogEntry};
+use crate::observe::{self, Kept};
+use crate::rules::{HttpRules, RouteRules};
 use crate::time_limit::TimeLimit;
 use crate::upstream::Lease;
-use crate::view::{ListenerView, WorkerCluster};
+use crate::view::{ListenerKind, ListenerView, WorkerCluster};
 
 /// One request and its response.
 ///
@@ -25,10 +28,25 @@ pub(crate) struct Exchange {
     /// The cluster that it was forwarded to.
     pub(crate) cluster: Option<Rc<WorkerCluster>>,
     pub(crate) started: Instant,
+    /// When it was let go on: later than `started` when it was delayed on purpose.
+    pub(crate) forwarded_at: Instant,
     pub(crate) method: Method,
+    pub(crate) version: Version,
     pub(crate) is_grpc: bool,
+    /// The client speaks TLS with this proxy, or with one before it that is believed.
+    pub(crate) is_https: bool,
+    /// Who asks, as far as what others say is believed.
+    pub(crate) remote: SocketAddr,
+    /// Position of its route in the listener's table.
+    pub(crate) route: Option<usize>,
     pub(crate) status: u16,
     pub(crate) flags: ResponseFlags,
+    /// Why the response is what it is, in Envoy's words; empty before there is one.
+    pub(crate) details: &'static str,
+    /// What the filters have still to do.
+    pub(crate) work: Option<Box<Work>>,
+    /// When the response is to have it too.
+    pub(crate) request_id: Option<HeaderValue>,
     pub(crate) bytes_sent: u64,
     pub(crate) request: Option<Rc<RequestProgress>>,
     pub(crate) upstream: Option<Upstream>,
@@ -44,8 +62,8 @@ pub(crate) struct Exchange {
     /// From the request on its way to the endpoint to the head of the response.
     pub(crate) service_time: Option<Duration>,
     pub(crate) grpc_status: Option<u8>,
-    /// `None` when there is no access log.
-    pub(crate) log: Option<Box<LogEntry>>,
+    /// `None` when neither an access log nor a change of the response asks for it.
+    pub(crate) kept: Option<Box<Kept>>,
     is_concluded: bool,
 }
 
@@ -69,16 +87,25 @@ impl Exchange {
         is_grpc: bool,
     ) -> Self {
         client.enter();
-        let log = client.worker.access_log.is_on().then(|| Box::new(LogEntry::new(request)));
-        let exchange = Self {
-            started: client.worker.now(),
+        let started = client.worker.now();
+        let is_logged = !view.logs().is_empty();
+        let mut exchange = Self {
+            started,
+            forwarded_at: started,
+            is_https: client.facts.tls.is_some(),
+            remote: client.facts.remote,
             client,
             view,
             cluster: None,
             method: request.method().clone(),
+            version: request.version(),
             is_grpc,
+            route: None,
             status: 0,
             flags: ResponseFlags::NONE,
+            details: "",
+            work: None,
+            request_id: None,
             bytes_sent: 0,
             request: None,
             upstream: None,
@@ -89,11 +116,65 @@ impl Exchange {
             retries: 0,
             service_time: None,
             grpc_status: None,
-            log,
+            kept: None,
             is_concluded: false,
         };
+        if is_logged {
+            exchange.keep(request.uri(), None, request.headers());
+        }
         observe::begun(&exchange, request.version());
         exchange
+    }
+
+    /// Keeps what logs and changes of the response are made of. Again whenever the head has changed.
+    pub(crate) fn keep(
+        &mut self,
+        uri: &http::Uri,
+        authority: Option<&HeaderValue>,
+        headers: &HeaderMap,
+    ) {
+        let logs = self.view.logs();
+        let of_route = self.route_rules().map_or(&[][..], |it| &it.request_headers);
+        if logs.is_empty() && of_route.is_empty() {
+            return;
+        }
+        let names = logs.request_headers().iter().chain(of_route);
+        let kept = Kept::new(uri, self.version, authority, headers, names);
+        self.kept = Some(Box::new(kept));
+    }
+
+    /// What the listener asks for beside sending requests on.
+    pub(crate) fn rules(&self) -> Option<&HttpRules> {
+        match &self.view.kind {
+            ListenerKind::Http(http) => Some(&http.rules),
+            ListenerKind::Tcp(_) => None,
+        }
+    }
+
+    /// What its route asks for beside sending it on.
+    pub(crate) fn route_rules(&self) -> Option<&RouteRules> {
+        match &self.view.kind {
+            ListenerKind::Http(http) => http.table_rules.get(self.route?)?.as_deref(),
+            ListenerKind::Tcp(_) => None,
+        }
+    }
+
+    /// Its route: the table and the position in it.
+    pub(crate) fn route(&self) -> Option<(&Router, usize)> {
+        match &self.view.kind {
+            ListenerKind::Http(http) => Some((&http.table.router, self.route?)),
+            ListenerKind::Tcp(_) => None,
+        }
+    }
+
+    /// The filters of its listener and of its route; `view` is its own.
+    pub(crate) fn filters_of<'v>(
+        &self,
+        view: &'v ListenerView,
+    ) -> (Option<&'v FilterSet>, Option<&'v FilterSet>) {
+        let ListenerKind::Http(http) = &view.kind else { return (None, None) };
+        let route = self.route.and_then(|at| http.table_rules.get(at)?.as_deref());
+        (http.rules.filters.as_ref(), route.and_then(|it| it.filters.as_ref()))
     }
 
     /// It goes to a cluster.
@@ -121,6 +202,9 @@ impl Exchange {
                 self.report(Outcome::Response { status: self.status }, now);
             }
         }
+        if let Some(work) = self.work.take() {
+            filters::finish(*work, &self, now);
+        }
         self.conclude(now);
     }
 
@@ -128,11 +212,21 @@ impl Exchange {
     pub(crate) fn fail_response(mut self: Box<Self>, error: &BodyError) {
         let now = self.client.worker.now();
         match error {
-            BodyError::Broken(_) => self.flags.insert(ResponseFlag::UpstreamConnectionTermination),
-            BodyError::Idle => self.flags.insert(ResponseFlag::StreamIdleTimeout),
-            BodyError::TookTooLong => self.flags.insert(ResponseFlag::DurationTimeout),
+            BodyError::Broken(_) => {
+                self.flags.insert(ResponseFlag::UpstreamConnectionTermination);
+                self.details = "upstream_reset_after_response_started{connection_termination}";
+            }
+            BodyError::Idle => {
+                self.flags.insert(ResponseFlag::StreamIdleTimeout);
+                self.details = "stream_idle_timeout";
+            }
+            BodyError::TookTooLong => {
+                self.flags.insert(ResponseFlag::DurationTimeout);
+                self.details = "max_duration_timeout";
+            }
             // Of a request only.
             BodyError::TooLarge => self.flags.insert(ResponseFlag::DownstreamProtocolError),
+            BodyError::Overdue(limit) => limit.note(&mut self),
         }
         if self.upstream.as_ref().is_some_and(|it| !it.is_reported) {
             self.report(Outcome::Response { status: self.status }, now);
@@ -175,6 +269,9 @@ impl Exchange {
 
     /// gRPC says in the trailers how a call went.
     pub(crate) fn note_trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(kept) = &mut self.kept {
+            kept.trailers = Some(trailers.clone());
+        }
         if !self.is_grpc {
             return;
         }
@@ -208,11 +305,15 @@ impl Drop for Exchange {
             return;
         }
         let now = self.client.worker.now();
-        self.flags.insert(if self.client.is_cut_idle.get() {
-            ResponseFlag::StreamIdleTimeout
+        if let Some(limit) = self.client.overdue.take() {
+            limit.conclude(self);
+        } else if self.client.is_cut_idle.get() {
+            self.flags.insert(ResponseFlag::StreamIdleTimeout);
+            self.details = "stream_idle_timeout";
         } else {
-            ResponseFlag::DownstreamConnectionTermination
-        });
+            self.flags.insert(ResponseFlag::DownstreamConnectionTermination);
+            self.details = "downstream_remote_disconnect";
+        }
         if self.upstream.as_ref().is_some_and(|it| !it.is_reported) {
             self.report(Outcome::Abandoned, now);
         }

@@ -13,7 +13,7 @@ mod worker_route;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, TE, UPGRADE};
+use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use http_body::Body;
@@ -31,7 +31,7 @@ use crate::body::{KeptBody, RequestBody, RequestProgress, ResponseBody};
 use crate::buffers;
 use crate::connection::{AwaitedBody, Client};
 use crate::exchange::{Exchange, millis};
-use crate::headers::{self, X_FORWARDED_FOR, X_REQUEST_ID};
+use crate::headers::{self, X_REQUEST_ID};
 use crate::incoming::{Incoming, Upgrade};
 use crate::reply::{self, Refusal};
 use crate::time_limit::{Durations, TimeLimit};
@@ -58,8 +58,10 @@ pub(crate) struct Forwarded<'a> {
     pub(crate) way: Way<'a>,
     /// How long it may stand still, unless the route says something else.
     pub(crate) idle_timeout: Duration,
-    /// It comes from outside the mesh: what it says about its own way here is not believed.
-    pub(crate) is_ingress: bool,
+    /// The client takes trailers.
+    pub(crate) accepts_trailers: bool,
+    /// What the client wants to go on with on its connection, if it may.
+    pub(crate) wanted_upgrade: Option<HeaderValue>,
 }
 
 /// What the response needs to know about the request.
@@ -124,27 +126,35 @@ pub(crate) async fn forward(
 
 /// Makes a request ready to be sent.
 fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<Tries<'a>, Refusal> {
-    let Forwarded { mut parts, body, upgrade, authority, chosen, way, idle_timeout, is_ingress } =
-        request;
+    let (accepts_trailers, wanted_upgrade) = (request.accepts_trailers, request.wanted_upgrade);
+    let Forwarded { mut parts, body, upgrade, authority, chosen, way, idle_timeout, .. } = request;
     let Way { route, own, .. } = way;
     let Chosen { cluster, entry } = chosen;
     let client = exchange.client.clone();
-    if is_ingress {
-        headers::remove_untrusted(&mut parts.headers);
-    }
     exchange.enter_cluster(cluster.clone());
     exchange.permit = Some(admit(&cluster, route)?);
     if route.body_bytes_max > 0 && body.size_hint().lower() > route.body_bytes_max {
         return Err(Refusal::BodyTooLarge);
     }
-    let (limits, plan) = limits(way, &mut parts, !is_ingress, exchange.is_grpc);
+    let (limits, plan) = limits(way, &mut parts, exchange.is_grpc);
     let host = rewrite(&mut parts, &authority, way, entry, &client, cluster.state.name());
     let takes_hostname = host == Host::OfEndpoint;
     let authority = if let Host::To(authority) = host { authority } else { authority };
     let (hash, sticky) = sticky(&parts, &authority, way, &client, cluster.state.name());
     let protocol = protocol(&cluster, exchange.is_grpc, parts.version);
-    let mut asked = asked(&mut parts, upgrade, protocol, route, exchange);
-    asked.entry = entry;
+    let wanted = match protocol {
+        UpstreamVersion::Http1 => wanted_upgrade,
+        UpstreamVersion::Http2 => None,
+    };
+    let upgrade = wanted.and_then(|value| {
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(UPGRADE, value);
+        upgrade
+    });
+    let request_id =
+        if route.timing_headers { parts.headers.get(X_REQUEST_ID).cloned() } else { None };
+    let version = parts.version;
+    let asked = Asked { version, accepts_trailers, request_id, upgrade, entry };
     tell_timeout(&mut parts.headers, own, &limits);
     let body = request_body(body, route, exchange);
     if !route.mirrors.is_empty() {
@@ -250,16 +260,12 @@ fn protocol(cluster: &WorkerCluster, is_grpc: bool, version: Version) -> Upstrea
 
 /// What of the time limits and the retries holds for this request. What a client asks for in headers does, where it is
 /// trusted, and goes no further.
-fn limits(
-    way: Way<'_>,
-    parts: &mut Parts,
-    is_trusted: bool,
-    is_grpc: bool,
-) -> (RequestTimeouts, RetryPlan) {
+fn limits(way: Way<'_>, parts: &mut Parts, is_grpc: bool) -> (RequestTimeouts, RetryPlan) {
     let Way { route, own, .. } = way;
-    let is_told = is_trusted && parts.headers.keys().any(|it| it.as_str().starts_with("x-envoy-"));
+    // What a client may not say has been taken out of its head.
+    let is_told = parts.headers.keys().any(|it| it.as_str().starts_with("x-envoy-"));
     let timeouts = if is_told || (is_grpc && route.grpc_timeout_max.is_some()) {
-        RequestTimeouts::new(route, &parts.headers, is_grpc, is_trusted)
+        RequestTimeouts::new(route, &parts.headers, is_grpc, true)
     } else {
         own.timeouts
     };
@@ -299,8 +305,9 @@ fn request_body(body: Incoming, route: &Forward, exchange: &mut Exchange) -> Req
     if body.is_end_stream() {
         return RequestBody::Empty;
     }
-    let progress = Rc::new(RequestProgress::new(route.body_bytes_max));
-    exchange.request = Some(progress.clone());
+    // The limits of the request as a whole may watch it already.
+    let progress = exchange.request.get_or_insert_with(Rc::<RequestProgress>::default).clone();
+    progress.bytes_max.set(route.body_bytes_max);
     RequestBody::streaming(body, progress, AwaitedBody::new(exchange.client.clone()))
 }
 
@@ -325,44 +332,6 @@ fn keep(
     }
     let kept = KeptBody::new(body, bytes_max as usize);
     (kept.read(), Some(kept))
-}
-
-/// Makes the client's head into one that may be sent on, and keeps what the answer depends on.
-fn asked(
-    parts: &mut Parts,
-    upgrade: Option<Upgrade>,
-    protocol: UpstreamVersion,
-    route: &Forward,
-    exchange: &mut Exchange,
-) -> Asked {
-    let client = &exchange.client;
-    let version = parts.version;
-    let headers = &mut parts.headers;
-    let accepts_trailers = match version {
-        Version::HTTP_2 => true,
-        Version::HTTP_11 => headers::has_token(headers, &TE, "trailers"),
-        _ => false,
-    };
-    let wanted = match protocol {
-        UpstreamVersion::Http1 => headers::wanted_upgrade(version, headers),
-        UpstreamVersion::Http2 => None,
-    };
-    headers::remove_hop_by_hop(headers);
-    let worker = &client.worker;
-    let is_tls = client.facts.tls.is_some();
-    headers::add_forwarding(headers, &client.peer_header, is_tls, || worker.request_id());
-    headers::set_client_certificate(headers, client.facts.forwarded_certificate());
-    let request_id = if route.timing_headers { headers.get(X_REQUEST_ID).cloned() } else { None };
-    if let Some(log) = &mut exchange.log {
-        log.forwarded_for = headers.get(X_FORWARDED_FOR).cloned();
-        log.request_id = headers.get(X_REQUEST_ID).cloned();
-    }
-    let upgrade = wanted.and_then(|value| {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, value);
-        upgrade
-    });
-    Asked { version, accepts_trailers, request_id, upgrade, entry: None }
 }
 
 fn shorten_idle(exchange: &mut Exchange, idle: Duration) {

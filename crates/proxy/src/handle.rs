@@ -11,7 +11,7 @@ use proxy_config::ProxyConfig;
 use tokio::sync::{mpsc, oneshot};
 use traffic::Evidence;
 
-use crate::access_log::Target;
+use crate::access_log::{Sinks, Target};
 use crate::admin::AdminView;
 use crate::control::{self, ControlCommand};
 use crate::error::ProxyError;
@@ -23,7 +23,7 @@ use crate::stats::{ServerState, Stats};
 pub struct ProxyOptions {
     /// Worker threads. [`Default`] has one per core that this process may use.
     pub workers: usize,
-    /// Where the access log goes; `None` for no log.
+    /// Where every filter chain writes Envoy's default line, beside the logs of its own; `None` for nowhere.
     pub access_log: Option<Target>,
     /// Where the admin server listens (port 0: the system chooses); `None` for no admin server.
     pub admin: Option<SocketAddr>,
@@ -74,6 +74,7 @@ pub(crate) struct Published {
 pub(crate) struct Shared {
     pub(crate) published: ArcSwap<Published>,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) sinks: Sinks,
     pub(crate) is_draining: AtomicBool,
     /// Set by the admin surface.
     pub(crate) is_failed: AtomicBool,
@@ -153,6 +154,19 @@ impl ProxyHandle {
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_addr
+    }
+
+    /// Opens the files of the access logs anew, for who has moved them away (`SIGUSR1`). Lines of requests that end
+    /// after this call go to the files that have the names then; a file that cannot be opened is gone on with. Returns
+    /// at once.
+    pub fn reopen_access_logs(&self) {
+        self.shared.sinks.reopen();
+    }
+
+    /// Lines of the access logs that are open now that were dropped, because a disk was slower than the traffic.
+    #[must_use]
+    pub fn access_log_lines_dropped(&self) -> u64 {
+        self.shared.sinks.dropped()
     }
 
     /// The configuration that every worker has taken.

@@ -2,8 +2,7 @@
 //! added, and the two versions of HTTP are converted into each other (RFC 9113, section 8).
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, HOST, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
@@ -15,6 +14,7 @@ pub(crate) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-c
 pub(crate) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 pub(crate) const X_FORWARDED_CLIENT_CERT: HeaderName =
     HeaderName::from_static("x-forwarded-client-cert");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -83,22 +83,8 @@ pub(crate) fn wanted_upgrade(version: Version, headers: &HeaderMap) -> Option<He
     wanted.then(|| upgrade.clone())
 }
 
-/// Removes what only a proxy of one's own may say: Envoy's internal fields, the client's certificate, and the scheme.
-pub(crate) fn remove_untrusted(headers: &mut HeaderMap) {
-    let internal: Vec<HeaderName> =
-        headers.keys().filter(|it| it.as_str().starts_with("x-envoy-")).cloned().collect();
-    for name in internal.iter().chain([&X_FORWARDED_CLIENT_CERT, &X_FORWARDED_PROTO]) {
-        headers.remove(name);
-    }
-}
-
-/// Adds who asked and how, and an id when there is none yet.
-pub(crate) fn add_forwarding(
-    headers: &mut HeaderMap,
-    peer: &HeaderValue,
-    is_tls: bool,
-    new_id: impl FnOnce() -> HeaderValue,
-) {
+/// Adds who asked to the trail that the request has left.
+pub(crate) fn append_forwarded_for(headers: &mut HeaderMap, peer: &HeaderValue) {
     match headers.entry(X_FORWARDED_FOR) {
         Entry::Vacant(entry) => {
             entry.insert(peer.clone());
@@ -110,27 +96,6 @@ pub(crate) fn add_forwarding(
             let trail = HeaderValue::from_bytes(&trail.join(b", ".as_slice()))
                 .expect("values joined by a comma are a value");
             headers.insert(name, trail);
-        }
-    }
-    // In the mesh a client without TLS may be a proxy that took it off; what it says is kept.
-    if is_tls {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
-    } else {
-        headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
-    }
-    headers.entry(X_REQUEST_ID).or_insert_with(new_id);
-    headers.remove(EXPECT);
-    headers.remove(PROXY_AUTHORIZATION);
-}
-
-/// Says who the client is by its certificate. Without one nothing is believed of what the client says.
-pub(crate) fn set_client_certificate(headers: &mut HeaderMap, told: Option<&HeaderValue>) {
-    match told {
-        Some(told) => {
-            headers.insert(X_FORWARDED_CLIENT_CERT, told.clone());
-        }
-        None => {
-            headers.remove(X_FORWARDED_CLIENT_CERT);
         }
     }
 }
@@ -241,27 +206,9 @@ mod tests {
 
     #[test]
     fn the_trail_of_forwarding_grows_by_one() {
-        let mut headers = map(&[("x-forwarded-for", "1.1.1.1"), ("x-request-id", "kept")]);
-        let peer = HeaderValue::from_static("2.2.2.2");
-        add_forwarding(&mut headers, &peer, false, || unreachable!());
-        assert_eq!(headers["x-forwarded-for"], "1.1.1.1, 2.2.2.2");
-        assert_eq!(headers["x-forwarded-proto"], "http");
-        assert_eq!(headers["x-request-id"], "kept");
-    }
-
-    #[test]
-    fn what_a_client_says_about_its_way_here_is_not_believed() {
-        let mut headers = map(&[
-            ("x-envoy-original-path", "/admin"),
-            ("x-envoy-internal", "true"),
-            ("x-envoy-internal", "1"),
-            ("x-forwarded-client-cert", "By=spiffe://mesh/admin"),
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-for", "1.1.1.1"),
-            ("accept", "*/*"),
-        ]);
-        remove_untrusted(&mut headers);
-        assert_eq!(headers, map(&[("x-forwarded-for", "1.1.1.1"), ("accept", "*/*")]));
+        let mut headers = map(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "3.3.3.3")]);
+        append_forwarded_for(&mut headers, &HeaderValue::from_static("2.2.2.2"));
+        assert_eq!(headers, map(&[("x-forwarded-for", "1.1.1.1, 3.3.3.3, 2.2.2.2")]));
     }
 
     #[test]

@@ -2,40 +2,70 @@
 
 use std::time::{Duration, Instant};
 
-use http::header::{HOST, USER_AGENT};
-use http::{HeaderValue, Request, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use traffic::ResponseFlag;
 
-use crate::access_log::AccessRecord;
-use crate::exchange::{Exchange, millis};
-use crate::headers::{X_FORWARDED_FOR, X_REQUEST_ID};
-use crate::incoming::Incoming;
+use crate::access_log::{ExchangeFacts, RequestHead, Unread};
+use crate::connection::Client;
+use crate::exchange::Exchange;
 use crate::stats::{HttpCounters, ListenerCounters, MeshResponse, Shard};
+use crate::upstream::UpstreamVersion;
 use crate::view::ListenerView;
-use crate::worker::Worker;
 
-/// What the access log needs of a request, kept until it is answered. Values are shared with the request, not copied.
-pub(crate) struct LogEntry {
-    start_unix_ms: u64,
+/// What logs and changes of the response need of a request, kept until it has ended. Values are shared with the request,
+/// not copied.
+pub(crate) struct Kept {
     uri: Uri,
     version: Version,
-    user_agent: Option<HeaderValue>,
     authority: Option<HeaderValue>,
-    pub(crate) forwarded_for: Option<HeaderValue>,
-    pub(crate) request_id: Option<HeaderValue>,
+    headers: HeaderMap,
+    pub(crate) sent_at: Option<Instant>,
+    pub(crate) answered_at: Option<Instant>,
+    pub(crate) upstream_version: Option<UpstreamVersion>,
+    pub(crate) response: Option<HeaderMap>,
+    pub(crate) trailers: Option<HeaderMap>,
 }
 
-impl LogEntry {
-    pub(crate) fn new(request: &Request<Incoming>) -> Self {
-        let header = |name| request.headers().get(name).cloned();
+impl Kept {
+    /// `names` are the headers that are asked for.
+    pub(crate) fn new<'a>(
+        uri: &Uri,
+        version: Version,
+        authority: Option<&HeaderValue>,
+        headers: &HeaderMap,
+        names: impl Iterator<Item = &'a HeaderName>,
+    ) -> Self {
+        let mut kept = HeaderMap::new();
+        for name in names {
+            if kept.contains_key(name) {
+                continue;
+            }
+            for value in headers.get_all(name) {
+                kept.append(name.clone(), value.clone());
+            }
+        }
+        let of_target = || HeaderValue::from_str(uri.authority()?.as_str()).ok();
+        let authority = authority.cloned().or_else(of_target);
         Self {
-            start_unix_ms: runtime::unix_ms(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            user_agent: header(USER_AGENT),
-            authority: header(HOST),
-            forwarded_for: header(X_FORWARDED_FOR),
-            request_id: header(X_REQUEST_ID),
+            uri: uri.clone(),
+            version,
+            authority: authority.or_else(|| headers.get(http::header::HOST).cloned()),
+            headers: kept,
+            sent_at: None,
+            answered_at: None,
+            upstream_version: None,
+            response: None,
+            trailers: None,
+        }
+    }
+
+    pub(crate) fn head<'a>(&'a self, method: &'a Method) -> RequestHead<'a> {
+        RequestHead {
+            method,
+            uri: &self.uri,
+            version: self.version,
+            authority: self.authority.as_ref(),
+            headers: &self.headers,
         }
     }
 }
@@ -138,8 +168,16 @@ pub(crate) fn ended(exchange: &Exchange, now: Instant) {
             failed_or_retried(exchange);
         }
     }
-    if let Some(entry) = &exchange.log {
-        log(exchange, entry, duration);
+    let logs = exchange.view.logs();
+    if !logs.is_empty() {
+        let kept = exchange.kept.as_ref();
+        let facts = ExchangeFacts {
+            exchange,
+            request: kept.map(|it| it.head(&exchange.method)),
+            response: kept.and_then(|it| it.response.as_ref()),
+            now,
+        };
+        logs.write(&facts, || exchange.client.worker.random_u32());
     }
 }
 
@@ -165,72 +203,27 @@ fn failed_or_retried(exchange: &Exchange) {
 }
 
 /// Counts and logs a request that could not be read as HTTP/1.
-pub(crate) fn rejected(worker: &Worker, http: &HttpCounters, status: StatusCode) {
-    http.downstream_cx_protocol_error.inc();
-    http.downstream_rq_http1_total.inc();
-    log_rejected(worker, http, status, "HTTP/1.1");
+pub(crate) fn rejected(client: &Client, status: StatusCode) {
+    let view = client.slot.view();
+    view.http_counters.downstream_cx_protocol_error.inc();
+    view.http_counters.downstream_rq_http1_total.inc();
+    log_rejected(client, &view, status, "HTTP/1.1");
 }
 
 /// Counts and logs a request that could not be read as HTTP/2: its stream has been reset or answered.
-pub(crate) fn rejected_http2(worker: &Worker, http: &HttpCounters, status: StatusCode) {
-    http.downstream_rq_http2_total.inc();
-    log_rejected(worker, http, status, "HTTP/2");
+pub(crate) fn rejected_http2(client: &Client, status: StatusCode) {
+    let view = client.slot.view();
+    view.http_counters.downstream_rq_http2_total.inc();
+    log_rejected(client, &view, status, "HTTP/2");
 }
 
-fn log_rejected(worker: &Worker, http: &HttpCounters, status: StatusCode, protocol: &'static str) {
+fn log_rejected(client: &Client, view: &ListenerView, status: StatusCode, protocol: &'static str) {
     let status = status.as_u16();
-    http.downstream_rq_total.inc();
-    http.response(status, Duration::ZERO);
-    if !worker.access_log.is_on() {
-        return;
+    view.http_counters.downstream_rq_total.inc();
+    view.http_counters.response(status, Duration::ZERO);
+    let logs = view.logs();
+    if !logs.is_empty() {
+        let facts = Unread { client: &client.facts, protocol, status };
+        logs.write(&facts, || client.worker.random_u32());
     }
-    worker.access_log.write(&AccessRecord {
-        start_unix_ms: runtime::unix_ms(),
-        method: "-",
-        path: "-",
-        protocol,
-        status,
-        flags: ResponseFlag::DownstreamProtocolError.into(),
-        bytes_received: 0,
-        bytes_sent: 0,
-        duration: Duration::ZERO,
-        upstream_service_time_ms: None,
-        forwarded_for: None,
-        user_agent: None,
-        request_id: None,
-        authority: None,
-        upstream_host: None,
-    });
-}
-
-fn log(exchange: &Exchange, entry: &LogEntry, duration: Duration) {
-    let authority = entry.uri.authority().map(|it| it.as_str().as_bytes());
-    exchange.client.worker.access_log.write(&AccessRecord {
-        start_unix_ms: entry.start_unix_ms,
-        method: exchange.method.as_str(),
-        path: entry.uri.path_and_query().map_or("", |it| it.as_str()),
-        protocol: match entry.version {
-            Version::HTTP_2 => "HTTP/2",
-            Version::HTTP_10 => "HTTP/1.0",
-            _ => "HTTP/1.1",
-        },
-        status: exchange.status,
-        flags: exchange.flags,
-        bytes_received: exchange.request.as_ref().map_or(0, |it| it.bytes.get()),
-        bytes_sent: exchange.bytes_sent,
-        duration,
-        upstream_service_time_ms: exchange.service_time.map(millis),
-        forwarded_for: text(&entry.forwarded_for),
-        user_agent: text(&entry.user_agent),
-        request_id: text(&entry.request_id),
-        authority: authority.or_else(|| text(&entry.authority)),
-        upstream_host: exchange
-            .upstream
-            .as_ref()
-            .and_then(|it| it.picked.endpoint().socket_address()),
-    });
-}
-
-fn text(value: &Option<HeaderValue>) -> Option<&[u8]> {
-    value.as_ref().map(HeaderValue::as_bytes)
 }

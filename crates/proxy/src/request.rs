@@ -1,21 +1,30 @@
 //! Takes a request from a client and finds out what is to be done with it.
 
+mod head;
+mod limits;
+mod way;
+
 use std::rc::Rc;
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
-use proxy_config::RouteAction;
-use traffic::normalized_host;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode, request::Parts};
+use proxy_config::{HttpListener, RouteAction};
+use traffic::{Redirector, RequestView, Routed, is_grpc_content_type};
 
+use crate::access_log::{ExchangeFacts, RequestHead};
 use crate::body::ResponseBody;
 use crate::connection::Client;
 use crate::exchange::Exchange;
-use crate::forward::{self, Forwarded, Way};
+use crate::filters;
+use crate::forward::{self, Forwarded};
 use crate::incoming::{Incoming, Upgrade};
-use crate::reply::{self, Refusal};
+use crate::reply::{self, Answer, Refusal};
 use crate::tunnel;
-use crate::view::{ListenerKind, ListenerView};
+use crate::view::{HttpView, ListenerKind, ListenerView};
+
+use self::way::Way;
+
+pub(crate) use self::limits::{Deadline, Overdue};
 
 /// Answers a request. Never fails: what goes wrong becomes a response. `upgrade` is where the connection may go on as a
 /// tunnel.
@@ -25,125 +34,186 @@ pub(crate) async fn answer(
     upgrade: Option<Upgrade>,
 ) -> Response<ResponseBody> {
     let view = client.slot.view();
-    let is_grpc = is_grpc(request.headers());
-    let exchange = Exchange::new(client, view.clone(), &request, is_grpc);
-    route(&view, request, upgrade, Box::new(exchange)).await
+    let is_grpc =
+        request.headers().get(CONTENT_TYPE).is_some_and(|it| is_grpc_content_type(it.as_bytes()));
+    let mut exchange = Box::new(Exchange::new(client, view.clone(), &request, is_grpc));
+    let limits = exchange.rules().and_then(|it| it.limits);
+    let deadline = limits.and_then(|it| limits::deadline(it, request.body(), &mut exchange));
+    match deadline {
+        None => route(&view, request, upgrade, exchange).await,
+        Some(deadline) => {
+            let client = exchange.client.clone();
+            let answering = route(&view, request, upgrade, exchange);
+            Box::pin(limits::within(deadline, client, is_grpc, answering)).await
+        }
+    }
 }
 
 async fn route(
     view: &ListenerView,
     request: Request<Incoming>,
     upgrade: Option<Upgrade>,
-    exchange: Box<Exchange>,
+    mut exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     let (ListenerKind::Http(http), Some(config)) = (&view.kind, view.http()) else {
         // The listener speaks bytes now; this connection is about to end.
         return reply::refuse(Refusal::NoRoute, exchange);
     };
-    // HTTP/1.1 heads are counted as they are parsed.
-    if request.headers().len() > config.headers_max as usize {
-        return reply::refuse(Refusal::TooManyHeaders, exchange);
-    }
-    let authority = match authority(&request) {
-        Ok(authority) => authority,
-        Err(why) => return reply::refuse(Refusal::BadRequest(why), exchange),
+    let (mut parts, body) = request.into_parts();
+    let admitted = match admit(&mut parts, config, http, &mut exchange) {
+        Ok(admitted) => admitted,
+        Err(answer) => return reply::answer(*answer, exchange),
     };
+    let Admitted { authority, way } = admitted;
     // A host that is not text is in no route table.
     let host = authority.to_str().unwrap_or_default();
-    let is_connect = request.method() == Method::CONNECT;
-    let path = if is_connect { "/" } else { request.uri().path() };
-    if is_connect && !config.forward_proxy {
-        return reply::no_route(host, path, false, exchange);
+    let found = find(&parts, host, config, http, &mut exchange);
+    exchange.keep(&parts.uri, Some(&authority), &parts.headers);
+    if http.rules.filters.is_some() || exchange.route_rules().is_some_and(|it| it.filters.is_some())
+    {
+        let path = head::routed_path(&parts).to_owned();
+        let passing = filters::pass(&mut parts, host, &path, &mut exchange);
+        if let Err(answer) = Box::pin(passing).await {
+            return reply::answer(*answer, exchange);
+        }
     }
-    if has_dot_segment(path) {
-        return reply::refuse(Refusal::BadRequest("the path has dot segments\n"), exchange);
-    }
-    let Some(found) = http.table.router.find_index(host, path) else {
-        let is_unknown_service = config.forward_proxy && !http.table.router.has_host(host);
-        return reply::no_route(host, path, is_unknown_service, exchange);
+    let found = match found {
+        Ok(found) => found,
+        Err(answer) => return reply::answer(*answer, exchange),
     };
+    if exchange.route_rules().is_some_and(|it| it.edits_request) {
+        edit(&mut parts, &authority, &exchange);
+        exchange.keep(&parts.uri, Some(&authority), &parts.headers);
+    }
     let route = &http.table.router.routes()[found];
     match &route.action {
         RouteAction::Forward(forward) => {
             let own = http.table.routes[found].as_ref();
             let own = own.expect("the routes of a table are in the order of its router's");
             let plan = &http.table.router.plans()[found];
-            let Some(chosen) = own.choose(plan, request.headers(), &exchange.client.worker) else {
+            let Some(chosen) = own.choose(plan, &parts.headers, &exchange.client.worker) else {
                 let status = forward.cluster_not_found_status;
                 return reply::refuse(Refusal::NoCluster(status), exchange);
             };
-            if is_connect {
+            if parts.method == Method::CONNECT {
                 let tunnel = tunnel::connect(upgrade, chosen.cluster, forward, exchange);
                 return Box::pin(tunnel).await;
             }
-            let (parts, body) = request.into_parts();
-            forward::forward(
-                Forwarded {
-                    parts,
-                    body,
-                    upgrade,
-                    authority,
-                    chosen,
-                    way: Way { route: forward, plan, own },
-                    idle_timeout: config.stream_idle_timeout,
-                    is_ingress: !config.forward_proxy,
-                },
-                exchange,
-            )
-            .await
+            let Way { accepts_trailers, wanted_upgrade, .. } = way;
+            let forwarded = Forwarded {
+                parts,
+                body,
+                upgrade,
+                authority,
+                chosen,
+                way: forward::Way { route: forward, plan, own },
+                idle_timeout: config.stream_idle_timeout,
+                accepts_trailers,
+                wanted_upgrade,
+            };
+            forward::forward(forwarded, exchange).await
         }
         RouteAction::Respond { status, body } => {
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::OK);
-            reply::text(status, Bytes::copy_from_slice(body.as_bytes()), exchange)
+            let answer = Answer::new(status, "direct_response");
+            reply::answer(answer.containing(body.clone()), exchange)
         }
-        RouteAction::Redirect(redirect) => {
-            let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
-            let port = redirect.port.unwrap_or(443);
-            reply::redirect_to_https(redirect.status, &normalized_host(host), port, path, exchange)
+        RouteAction::Redirect(_) => {
+            let redirector = http.table.router.plans()[found].redirect.as_ref();
+            let is_https = exchange.is_https;
+            let answer = redirector.and_then(|it| redirect(it, &parts, host, is_https));
+            reply::answer(answer.unwrap_or_else(no_address), exchange)
         }
     }
 }
 
-/// True when a segment of the path is `.` or `..`, also percent-encoded: an endpoint that resolves it (RFC 3986, section
-/// 5.2.4) would serve another path than the one that was routed. Clients resolve them before they ask.
-fn has_dot_segment(path: &str) -> bool {
-    path.split('/').any(|segment| {
-        let mut rest = segment.as_bytes();
-        let mut dots = 0;
-        while dots < 3 {
-            rest = match rest {
-                [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
-                _ => break,
-            };
-            dots += 1;
+/// A request that may be routed.
+struct Admitted {
+    authority: HeaderValue,
+    way: Way,
+}
+
+/// Checks the head and makes it one that is believed.
+fn admit(
+    parts: &mut Parts,
+    config: &HttpListener,
+    http: &HttpView,
+    exchange: &mut Exchange,
+) -> Result<Admitted, Box<Answer>> {
+    head::check(parts, config)?;
+    let authority = head::authority(parts, config.strip_port)?;
+    let way =
+        way::clear(&mut parts.headers, parts.version, (config, &http.rules), &exchange.client);
+    exchange.remote = way.remote;
+    exchange.is_https = way.is_https;
+    if http.rules.response.as_ref().is_some_and(|it| it.request_id) {
+        exchange.request_id = parts.headers.get(crate::headers::X_REQUEST_ID).cloned();
+    }
+    head::count_forwards_down(parts)?;
+    head::normalize(parts, config)?;
+    Ok(Admitted { authority, way })
+}
+
+/// Looks for the route, and notes it.
+fn find(
+    parts: &Parts,
+    host: &str,
+    config: &HttpListener,
+    http: &HttpView,
+    exchange: &mut Exchange,
+) -> Result<usize, Box<Answer>> {
+    let path = head::routed_path(parts);
+    if parts.method == Method::CONNECT
+        && !config.forward_proxy
+        && !config.upgrades.iter().any(|it| it == "connect")
+    {
+        return Err(reply::no_route(host, path, false).into());
+    }
+    let routed = http.table.router.route(&RequestView {
+        method: parts.method.as_str(),
+        path,
+        query: parts.uri.query(),
+        host,
+        is_tls: exchange.is_https,
+        fields: &parts.headers,
+        random: exchange.client.worker.random_u32(),
+    });
+    match routed {
+        Routed::Route(found) => {
+            exchange.route = Some(found);
+            Ok(found)
         }
-        rest.is_empty() && (dots == 1 || dots == 2)
-    })
-}
-
-/// Who the request is meant for: the target's authority if it has one, else `Host` (RFC 9112, section 3.2).
-fn authority(request: &Request<Incoming>) -> Result<HeaderValue, &'static str> {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err("more than one Host\n");
-    }
-    if let Some(authority) = request.uri().authority() {
-        // What comes before `@` is a name and a password, for the client alone.
-        let text = authority.as_str();
-        let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
-        return HeaderValue::from_str(text).map_err(|_| "the authority is not a header value\n");
-    }
-    match host {
-        Some(host) => Ok(host.clone()),
-        None if request.version() == Version::HTTP_10 => Ok(HeaderValue::from_static("")),
-        None => Err("no Host\n"),
+        Routed::TlsRequired => {
+            let answer = redirect(&Redirector::to_https(), parts, host, false);
+            Err(answer.unwrap_or_else(no_address).into())
+        }
+        Routed::NoRoute => Err(reply::no_route(host, path, false).into()),
+        Routed::NoHost => Err(reply::no_route(host, path, config.forward_proxy).into()),
     }
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let rest =
-        headers.get(CONTENT_TYPE).and_then(|it| it.as_bytes().strip_prefix(b"application/grpc"));
-    // `application/grpc-web` is another protocol, over any HTTP.
-    rest.is_some_and(|it| matches!(it.first(), None | Some(b'+' | b';' | b' ' | b'\t')))
+/// The route's changes of the head.
+fn edit(parts: &mut Parts, authority: &HeaderValue, exchange: &Exchange) {
+    let Some((router, at)) = exchange.route() else { return };
+    let edits = &router.plans()[at].request_headers;
+    let head = RequestHead {
+        method: &parts.method,
+        uri: &parts.uri,
+        version: parts.version,
+        authority: Some(authority),
+        headers: &parts.headers,
+    };
+    let now = exchange.client.worker.last_now();
+    let facts = ExchangeFacts { exchange, request: Some(head), response: None, now };
+    let values = edits.values(&facts);
+    edits.apply(&mut parts.headers, values);
+}
+
+fn redirect(redirector: &Redirector, parts: &Parts, host: &str, is_https: bool) -> Option<Answer> {
+    let target = (head::routed_path(parts), parts.uri.query());
+    Answer::redirect_by(redirector, is_https, host, target)
+}
+
+fn no_address() -> Answer {
+    Answer::refusal(Refusal::BadRequest("the host is not one\n"))
 }

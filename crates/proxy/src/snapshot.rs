@@ -15,7 +15,9 @@ use tokio::sync::Semaphore;
 use traffic::chain::ChainMatcher;
 use traffic::{ClusterState, Router, Surroundings};
 
+use crate::access_log::{ChainLogs, Sinks};
 use crate::error::ProxyError;
+use crate::rules::{HttpRules, SharedRules, table_rules};
 use crate::tls::{self, Secrets, ServerTls};
 use crate::upstream::UpstreamTransport;
 
@@ -43,6 +45,18 @@ pub(crate) struct SharedListener {
 /// A filter chain with what it needs.
 pub(crate) struct SharedChain {
     pub(crate) tls: Option<Arc<ServerTls>>,
+    pub(crate) logs: ChainLogs,
+    /// `None` when bytes are spoken.
+    pub(crate) rules: Option<Arc<HttpRules>>,
+}
+
+/// What a snapshot is made with, beside the configuration.
+#[derive(Clone, Copy)]
+pub(crate) struct Making<'a> {
+    pub(crate) seed: u64,
+    pub(crate) sinks: &'a Sinks,
+    /// Since the epoch of `traffic`.
+    pub(crate) now_ns: u64,
 }
 
 impl SharedListener {
@@ -55,7 +69,7 @@ impl SharedListener {
         (socket, local_address): (SocketId, SocketAddr),
         listener: &Arc<Listener>,
         config: &ProxyConfig,
-        previous: &Snapshot,
+        (previous, making): (&Snapshot, Making<'_>),
         errors: &mut Vec<ProxyError>,
     ) -> Self {
         let before = previous.listeners.get(&listener.name);
@@ -67,7 +81,9 @@ impl SharedListener {
         };
         let chains = Self::chain_configs(listener).map(|chain| {
             let tls = server_tls_of(listener, chain, config, previous, errors);
-            SharedChain { tls }
+            let logs = ChainLogs::new(chain, making.sinks, errors);
+            let rules = http_rules(listener, chain, (previous, making), errors);
+            SharedChain { tls, logs, rules }
         });
         let chains = chains.collect();
         let (matcher, problems) = ChainMatcher::new(listener.chains.iter().map(|it| &it.matches));
@@ -100,6 +116,8 @@ pub(crate) struct Snapshot {
     pub(crate) config: Arc<ProxyConfig>,
     pub(crate) listeners: BTreeMap<String, Arc<SharedListener>>,
     pub(crate) routers: BTreeMap<String, Arc<Router>>,
+    /// What the routes of each table ask for.
+    pub(crate) rules: BTreeMap<String, SharedRules>,
     pub(crate) clusters: BTreeMap<String, Arc<ClusterState>>,
     /// How the endpoints of each cluster are connected to.
     pub(crate) transports: BTreeMap<String, UpstreamTransport>,
@@ -111,11 +129,12 @@ impl Snapshot {
         config: Arc<ProxyConfig>,
         sockets: &BTreeMap<String, (SocketId, SocketAddr)>,
         previous: &Snapshot,
-        seed: u64,
+        making: Making<'_>,
     ) -> (Snapshot, Vec<ProxyError>) {
         let mut errors = Vec::new();
-        let routers = routers(&config, previous);
-        let clusters = clusters(&config, previous, seed);
+        let routers = routers(&config, previous, &mut errors);
+        let rules = rules(&routers, previous, making.now_ns, &mut errors);
+        let clusters = clusters(&config, previous, making.seed);
         let transports = transports(&config, previous, &mut errors);
         let mut listeners = BTreeMap::new();
         for (name, listener) in &config.listeners {
@@ -124,25 +143,78 @@ impl Snapshot {
                 (*socket, *local_address),
                 listener,
                 &config,
-                previous,
+                (previous, making),
                 &mut errors,
             );
             listeners.insert(name.clone(), Arc::new(shared));
         }
-        (Snapshot { config, listeners, routers, clusters, transports }, errors)
+        (Snapshot { config, listeners, routers, rules, clusters, transports }, errors)
     }
 }
 
-fn routers(config: &ProxyConfig, previous: &Snapshot) -> BTreeMap<String, Arc<Router>> {
-    let made = |name: &String, table: &Arc<RouteTable>| {
+fn routers(
+    config: &ProxyConfig,
+    previous: &Snapshot,
+    errors: &mut Vec<ProxyError>,
+) -> BTreeMap<String, Arc<Router>> {
+    let mut made = |name: &String, table: &Arc<RouteTable>| {
         if let Some(router) = previous.routers.get(name)
             && previous.config.route_tables.get(name) == Some(table)
         {
             return router.clone();
         }
-        Arc::new(Router::new(table))
+        let router = Router::new(table);
+        errors.extend(router.problems().iter().map(|problem| ProxyError::Route {
+            table: name.clone(),
+            problem: problem.to_string(),
+        }));
+        Arc::new(router)
     };
     config.route_tables.iter().map(|(name, table)| (name.clone(), made(name, table))).collect()
+}
+
+fn rules(
+    routers: &BTreeMap<String, Arc<Router>>,
+    previous: &Snapshot,
+    now_ns: u64,
+    errors: &mut Vec<ProxyError>,
+) -> BTreeMap<String, SharedRules> {
+    let mut made = |name: &String, router: &Arc<Router>| {
+        let before = previous.routers.get(name).zip(previous.rules.get(name));
+        if let Some((same, rules)) = before
+            && Arc::ptr_eq(same, router)
+        {
+            return rules.clone();
+        }
+        let before = before.map(|(router, rules)| (router.as_ref(), rules.as_ref()));
+        let mut problems = Vec::new();
+        let rules = table_rules(router, before, now_ns, &mut problems);
+        // What is wrong with rules for other origins has been said of the route.
+        let of_filters = problems.into_iter().filter(|it| !it.contains(": cors: "));
+        errors.extend(of_filters.map(|problem| ProxyError::Route { table: name.clone(), problem }));
+        Arc::new(rules)
+    };
+    routers.iter().map(|(name, router)| (name.clone(), made(name, router))).collect()
+}
+
+fn http_rules(
+    listener: &Listener,
+    chain: &FilterChain,
+    (previous, making): (&Snapshot, Making<'_>),
+    errors: &mut Vec<ProxyError>,
+) -> Option<Arc<HttpRules>> {
+    let ListenerProtocol::Http(http) = &chain.protocol else { return None };
+    let before = previous.listeners.get(&listener.name).and_then(|before| {
+        let mut chains = SharedListener::chain_configs(&before.config).zip(&before.chains);
+        chains.find(|(it, _)| it.name == chain.name)?.1.rules.as_deref()
+    });
+    let mut problems = Vec::new();
+    let rules = HttpRules::new(http, before, making.now_ns, &mut problems);
+    errors.extend(problems.into_iter().map(|problem| {
+        let listener = listener.name.clone();
+        ProxyError::Listener { listener, problem }
+    }));
+    Some(Arc::new(rules))
 }
 
 fn clusters(

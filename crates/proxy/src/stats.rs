@@ -214,6 +214,14 @@ pub(crate) fn stat_prefix<'a>(listener: &'a Listener, chain: &'a FilterChain) ->
     if own.is_empty() { &listener.name } else { own }
 }
 
+/// What is a scope of its own in the text form.
+const SCOPES: &[(&str, &str)] = &[
+    ("ssl_", "ssl"),
+    ("local_rate_limit_", "http_local_rate_limiter"),
+    ("fault_", "fault"),
+    ("adaptive_concurrency_", "adaptive_concurrency"),
+];
+
 /// One group of counters with the names and labels that are common to it.
 struct Group<'a> {
     prefix: String,
@@ -229,9 +237,13 @@ impl Group<'_> {
                 Kind::Counter => Value::Counter(value),
                 Kind::Gauge => Value::Gauge(value),
             };
-            // `ssl` is a scope of its own in the text form.
-            match field.name.strip_prefix("ssl_") {
-                Some(name) => self.push(field.family, &format!("ssl.{name}"), None, value),
+            let scope = SCOPES
+                .iter()
+                .find_map(|(prefix, scope)| Some((field.name.strip_prefix(prefix)?, *scope)));
+            match scope {
+                Some((name, scope)) => {
+                    self.push(field.family, &format!("{scope}.{name}"), None, value);
+                }
                 None => self.push(field.family, field.name, None, value),
             }
         }

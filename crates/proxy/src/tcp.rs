@@ -6,16 +6,18 @@ mod relay;
 mod splice;
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use traffic::{Outcome, ResponseFlag, ResponseFlags};
 
-use crate::access_log::AccessRecord;
+use crate::access_log::Connection;
 use crate::opening::{ClientFacts, Opened, Place};
 use crate::reply::Refusal;
+use crate::snapshot::SharedListener;
 use crate::stats::{ClusterCounters, Shard, TcpCounters};
 use crate::upstream::ForWhom;
-use crate::view::{ListenerKind, ListenerView};
+use crate::view::{ListenerKind, ListenerView, WorkerCluster};
 use crate::worker::Worker;
 
 pub(crate) use dial::dial;
@@ -28,17 +30,18 @@ pub(crate) async fn serve(worker: &Worker, view: Rc<ListenerView>, opened: Opene
     let counters = tcp.counters.clone();
     counters.downstream_cx_total.inc();
     let started = worker.now();
-    let mut log = Log::new(worker, started);
+    let mut log = Log::new(&view, started);
     let Some(cluster) = tcp.choose(worker) else {
         counters.downstream_cx_no_route.inc();
         log.flags.insert(ResponseFlag::NoRouteFound);
         return log.write(worker, &opened.facts);
     };
+    log.cluster = Some(cluster.clone());
     let (tries_max, idle_timeout) = (config.connect_tries_max, config.idle_timeout);
     // From here on nothing is asked of the listener: an old configuration is let go.
     drop(view);
     let Opened { mut transport, read_ahead, facts } = opened;
-    let for_whom = |cluster: &crate::view::WorkerCluster| ForWhom {
+    let for_whom = |cluster: &WorkerCluster| ForWhom {
         host: facts.server_name.as_deref().filter(|_| cluster.transport.takes_host()).map(Rc::from),
         addresses: cluster.transport.proxy_protocol.map(|_| facts.addresses()),
     };
@@ -96,40 +99,47 @@ impl Meter {
 
 /// What is written about a connection when it has ended.
 struct Log {
+    chain: Option<Arc<SharedListener>>,
+    index: usize,
     started: Instant,
     start_unix_ms: u64,
     flags: ResponseFlags,
+    cluster: Option<Rc<WorkerCluster>>,
     relayed: Option<(Relayed, Option<std::net::SocketAddr>)>,
 }
 
 impl Log {
-    fn new(worker: &Worker, started: Instant) -> Self {
-        let start_unix_ms = if worker.access_log.is_on() { runtime::unix_ms() } else { 0 };
-        Self { started, start_unix_ms, flags: ResponseFlags::NONE, relayed: None }
+    fn new(view: &ListenerView, started: Instant) -> Self {
+        // An old configuration is kept for a log only.
+        let chain = (!view.logs().is_empty()).then(|| view.shared.clone());
+        let start_unix_ms = if chain.is_some() { runtime::unix_ms() } else { 0 };
+        Self {
+            chain,
+            index: view.chain_index(),
+            started,
+            start_unix_ms,
+            flags: ResponseFlags::NONE,
+            cluster: None,
+            relayed: None,
+        }
     }
 
     fn write(self, worker: &Worker, facts: &ClientFacts) {
-        if !worker.access_log.is_on() {
-            return;
-        }
+        let Some(listener) = &self.chain else { return };
         let (relayed, upstream_host) = self.relayed.map_or((None, None), |it| (Some(it.0), it.1));
-        let duration: Duration = worker.now().saturating_duration_since(self.started);
-        worker.access_log.write(&AccessRecord {
+        let connection = Connection {
+            client: facts,
+            chain: SharedListener::chain_configs(&listener.config)
+                .nth(self.index)
+                .map_or("", |it| &it.name),
+            cluster: self.cluster.as_ref().map(|it| it.state.name()),
             start_unix_ms: self.start_unix_ms,
-            method: "-",
-            path: "-",
-            protocol: "-",
-            status: 0,
+            duration: worker.now().saturating_duration_since(self.started),
             flags: self.flags,
             bytes_received: relayed.as_ref().map_or(0, |it| it.to_endpoint),
             bytes_sent: relayed.as_ref().map_or(0, |it| it.to_client),
-            duration,
-            upstream_service_time_ms: None,
-            forwarded_for: None,
-            user_agent: None,
-            request_id: None,
-            authority: facts.server_name.as_ref().map(|it| it.as_bytes()),
             upstream_host,
-        });
+        };
+        listener.chains[self.index].logs.write(&connection, || worker.random_u32());
     }
 }

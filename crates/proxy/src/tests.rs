@@ -1,14 +1,20 @@
 //! The proxy between real sockets: endpoints and clients are in the test.
 
+mod access_logs;
 mod affinity;
 mod blame;
 mod breakers;
 mod chains;
 mod change;
+mod client_address;
 mod client_certificates;
+mod compression;
 mod conformance;
+mod cors;
 mod drain;
+mod filters;
 mod hashing;
+mod headers;
 mod hedging;
 mod http1;
 mod http1_wire;
@@ -17,7 +23,10 @@ mod http2_peers;
 mod limits;
 mod mirror;
 mod proxy_protocol;
+mod rate_limit;
+mod request_limits;
 mod retry;
+mod routing;
 mod streams;
 mod support;
 mod tcp;

@@ -16,6 +16,7 @@ use crate::exchange::Exchange;
 use crate::headers;
 use crate::incoming::{Incoming, Upgrade};
 use crate::reply::{self, Refusal};
+use crate::response;
 use crate::tcp::{self, Ended, Way};
 use crate::upstream::{ForWhom, Lease};
 use crate::view::WorkerCluster;
@@ -75,6 +76,7 @@ pub(crate) async fn connect(
         worker.report(&cluster, dialed.picked.endpoint(), outcome, worker.now());
         drop((counted, place));
     });
+    exchange.details = "via_upstream";
     reply::respond(StatusCode::OK, Bytes::new(), exchange)
 }
 
@@ -120,7 +122,10 @@ pub(crate) fn upgrade(
         parts.headers.insert(UPGRADE, upgraded_to);
     }
     exchange.status = status;
-    Response::from_parts(parts, ResponseBody::full(Bytes::new(), exchange))
+    exchange.details = "via_upstream";
+    let end = Some(0);
+    response::finish_head(parts.status, &mut parts.headers, end, &mut exchange);
+    Response::from_parts(parts, ResponseBody::full(Bytes::new(), exchange, None))
 }
 
 fn log_end(copied: io::Result<(u64, u64)>) {

@@ -16,7 +16,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use traffic::{ClusterHandle, ClusterState, EndpointState, Picker, Router};
 
+use crate::access_log::ChainLogs;
 use crate::forward::WorkerRoute;
+use crate::rules::{HttpRules, SharedRules};
 use crate::snapshot::{SharedListener, Snapshot};
 use crate::stats::{
     ClusterCounters, HttpCounters, ListenerCounters, MeshCounters, MeshLabels, Shard, Stats,
@@ -213,6 +215,8 @@ impl View {
         let kind = match &chain.protocol {
             ListenerProtocol::Http(http) => ListenerKind::Http(Box::new(HttpView {
                 table: self.tables.get(&http.route_table).cloned().unwrap_or_else(no_table),
+                table_rules: self.shared.rules.get(&http.route_table).cloned().unwrap_or_default(),
+                rules: shared.chains[index].rules.clone().expect("a chain of HTTP has its rules"),
             })),
             ListenerProtocol::Tcp(tcp) => ListenerKind::Tcp(Box::new(TcpView {
                 clusters: self.weighted(&tcp.clusters),
@@ -271,6 +275,16 @@ impl ListenerView {
             .expect("a view is made for a chain of its listener")
     }
 
+    /// Its index into the listener's chains.
+    pub(crate) fn chain_index(&self) -> usize {
+        self.chain
+    }
+
+    /// Its access logs.
+    pub(crate) fn logs(&self) -> &ChainLogs {
+        &self.shared.chains[self.chain].logs
+    }
+
     /// `None` when bytes are spoken.
     pub(crate) fn http(&self) -> Option<&HttpListener> {
         match &self.chain().protocol {
@@ -308,6 +322,8 @@ pub(crate) enum ListenerKind {
 
 pub(crate) struct HttpView {
     pub(crate) table: Rc<WorkerTable>,
+    pub(crate) table_rules: SharedRules,
+    pub(crate) rules: Arc<HttpRules>,
 }
 
 pub(crate) struct TcpView {

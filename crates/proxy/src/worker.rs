@@ -17,7 +17,6 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use traffic::{EndpointState, Evidence, Outcome, PickError, PickRequest, Picked};
 
 use crate::accept::Acceptor;
-use crate::access_log::AccessLog;
 use crate::headers;
 use crate::http_date::HttpDate;
 use crate::snapshot::{Snapshot, SocketId};
@@ -54,7 +53,6 @@ pub(crate) struct Worker {
     rng: RefCell<SmallRng>,
     evidence: mpsc::Sender<Evidence>,
     stats: Arc<Stats>,
-    pub(crate) access_log: AccessLog,
     /// Buffers and pipes of those who pass on bytes.
     pub(crate) pools: Pools,
     /// Those of the current configuration.
@@ -70,7 +68,6 @@ impl Worker {
         seed: u64,
         evidence: mpsc::Sender<Evidence>,
         stats: Arc<Stats>,
-        access_log: AccessLog,
     ) -> Self {
         Self {
             index,
@@ -80,7 +77,6 @@ impl Worker {
             rng: RefCell::new(SmallRng::seed_from_u64(seed.wrapping_add(index as u64))),
             evidence,
             stats,
-            access_log,
             pools: Pools::default(),
             clusters: RefCell::default(),
             connections: Cell::new(0),
@@ -118,6 +114,16 @@ impl Worker {
     /// A number below `below`, which is at least 1.
     pub(crate) fn random_below(&self, below: u64) -> u64 {
         self.rng.borrow_mut().random_range(0..below)
+    }
+
+    /// A number of all that there are.
+    pub(crate) fn random_u32(&self) -> u32 {
+        self.rng.borrow_mut().next_u32()
+    }
+
+    /// Lends out the worker's source of randomness. `decide` asks nothing else of the worker.
+    pub(crate) fn with_rng<T>(&self, decide: impl FnOnce(&mut SmallRng) -> T) -> T {
+        decide(&mut self.rng.borrow_mut())
     }
 
     /// A cluster as the current configuration has it.

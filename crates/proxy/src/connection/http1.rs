@@ -49,6 +49,7 @@ pub(super) async fn serve(client: &Rc<Client>, limits: Limits) -> io::Result<()>
         closing,
         is_woken_to_close: false,
         closing_since: None,
+        ends_at: limits.ends_at(runtime::monotonic()),
         timer,
     };
     let ended = driver.run().await;
@@ -65,6 +66,8 @@ struct Driver<'a, 't> {
     closing: Pin<&'t mut WaitForCancellationFuture<'a>>,
     is_woken_to_close: bool,
     closing_since: Option<Instant>,
+    /// When it takes no more requests, whatever the listener does.
+    ends_at: Option<Instant>,
     /// Looked at only when it fires or must fire earlier than it is set to.
     timer: Pin<&'t mut Sleep>,
 }
@@ -133,6 +136,7 @@ impl Driver<'_, '_> {
 
     async fn serve_one(&mut self, head: RequestHead) -> Next {
         self.phase = Phase::Busy;
+        self.look_at_end();
         let RequestHead { method, uri, version, headers, keep_alive, .. } = head;
         let is_upgrade = method == Method::CONNECT || headers.contains_key(UPGRADE);
         let (give_up, upgrade) = match is_upgrade.then(oneshot::channel) {
@@ -179,6 +183,33 @@ impl Driver<'_, '_> {
             }
             Sent::Whole if form.is_switching => self.give_up(give_up),
             Sent::Whole => self.after(goes_on).await,
+        }
+    }
+
+    /// Makes this request the last one, when the connection has had its time or its number of them.
+    fn look_at_end(&mut self) {
+        let client = self.client;
+        if client.is_closing.get() {
+            return;
+        }
+        let counters = || client.slot.view();
+        if self.limits.are_enough(client.requests_begun.get() + 1) {
+            counters().http_counters.downstream_cx_max_requests_reached.inc();
+            client.is_closing.set(true);
+        } else if self.ends_at.is_some_and(|at| at <= runtime::monotonic()) {
+            counters().http_counters.downstream_cx_max_duration_reached.inc();
+            client.is_closing.set(true);
+        }
+    }
+
+    /// When the connection has waited long enough for what it is waiting for.
+    fn deadline(&self) -> Option<Instant> {
+        let deadline = self.phase.deadline(self.limits, self.closing_since);
+        match (self.phase, self.ends_at) {
+            (Phase::First { .. } | Phase::Idle { .. }, Some(end)) => {
+                Some(deadline.map_or(end, |it| it.min(end)))
+            }
+            (_, _) => deadline,
         }
     }
 
@@ -297,7 +328,7 @@ impl Driver<'_, '_> {
     fn reject(&mut self, error: HeadError) {
         let status = error.status();
         let client = self.client;
-        observe::rejected(&client.worker, &client.slot.view().http_counters, status);
+        observe::rejected(client, status);
         let text = format!("{error}\n");
         let mut headers = HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
@@ -351,7 +382,7 @@ impl Driver<'_, '_> {
     fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_closing(cx);
         loop {
-            match self.phase.deadline(self.limits, self.closing_since) {
+            match self.deadline() {
                 Some(deadline) if tokio::time::Instant::from(deadline) < self.timer.deadline() => {
                     self.timer.as_mut().reset(deadline.into());
                 }
@@ -361,7 +392,7 @@ impl Driver<'_, '_> {
                 return Poll::Pending;
             }
             let now = runtime::monotonic();
-            let deadline = self.phase.deadline(self.limits, self.closing_since);
+            let deadline = self.deadline();
             let counters = || self.client.slot.view();
             match self.phase {
                 Phase::Busy if self.is_stalled() && !self.limits.stream_idle.is_zero() => {
@@ -372,6 +403,12 @@ impl Driver<'_, '_> {
                     let look = now + self.limits.look();
                     let next = deadline.map_or(look, |it| it.min(look));
                     self.timer.as_mut().reset(next.into());
+                }
+                Phase::First { .. } | Phase::Idle { .. }
+                    if self.ends_at.is_some_and(|end| end <= now) =>
+                {
+                    counters().http_counters.downstream_cx_max_duration_reached.inc();
+                    return Poll::Ready(());
                 }
                 Phase::First { .. } | Phase::Idle { .. } => {
                     counters().http_counters.downstream_cx_idle_timeout.inc();

@@ -85,6 +85,8 @@ pub(super) async fn serve(
         closing_since: None,
         begun: 0,
         quiet_since: None,
+        ends_at: limits.ends_at(runtime::monotonic()),
+        is_leaving: false,
     };
     let ended = driver.run(&mut stream).await;
     drop(ending);
@@ -122,6 +124,10 @@ struct Driver<'a> {
     closing_since: Option<Instant>,
     begun: u64,
     quiet_since: Option<Instant>,
+    /// When it takes no more requests, whatever the listener does; `None` once that has been said.
+    ends_at: Option<Instant>,
+    /// It takes no more requests.
+    is_leaving: bool,
 }
 
 impl Driver<'_> {
@@ -139,6 +145,9 @@ impl Driver<'_> {
                 }
                 self.begin_requests();
                 self.enter_next_phase();
+                if self.limits.are_enough(self.begun) {
+                    self.look_at_end();
+                }
                 if self.is_finished() {
                     return Poll::Ready(Ok(()));
                 }
@@ -169,8 +178,7 @@ impl Driver<'_> {
                     StatusCode::BAD_REQUEST
                 }
             };
-            let view = self.client.slot.view();
-            observe::rejected_http2(&self.client.worker, &view.http_counters, status);
+            observe::rejected_http2(self.client, status);
         }
     }
 
@@ -194,6 +202,33 @@ impl Driver<'_> {
         };
     }
 
+    /// Says that no more requests are taken, when the connection has had its time or its number of them.
+    fn look_at_end(&mut self) {
+        if self.is_leaving {
+            return;
+        }
+        let view = self.client.slot.view();
+        if self.limits.are_enough(self.begun) {
+            view.http_counters.downstream_cx_max_requests_reached.inc();
+        } else if self.ends_at.is_some_and(|at| at <= runtime::monotonic()) {
+            view.http_counters.downstream_cx_max_duration_reached.inc();
+        } else {
+            return;
+        }
+        (self.is_leaving, self.ends_at) = (true, None);
+        self.session.tell(|codec| codec.go_away_gracefully());
+        if matches!(self.phase, Phase::First { .. } | Phase::Idle { .. }) {
+            self.phase = Phase::Ending { since: runtime::monotonic() };
+            self.session.tell(|codec| codec.finish_going_away());
+        }
+    }
+
+    /// When the connection has waited long enough for what it is waiting for, or takes no more requests.
+    fn deadline(&self) -> Option<Instant> {
+        let deadline = self.phase.deadline(self.limits, self.closing_since);
+        deadline.into_iter().chain(self.ends_at).min()
+    }
+
     /// True when both ends know that it is over, and all is written.
     fn is_finished(&self) -> bool {
         self.client.requests_active.get() == 0
@@ -202,7 +237,7 @@ impl Driver<'_> {
 
     /// The timer is set only when it fires or must fire earlier than it is set to.
     fn is_due(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> bool {
-        if let Some(deadline) = self.phase.deadline(self.limits, self.closing_since)
+        if let Some(deadline) = self.deadline()
             && tokio::time::Instant::from(deadline) < timer.deadline()
         {
             timer.as_mut().reset(deadline.into());
@@ -214,7 +249,8 @@ impl Driver<'_> {
     fn is_over(&mut self, mut timer: Pin<&mut Sleep>) -> bool {
         let now = runtime::monotonic();
         let client = self.client;
-        let deadline = self.phase.deadline(self.limits, self.closing_since);
+        self.look_at_end();
+        let deadline = self.deadline();
         let stream_idle = self.limits.stream_idle;
         let activity = &self.activity;
         let is_quiet = client.is_quiet();

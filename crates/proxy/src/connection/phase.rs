@@ -18,12 +18,32 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
     /// For any byte while a request is under way; zero for ever.
     pub(super) stream_idle: Duration,
+    /// For a whole request, of which the head is a part; zero for ever.
+    pub(super) request: Duration,
+    /// Until the connection takes no more requests; zero for ever.
+    pub(super) duration: Duration,
+    /// After so many requests it takes no more; zero for any number.
+    pub(super) requests_max: u32,
 }
 
 impl Limits {
     /// How often a busy connection is looked at: one that stalls is cut after once to twice this time.
     pub(super) fn look(self) -> Duration {
         if self.stream_idle.is_zero() { self.idle } else { self.stream_idle }
+    }
+
+    fn whole_head(self) -> Duration {
+        if self.request.is_zero() { self.head } else { self.head.min(self.request) }
+    }
+
+    /// When a connection that began then takes no more requests.
+    pub(super) fn ends_at(self, began: Instant) -> Option<Instant> {
+        (!self.duration.is_zero()).then(|| began + self.duration)
+    }
+
+    /// Whether a connection has had enough requests.
+    pub(super) fn are_enough(self, requests: u64) -> bool {
+        self.requests_max != 0 && requests >= u64::from(self.requests_max)
     }
 }
 
@@ -59,7 +79,7 @@ impl Phase {
                 Some(closing) if since > closing => since + LINGER_AFTER_RESPONSE,
                 Some(closing) => (since + limits.idle).min(closing + LINGER),
             }),
-            Phase::Head { since } => Some(since + limits.head),
+            Phase::Head { since } => Some(since + limits.whole_head()),
             Phase::Busy => None,
             Phase::Ending { since } => Some(since + FLUSH_TIMEOUT),
         }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use http::header::{CONTENT_LENGTH, TRAILER};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http_body::Body;
 use proxy_config::Forward;
 use traffic::Outcome;
 
@@ -12,6 +13,7 @@ use crate::body::ResponseBody;
 use crate::exchange::{Exchange, grpc_outcome, grpc_status, millis};
 use crate::headers::{self, SERVICE_TIME, X_REQUEST_ID};
 use crate::incoming::Incoming;
+use crate::response::finish_head;
 
 /// Makes the endpoint's response into one for the client.
 pub(super) fn respond(
@@ -27,6 +29,12 @@ pub(super) fn respond(
     let service_time = now.saturating_duration_since(sent_at);
     exchange.service_time = Some(service_time);
     exchange.observe_rtt(service_time, now);
+    exchange.details = "via_upstream";
+    let version = exchange.upstream.as_ref().and_then(|it| Some(it.lease.as_ref()?.version()));
+    if let Some(kept) = &mut exchange.kept {
+        kept.sent_at = Some(sent_at);
+        kept.upstream_version = version;
+    }
     report_head(&mut exchange, &parts.headers, parts.status, now);
     headers::remove_hop_by_hop(&mut parts.headers);
     parts.version = asked.version;
@@ -47,10 +55,9 @@ pub(super) fn respond(
             announce_trailers(&mut parts.headers, SERVICE_TIME_NAME);
         }
     }
-    if exchange.client.is_closing.get() {
-        headers::announce_close(&mut parts.headers);
-    }
-    Response::from_parts(parts, ResponseBody::upstream(body, exchange, timing_trailer))
+    let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
+    let encoder = finish_head(parts.status, &mut parts.headers, length, &mut exchange);
+    Response::from_parts(parts, ResponseBody::upstream(body, exchange, timing_trailer, encoder))
 }
 
 /// Tells what the head of a response says of the endpoint. Of a gRPC call the trailers tell, which may be in the

@@ -176,8 +176,28 @@ group! {
         downstream_rq_idle_timeout: Counter,
         /// Requests that the client reset.
         downstream_rq_rx_reset: Counter,
+        /// Requests that lasted longer than they may.
+        downstream_rq_max_duration_reached: Counter,
+        /// Connections that were told to end because they had lasted long enough.
+        downstream_cx_max_duration_reached: Counter,
+        /// Connections that were told to end because they had had enough requests.
+        downstream_cx_max_requests_reached: Counter,
         /// Requests for which there was no route.
         no_route: Counter,
+        /// Requests that were asked for a token of the local rate limit.
+        local_rate_limit_enabled: Counter,
+        /// Those that had one.
+        local_rate_limit_ok: Counter,
+        /// Those that had none.
+        local_rate_limit_rate_limited: Counter,
+        /// Those that had none and were refused.
+        local_rate_limit_enforced: Counter,
+        /// Delays on purpose.
+        fault_delays_injected: Counter,
+        /// Refusals on purpose.
+        fault_aborts_injected: Counter,
+        /// Requests refused because the endpoints bear no more at once.
+        adaptive_concurrency_rq_blocked: Counter,
     } and {
         /// Responses by status class: `[0]` is 1xx.
         downstream_rq_xx: [Counter; 5],

@@ -177,6 +177,18 @@ impl Backend {
         Self::http1(move |_| async move { Response::new(full(text)) }).await
     }
 
+    /// Answers every request with its own head, as text.
+    pub(super) async fn echo() -> Self {
+        Self::http1(|request| async move {
+            let mut lines = vec![format!("{} {}", request.method(), request.uri())];
+            for (name, value) in request.headers() {
+                lines.push(format!("{name}: {}", value.to_str().unwrap()));
+            }
+            Response::new(full(lines.join("\n") + "\n"))
+        })
+        .await
+    }
+
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -282,6 +294,29 @@ impl Client {
 
     pub(super) async fn send(&mut self, request: Request<TestBody>) -> Response<Incoming> {
         self.try_send(request).await.unwrap()
+    }
+
+    /// The answer to a `GET` of `/` at `web` with these headers.
+    pub(super) async fn get_with(&mut self, headers: &[(&str, &str)]) -> Response<Incoming> {
+        self.ask("GET", "/", headers).await
+    }
+
+    /// The answer to a request to `web` without a body.
+    pub(super) async fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Response<Incoming> {
+        let uri = match self {
+            Client::Http1(_) => path.to_owned(),
+            Client::Http2(_) => format!("http://web{path}"),
+        };
+        let mut request = Request::builder().method(method).uri(uri).header("host", "web");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(empty()).unwrap()).await
     }
 
     /// Status and body of the answer to a `GET`.

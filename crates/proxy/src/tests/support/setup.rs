@@ -128,6 +128,17 @@ impl Setup {
         self
     }
 
+    /// Changes the route table.
+    pub(in crate::tests) fn table(mut self, change: impl FnOnce(&mut RouteTable)) -> Self {
+        change(Arc::make_mut(self.0.route_tables.get_mut("table").unwrap()));
+        self
+    }
+
+    /// Changes the last route of the first virtual host.
+    pub(in crate::tests) fn last_route(self, change: impl FnOnce(&mut Route)) -> Self {
+        self.table(|table| change(table.virtual_hosts[0].routes.last_mut().unwrap()))
+    }
+
     pub(in crate::tests) fn config(&self) -> Arc<ProxyConfig> {
         Arc::new(self.0.clone())
     }
