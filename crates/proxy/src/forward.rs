@@ -171,7 +171,7 @@ fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<T
         stream: route.stream_duration_max.unwrap_or_default(),
     };
     let (progress, timer) = (exchange.request.clone(), client.spare_timer());
-    exchange.time_limit = TimeLimit::new(durations, progress, exchange.started, timer);
+    exchange.time_limit = TimeLimit::new(durations, progress, exchange.forwarded_at, timer);
     let is_agreed = cluster.state.cluster().protocol == UpstreamProtocol::Alpn
         && !exchange.is_grpc
         && asked.upgrade.is_none();
