@@ -20,6 +20,9 @@ pub(crate) const X_FORWARDED_CLIENT_CERT: HeaderName =
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const SERVICE_TIME: HeaderName =
     HeaderName::from_static("x-envoy-upstream-service-time");
+/// An endpoint asks to be taken out, as if a health check had failed.
+pub(crate) const IMMEDIATE_FAIL: HeaderName =
+    HeaderName::from_static("x-envoy-immediate-health-check-fail");
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 

@@ -132,7 +132,8 @@ pub(crate) fn ended(exchange: &Exchange, now: Instant) {
             counters.response(exchange.status, duration);
             let grpc = exchange.is_grpc.then_some(exchange.grpc_status);
             let response = MeshResponse { status: exchange.status, flags, grpc };
-            cluster.mesh.response(response, duration);
+            let received = exchange.request.as_ref().map_or(0, |it| it.bytes.get());
+            cluster.mesh.response(response, duration, (received, exchange.bytes_sent));
         }
         if !flags.is_empty() || exchange.retries > 0 {
             failed_or_retried(exchange);

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use traffic::chain::ChainMatcher;
 use traffic::{ClusterState, Router, Surroundings};
 
+use crate::dns::Lookup;
 use crate::error::ProxyError;
 use crate::tls::{self, Secrets, ServerTls};
 use crate::upstream::UpstreamTransport;
@@ -94,6 +95,16 @@ impl SharedListener {
     }
 }
 
+/// What a snapshot is made with besides its configuration.
+pub(crate) struct Making {
+    /// Where turns begin.
+    pub(crate) seed: u64,
+    /// Now, in nanoseconds of the epoch of the cluster states.
+    pub(crate) now_ns: u64,
+    /// How names are looked up.
+    pub(crate) lookup: Lookup,
+}
+
 /// A configuration made ready for use.
 #[derive(Default)]
 pub(crate) struct Snapshot {
@@ -111,12 +122,12 @@ impl Snapshot {
         config: Arc<ProxyConfig>,
         sockets: &BTreeMap<String, (SocketId, SocketAddr)>,
         previous: &Snapshot,
-        seed: u64,
+        making: &Making,
     ) -> (Snapshot, Vec<ProxyError>) {
         let mut errors = Vec::new();
         let routers = routers(&config, previous);
-        let clusters = clusters(&config, previous, seed);
-        let transports = transports(&config, previous, &mut errors);
+        let clusters = clusters(&config, previous, making);
+        let transports = transports(&config, previous, &making.lookup, &mut errors);
         let mut listeners = BTreeMap::new();
         for (name, listener) in &config.listeners {
             let Some((socket, local_address)) = sockets.get(name) else { continue };
@@ -148,7 +159,7 @@ fn routers(config: &ProxyConfig, previous: &Snapshot) -> BTreeMap<String, Arc<Ro
 fn clusters(
     config: &ProxyConfig,
     previous: &Snapshot,
-    seed: u64,
+    making: &Making,
 ) -> BTreeMap<String, Arc<ClusterState>> {
     let mut clusters = BTreeMap::new();
     for (name, cluster) in &config.clusters {
@@ -166,7 +177,9 @@ fn clusters(
                     Arc::new(Endpoints { cluster: name.clone(), ..Endpoints::default() })
                 });
                 let previous = before.map(Arc::as_ref);
-                let surroundings = Surroundings { previous, seed, ..Surroundings::default() };
+                let (seed, now_ns) = (making.seed, making.now_ns);
+                let surroundings =
+                    Surroundings { previous, seed, now_ns, ..Surroundings::default() };
                 Arc::new(ClusterState::new(cluster.clone(), endpoints, surroundings))
             }
         };
@@ -178,6 +191,7 @@ fn clusters(
 fn transports(
     config: &ProxyConfig,
     previous: &Snapshot,
+    lookup: &Lookup,
     errors: &mut Vec<ProxyError>,
 ) -> BTreeMap<String, UpstreamTransport> {
     let mut transports = BTreeMap::new();
@@ -197,7 +211,8 @@ fn transports(
             tls
         });
         let proxy_protocol = cluster.proxy_protocol;
-        transports.insert(name.clone(), UpstreamTransport { tls, proxy_protocol });
+        let lookup = lookup.clone();
+        transports.insert(name.clone(), UpstreamTransport { tls, proxy_protocol, lookup });
     }
     transports
 }

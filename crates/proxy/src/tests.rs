@@ -1,10 +1,13 @@
 //! The proxy between real sockets: endpoints and clients are in the test.
 
+mod admin;
 mod blame;
 mod chains;
 mod change;
 mod client_certificates;
+mod dns;
 mod drain;
+mod health;
 mod http1;
 mod http1_wire;
 mod http2;

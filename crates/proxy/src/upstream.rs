@@ -22,7 +22,9 @@ use proxy_config::Cluster;
 use tokio::sync::oneshot;
 use traffic::{ActiveConnection, EndpointState, Stage};
 
-pub(crate) use connect::{ConnectFailure, ForWhom, LocalExecutor, UpstreamTransport, connect};
+pub(crate) use connect::{
+    ConnectFailure, ForWhom, LocalExecutor, UpstreamTransport, connect, connect_to_port,
+};
 pub(crate) use http1::Connection as Http1Connection;
 pub(crate) use stream::UpstreamStream;
 pub(crate) use wire::{Greeted, Wire};

@@ -244,6 +244,54 @@ group! {
     } and {}
 }
 
+group! {
+    /// What the control thread counts of a cluster, under Envoy's names.
+    UpdateCounters "envoy_cluster_" {
+        /// Times that the endpoints changed.
+        membership_change: Counter,
+        /// Look-ups of names that became endpoints.
+        update_attempt: Counter,
+        /// Look-ups that were answered.
+        update_success: Counter,
+        /// Look-ups that were not.
+        update_failure: Counter,
+        /// Answers without an address.
+        update_empty: Counter,
+        /// Answers that changed nothing.
+        update_no_rebuild: Counter,
+    } and {}
+}
+
+group! {
+    /// Clusters over their changes, under Envoy's names.
+    ClusterManagerCounters "envoy_cluster_manager_" {
+        /// Clusters that came.
+        cluster_added: Counter,
+        /// Clusters that changed.
+        cluster_modified: Counter,
+        /// Clusters that went.
+        cluster_removed: Counter,
+    } and {}
+}
+
+group! {
+    /// Listeners over their changes, under Envoy's names.
+    ListenerManagerCounters "envoy_listener_manager_" {
+        /// Listeners that came.
+        listener_added: Counter,
+        /// Listeners that changed.
+        listener_modified: Counter,
+        /// Listeners that went.
+        listener_removed: Counter,
+        /// Listeners that were told to take no more connections.
+        listener_stopped: Counter,
+        /// Listeners that could be opened, one for each worker.
+        listener_create_success: Counter,
+        /// Listeners that could not.
+        listener_create_failure: Counter,
+    } and {}
+}
+
 fn count_class(classes: &[Counter; 5], status: u16) {
     if let Some(class) = classes.get((usize::from(status) / 100).wrapping_sub(1)) {
         class.inc();
