@@ -57,6 +57,8 @@ pub struct AdminView<'a> {
     /// Now, in nanoseconds since the epoch of the cluster states; also the seed of the dry pick of
     /// `/explain`.
     pub now_ns: u64,
+    /// Now, in milliseconds since 1970, for how long certificates are valid.
+    pub now_unix_ms: u64,
     /// Version of the binary.
     pub version: &'a str,
 }
@@ -70,7 +72,7 @@ impl AdminView<'_> {
             state: self.state,
             listeners: self.listeners.len(),
             warming: self.warming.len(),
-            first_expiry_days: certificates::first_expiry_days(self.config, runtime::unix_ms()),
+            first_expiry_days: certificates::first_expiry_days(self.config, self.now_unix_ms),
         }
     }
 }

@@ -131,6 +131,7 @@ impl Shared {
             is_failed: &self.is_failed,
             uptime,
             now_ns: u64::try_from(uptime.as_nanos()).unwrap_or(u64::MAX),
+            now_unix_ms: runtime::unix_ms(),
             version: &self.version,
         })
     }

@@ -81,6 +81,7 @@ impl Drop for ConnectionCount {
         if let Some(http) = &self.http {
             http.downstream_cx_active.dec();
             http.downstream_cx_destroy.inc();
+            http.downstream_cx_length_ms.record(length);
         }
     }
 }

@@ -220,6 +220,7 @@ impl Stats {
         let groups = self.groups.lock().clone();
         let mut metrics = Vec::new();
         read::server(self.workers, surroundings, &mut metrics);
+        read::connections(groups.listeners.values().map(Arc::as_ref), &mut metrics);
         read::managers(self, surroundings, &mut metrics);
         for (name, cluster) in &groups.clusters {
             read::cluster(name, cluster, &mut metrics);

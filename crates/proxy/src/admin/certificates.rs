@@ -13,7 +13,7 @@ const DAY_S: u64 = 24 * 60 * 60;
 
 /// Envoy's `/certs`.
 pub(super) fn respond(view: &AdminView<'_>) -> Response<Bytes> {
-    let now_s = runtime::unix_ms() / 1000;
+    let now_s = view.now_unix_ms / 1000;
     let certificates: Vec<Json> = view
         .config
         .secrets

@@ -171,6 +171,8 @@ group! {
         downstream_rq_xx: [Counter; 5],
         /// From the request to the end of the response.
         downstream_rq_time: Histogram,
+        /// How long connections were open.
+        downstream_cx_length_ms: Histogram,
     }
 }
 

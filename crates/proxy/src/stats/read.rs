@@ -38,6 +38,22 @@ pub(super) fn server(workers: usize, surroundings: Surroundings<'_>, metrics: &m
     gauge("days_until_first_cert_expiring", days);
 }
 
+/// Connections of clients over all listeners.
+pub(super) fn connections<'a>(
+    listeners: impl Iterator<Item = &'a Sharded<ListenerCounters>>,
+    metrics: &mut Vec<Metric>,
+) {
+    let open = listeners
+        .map(|it| it.sum(|shard| shard.downstream_cx_active.get()))
+        .fold(0, u64::wrapping_add);
+    metrics.push(Metric {
+        family: "envoy_server_total_connections".into(),
+        labels: Vec::new(),
+        name: "server.total_connections".to_owned(),
+        value: Value::Gauge(open),
+    });
+}
+
 /// Of clusters and listeners as a whole.
 pub(super) fn managers(stats: &Stats, surroundings: Surroundings<'_>, metrics: &mut Vec<Metric>) {
     let mut push = |family: &str, value| {
@@ -262,6 +278,9 @@ pub(super) fn http(prefix: &str, shards: &Sharded<HttpCounters>, metrics: &mut V
     let time = shards.distribution(|shard| &shard.downstream_rq_time);
     let value = Value::Histogram(Box::new(time));
     group.push("envoy_http_downstream_rq_time", "downstream_rq_time", None, value);
+    let length = shards.distribution(|shard| &shard.downstream_cx_length_ms);
+    let value = Value::Histogram(Box::new(length));
+    group.push("envoy_http_downstream_cx_length_ms", "downstream_cx_length_ms", None, value);
 }
 
 pub(super) fn tcp(prefix: &str, shards: &Sharded<TcpCounters>, metrics: &mut Vec<Metric>) {
