@@ -40,10 +40,12 @@ async fn serve(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::Res
     };
     let proxy = Proxy::start(options, Arc::new(bootstrap.config.clone()))
         .context("the proxy does not start")?;
-    say_where(&proxy, &bootstrap);
     let mut is_ready = false;
+    let mut watch = Watch::start(file.named());
     let mut running = Running { file, bootstrap, proxy, strict: arguments.strict };
-    let mut watch = Watch::start(running.file.named());
+    // What changed before it was watched.
+    running.renew().await;
+    say_where(&running.proxy, &running.bootstrap);
     loop {
         tokio::select! {
             warm = running.proxy.warmed(), if !is_ready => {

@@ -1,31 +1,23 @@
 //! One client connection that speaks HTTP: telling HTTP/1.1 from HTTP/2, its time limits and its end.
 
-mod drive;
 mod http1;
+mod http2;
 mod open;
 mod phase;
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
-use self::drive::drive;
 use self::open::open_http;
 use self::phase::Limits;
 
 pub(crate) use self::http1::{RequestReader, Socket};
-use crate::incoming::{Incoming, Upgrade};
 use crate::opening::{ClientFacts, Opened, Place};
-use crate::request;
-use crate::stream::DownstreamStream;
 use crate::time_limit::Timer;
-use crate::upstream::LocalExecutor;
 use crate::view::{ListenerKind, ListenerSlot, ListenerView};
 use crate::worker::Worker;
 
@@ -174,7 +166,7 @@ pub(crate) async fn serve_http(
     opened: Opened,
     mut place: Place,
 ) -> io::Result<()> {
-    let (ListenerKind::Http(http), Some(config)) = (&view.kind, view.http()) else {
+    let (ListenerKind::Http(_), Some(config)) = (&view.kind, view.http()) else {
         return Ok(());
     };
     let Opened { transport, read_ahead, facts } = opened;
@@ -189,10 +181,10 @@ pub(crate) async fn serve_http(
     };
     if is_http2 {
         let client = Rc::new(Client::new(worker, slot.clone(), facts, None, place));
-        let builder = http.http2.clone();
+        let config = http2::config(config);
         // From here on the connection looks into the slot: it must not keep an old configuration alive.
         drop(view);
-        return Box::pin(serve_http2(&client, builder, stream, limits)).await;
+        return Box::pin(http2::serve(&client, stream, config, limits)).await;
     }
     let head_limits = codec::http1::Limits {
         bytes_max: config.head_bytes_max as usize,
@@ -203,23 +195,4 @@ pub(crate) async fn serve_http(
     drop(view);
     // Boxed, so that the room for the handshake is not carried along.
     Box::pin(http1::serve(&client, limits)).await
-}
-
-async fn serve_http2(
-    client: &Rc<Client>,
-    builder: hyper::server::conn::http2::Builder<LocalExecutor>,
-    stream: DownstreamStream,
-    limits: Limits,
-) -> io::Result<()> {
-    let activity = stream.activity();
-    let answer = {
-        let client = client.clone();
-        service_fn(move |mut request: Request<hyper::body::Incoming>| {
-            let upgrade = Upgrade::of_hyper(request.extensions_mut());
-            let answered = request::answer(client.clone(), request.map(Incoming::from), upgrade);
-            async move { Ok::<_, Infallible>(answered.await) }
-        })
-    };
-    let connection = builder.serve_connection(TokioIo::new(stream), answer);
-    drive(connection, client, &activity, limits).await.map_err(io::Error::other)
 }

@@ -101,13 +101,11 @@ pub enum SecretError {
         /// Why not.
         source: rustls::Error,
     },
-    /// A condition on names is no regular expression.
-    #[error("{pattern:?} is not a regular expression")]
+    /// A condition on names cannot be used.
+    #[error("a condition on the names of a certificate cannot be used: {reason}")]
     Pattern {
-        /// The text.
-        pattern: String,
-        /// Why not.
-        source: Box<regex::Error>,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A certificate cannot be read.
     #[error("the certificate in secret {secret} cannot be read")]

@@ -177,7 +177,7 @@ fn path_and_query(uri: &Uri) -> PathAndQuery {
     uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
-/// Says that the connection ends after this response. hyper removes it from HTTP/2.
+/// Says that the connection ends after this response. HTTP/2 leaves it out.
 pub(crate) fn announce_close(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
 }

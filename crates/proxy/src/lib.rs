@@ -21,7 +21,7 @@
 //!   share is atomics in `traffic` and in [`stats`].
 //! * A change of configuration is taken whole, and never ends a connection that can go on.
 //! * Workers probe no endpoint, and look no name up but for a connection of their own: that is the control thread's.
-//! * Bodies are streamed; what is held per connection is bounded by its windows and buffers (`view`, `upstream`).
+//! * Bodies are streamed; what is held per connection is bounded by its windows and buffers (`connection`, `upstream`).
 //! * Nothing from outside makes it panic; each wait for the outside has a deadline.
 
 pub mod access_log;
@@ -41,6 +41,7 @@ mod forward;
 mod handle;
 mod headers;
 mod health;
+mod http2;
 mod http_date;
 mod incoming;
 mod observe;

@@ -169,10 +169,20 @@ fn failed_or_retried(exchange: &Exchange) {
 
 /// Counts and logs a request that could not be read as HTTP/1.
 pub(crate) fn rejected(worker: &Worker, http: &HttpCounters, status: StatusCode) {
-    let status = status.as_u16();
     http.downstream_cx_protocol_error.inc();
-    http.downstream_rq_total.inc();
     http.downstream_rq_http1_total.inc();
+    log_rejected(worker, http, status, "HTTP/1.1");
+}
+
+/// Counts and logs a request that could not be read as HTTP/2: its stream has been reset or answered.
+pub(crate) fn rejected_http2(worker: &Worker, http: &HttpCounters, status: StatusCode) {
+    http.downstream_rq_http2_total.inc();
+    log_rejected(worker, http, status, "HTTP/2");
+}
+
+fn log_rejected(worker: &Worker, http: &HttpCounters, status: StatusCode, protocol: &'static str) {
+    let status = status.as_u16();
+    http.downstream_rq_total.inc();
     http.response(status, Duration::ZERO);
     if !worker.access_log.is_on() {
         return;
@@ -181,7 +191,7 @@ pub(crate) fn rejected(worker: &Worker, http: &HttpCounters, status: StatusCode)
         start_unix_ms: runtime::unix_ms(),
         method: "-",
         path: "-",
-        protocol: "HTTP/1.1",
+        protocol,
         status,
         flags: ResponseFlag::DownstreamProtocolError.into(),
         bytes_received: 0,

@@ -1,10 +1,10 @@
 //! The downstream byte stream: TCP or TLS, with bytes that were read ahead to tell the protocol.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -37,45 +37,40 @@ impl Transport {
     }
 }
 
-/// Tells the connection's driver what has moved. hyper wants a `Send` stream for upgrades, hence the atomics; they
-/// never leave the thread.
+/// Tells the connection's driver what has moved.
 #[derive(Clone, Default)]
-pub(crate) struct Activity(Arc<Moves>);
+pub(crate) struct Activity(Rc<Moves>);
 
 #[derive(Default)]
 struct Moves {
-    moved: AtomicBool,
-    write_blocked: AtomicBool,
+    moved: Cell<bool>,
+    write_blocked: Cell<bool>,
 }
 
 impl Activity {
     /// True when bytes moved in either direction since the last call.
     pub(crate) fn take_moved(&self) -> bool {
-        take(&self.0.moved)
+        self.0.moved.take()
     }
 
     /// True when the client does not take what is sent to it.
     pub(crate) fn is_write_blocked(&self) -> bool {
-        self.0.write_blocked.load(Ordering::Relaxed)
+        self.0.write_blocked.get()
     }
 
     fn note_read(&self) {
-        self.0.moved.store(true, Ordering::Relaxed);
+        self.0.moved.set(true);
     }
 
     fn note_written(&self, outcome: &Poll<io::Result<usize>>) {
-        self.0.write_blocked.store(outcome.is_pending(), Ordering::Relaxed);
+        self.0.write_blocked.set(outcome.is_pending());
         if outcome.is_ready() {
-            self.0.moved.store(true, Ordering::Relaxed);
+            self.0.moved.set(true);
         }
     }
 }
 
-fn take(flag: &AtomicBool) -> bool {
-    flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Relaxed)
-}
-
-/// A downstream connection as hyper reads and writes it.
+/// A downstream connection as whoever speaks HTTP on it reads and writes it.
 pub(crate) struct DownstreamStream {
     read_ahead: BytesMut,
     transport: Transport,

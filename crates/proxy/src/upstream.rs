@@ -22,9 +22,7 @@ use proxy_config::Cluster;
 use tokio::sync::oneshot;
 use traffic::{ActiveConnection, EndpointState, Stage};
 
-pub(crate) use connect::{
-    ConnectFailure, ForWhom, LocalExecutor, UpstreamTransport, connect, connect_to_port,
-};
+pub(crate) use connect::{ConnectFailure, ForWhom, UpstreamTransport, connect, connect_to_port};
 pub(crate) use http1::Connection as Http1Connection;
 pub(crate) use stream::UpstreamStream;
 pub(crate) use wire::{Greeted, Wire};
@@ -199,9 +197,10 @@ impl EndpointPool {
         let before = now.checked_sub(idle_timeout);
         let expired = |since: Instant| before.is_some_and(|before| since <= before);
         self.http1_idle.borrow_mut().retain(|it| it.is_usable() && !expired(it.since));
-        self.http2
-            .borrow_mut()
-            .retain(|it| !it.is_closed() && (it.is_used() || !expired(it.idle_since())));
+        self.http2.borrow_mut().retain(|it| {
+            it.look_after(now);
+            !it.is_closed() && (it.is_used() || !expired(it.idle_since()))
+        });
         self.wake_one();
     }
 
@@ -364,31 +363,7 @@ impl Lease {
                     is_unsent: failed.is_unsent,
                 })
             }
-            Lease::Http2(lease) => {
-                let mut copy =
-                    Request::new(std::mem::replace(request.body_mut(), RequestBody::Empty));
-                *copy.method_mut() = request.method().clone();
-                *copy.uri_mut() = request.uri().clone();
-                *copy.version_mut() = request.version();
-                *copy.headers_mut() = request.headers().clone();
-                let sent = Box::pin(lease.send(copy)).await;
-                sent.map_err(|mut failure| {
-                    let unsent = failure.take_message();
-                    let error = failure.into_error();
-                    let stage = match &unsent {
-                        Some(_) => Stage::BeforeSend,
-                        None if http2::is_refused_unread(&error) => Stage::RefusedUnread,
-                        None => Stage::AfterSend,
-                    };
-                    let is_unsent = unsent.is_some();
-                    if let Some(unsent) = unsent {
-                        *request.body_mut() = unsent.into_body();
-                    }
-                    let is_protocol_error = error.is_parse();
-                    let greeted = Some(lease.greeted());
-                    SendFailure { stage, is_protocol_error, greeted, is_unsent }
-                })
-            }
+            Lease::Http2(lease) => Box::pin(lease.send(request, client)).await,
         }
     }
 

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use foldhash::{HashMap, HashMapExt};
-use hyper::server::conn::http2;
-use hyper_util::rt::TokioTimer;
 use proxy_config::{
     EndpointHealth, FilterChain, HttpListener, ListenerProtocol, RouteAction, TcpListener,
     WeightedCluster,
@@ -22,22 +20,8 @@ use crate::stats::{
     TcpCounters, stat_prefix,
 };
 use crate::tls::ServerTls;
-use crate::upstream::{EndpointPool, LocalExecutor, UpstreamTransport};
+use crate::upstream::{EndpointPool, UpstreamTransport};
 use crate::worker::Worker;
-
-/// Streams that one client connection may have open; Envoy's recommendation for an edge, and hyper's default of 200
-/// halved.
-const STREAMS_MAX: u32 = 100;
-/// Receive windows. They bound what a slow endpoint makes the proxy hold: per stream, and per connection.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// Response bytes buffered per stream before the endpoint is slowed down. A client that takes nothing makes the proxy
-/// hold this much for each stream: 100 x 64 KiB = 6.4 MB per connection.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// Streams that were reset and not looked at yet, and streams reset for errors of the client: beyond them the
-/// connection is closed (CVE-2023-44487 and its kin).
-const RESET_STREAMS_MAX: usize = 20;
-const ERROR_RESET_STREAMS_MAX: usize = 1024;
 
 /// A cluster with this worker's connections to its endpoints.
 pub(crate) struct WorkerCluster {
@@ -187,7 +171,6 @@ impl View {
         let kind = match &chain.protocol {
             ListenerProtocol::Http(http) => ListenerKind::Http(Box::new(HttpView {
                 table: self.tables.get(&http.route_table).cloned().unwrap_or_else(no_table),
-                http2: http2_builder(http),
             })),
             ListenerProtocol::Tcp(tcp) => ListenerKind::Tcp(Box::new(TcpView {
                 clusters: self.weighted(&tcp.clusters),
@@ -285,7 +268,6 @@ pub(crate) enum ListenerKind {
 
 pub(crate) struct HttpView {
     pub(crate) table: Rc<WorkerTable>,
-    pub(crate) http2: http2::Builder<LocalExecutor>,
 }
 
 pub(crate) struct TcpView {
@@ -343,18 +325,4 @@ impl ListenerSlot {
     pub(crate) fn replace(&self, view: ListenerView) {
         *self.view.borrow_mut() = Rc::new(view);
     }
-}
-
-fn http2_builder(http: &HttpListener) -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(http.head_bytes_max)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_send_buf_size(SEND_BUFFER_BYTES)
-        .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
-        .max_local_error_reset_streams(ERROR_RESET_STREAMS_MAX);
-    builder
 }

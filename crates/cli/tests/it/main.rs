@@ -1,6 +1,7 @@
 //! The binary as its users meet it: real processes, real sockets on ports that the system chose, real clients.
 #![allow(clippy::print_stdout)] // What a peer printed belongs to a failure.
 
+mod abuse;
 mod bad_input;
 mod clients;
 mod commands;

@@ -44,7 +44,8 @@ impl HeadDecoder {
         if !self.is_worth_parsing(buf)? {
             return self.unfinished(buf, limits);
         }
-        let Some((line, fields)) = parse(buf, limits, request_line)? else {
+        let mut fields = Fields::default();
+        let Some(line) = parse(buf, limits, &mut fields, request_line)? else {
             return self.unfinished(buf, limits);
         };
         let head = self.take(buf, fields.end, limits)?;
@@ -80,7 +81,8 @@ impl HeadDecoder {
         if !self.is_worth_parsing(buf)? {
             return self.unfinished(buf, limits);
         }
-        let Some((line, fields)) = parse(buf, limits, status_line)? else {
+        let mut fields = Fields::default();
+        let Some(line) = parse(buf, limits, &mut fields, status_line)? else {
             return self.unfinished(buf, limits);
         };
         let head = self.take(buf, fields.end, limits)?;
@@ -154,18 +156,18 @@ struct StatusLine {
 fn parse<'b, L>(
     buf: &'b [u8],
     limits: Limits,
+    fields: &mut Fields,
     once: impl Fn(&'b [u8], &mut [MaybeUninit<Header<'b>>], &mut Fields) -> httparse::Result<L>,
-) -> Result<Option<(L, Fields)>, HeadError> {
+) -> Result<Option<L>, HeadError> {
     let headers_max = limits.headers_max.min(HEADERS_MAX);
-    let mut fields = Fields::default();
     let mut room = [const { MaybeUninit::uninit() }; HEADERS_USUAL];
-    let mut parsed = once(buf, &mut room[..headers_max.min(HEADERS_USUAL)], &mut fields);
+    let mut parsed = once(buf, &mut room[..headers_max.min(HEADERS_USUAL)], fields);
     if matches!(parsed, Err(httparse::Error::TooManyHeaders)) && headers_max > HEADERS_USUAL {
         let mut room = vec![MaybeUninit::uninit(); headers_max];
-        parsed = once(buf, &mut room, &mut fields);
+        parsed = once(buf, &mut room, fields);
     }
     match parsed.map_err(refusal)? {
-        Status::Complete(line) => Ok(Some((line, fields))),
+        Status::Complete(line) => Ok(Some(line)),
         Status::Partial => Ok(None),
     }
 }

@@ -9,10 +9,20 @@ use traffic::ProbeResult;
 
 use super::probe::Subject;
 use crate::tls::Offer;
-use crate::upstream::{LocalExecutor, UpstreamStream};
+use crate::upstream::UpstreamStream;
 
 /// Bytes of a response's head. What says how an endpoint is needs no more.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Runs hyper's futures on the control thread.
+#[derive(Clone, Copy, Debug)]
+struct LocalExecutor;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
 
 /// The body of a probe.
 pub(super) type ProbeBody = Full<Bytes>;

@@ -67,6 +67,10 @@ async fn feed(
 ) -> io::Result<Option<Accepted>> {
     while !read.is_empty() {
         let taken = acceptor.read_tls(&mut read.as_ref())?;
+        if taken == 0 {
+            // The client has closed the TLS connection and goes on all the same.
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         read.advance(taken);
     }
     match acceptor.accept() {

@@ -216,11 +216,9 @@ impl Direction {
                 State::Ending => {
                     ready!(Pin::new(&mut *sink).poll_shutdown(cx))?;
                     self.state = State::Ended;
+                    return Poll::Ready(Ok(()));
                 }
                 State::Ended => return Poll::Ready(Ok(())),
-            }
-            if self.state == State::Ended {
-                continue;
             }
             if self.bytes >= turn_ends {
                 cx.waker().wake_by_ref();

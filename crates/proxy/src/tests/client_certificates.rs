@@ -188,3 +188,46 @@ async fn plain_clients_cannot_claim_a_certificate() {
     let answer = client.send(request).await;
     assert_eq!(super::support::text(answer.into_body()).await, "none");
 }
+
+#[tokio::test]
+async fn the_cheapest_cipher_suite_is_agreed_on_whatever_the_client_prefers() {
+    let authority = Authority::new();
+    let respond = RouteAction::Respond { status: 200, body: "ok".to_owned() };
+    let own = authority.issue("own", &["web.example.com"]);
+    let proxy = start(&setup(vec![own], |_| {}).action("*", "/", respond));
+    let client = TlsClient::new(&authority, None, &[], VERSIONS);
+    let stream = client.connect(address(&proxy), "web.example.com").await.unwrap();
+    let suite = stream.get_ref().1.negotiated_cipher_suite().unwrap().suite();
+    assert_eq!(suite, rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+}
+
+#[tokio::test]
+async fn what_breaks_the_handshake_off_is_counted_and_harms_nobody() {
+    let authority = Authority::new();
+    let own = authority.issue("own", &["web.example.com"]);
+    let respond = RouteAction::Respond { status: 200, body: "ok".to_owned() };
+    let proxy = start(&setup(vec![own], |_| {}).action("*", "/", respond));
+    let close_notify = [21, 3, 3, 0, 2, 1, 0];
+    for bytes in [
+        &b"\x16\x03\x01\x00\x05garbage"[..],
+        &[close_notify, close_notify].concat(),
+        &[0xFF; 9000],
+        &[22, 3, 1, 0x7F, 0xFF],
+        b"",
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(address(&proxy)).await.unwrap();
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.shutdown().await;
+        super::support::read_to_close(&mut stream).await;
+    }
+    let counters = counters(&proxy);
+    soon(async {
+        while counters.downstream_cx_active.get() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(counters.ssl_connection_error.get(), 5);
+    let client = TlsClient::new(&authority, None, &[], VERSIONS);
+    assert_eq!(ask(&client, &proxy).await.as_deref(), Some("ok"));
+}

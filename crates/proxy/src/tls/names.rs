@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use codec::certificate::{AlternativeName, Certificate};
 use proxy_config::{Pattern, ValueMatch};
-use regex::Regex;
+use traffic::TextMatch;
 
 use crate::error::SecretError;
 
@@ -12,19 +12,9 @@ pub(super) struct NameMatches(Vec<NameMatch>);
 
 #[derive(Debug)]
 struct NameMatch {
-    pattern: Compiled,
-    ignore_case: bool,
-}
-
-#[derive(Debug)]
-enum Compiled {
-    Present,
-    Exact(String),
-    Prefix(String),
-    Suffix(String),
-    Contains(String),
-    Regex(Regex),
-    Range(i64, i64),
+    /// A name that must be this one is compared as its kind asks.
+    exact: Option<String>,
+    text: TextMatch,
 }
 
 impl NameMatches {
@@ -46,51 +36,28 @@ impl NameMatches {
 
 impl NameMatch {
     fn new(name: &ValueMatch) -> Result<Self, SecretError> {
-        let ignore_case = name.ignore_case;
-        let text = |it: &String| if ignore_case { it.to_ascii_lowercase() } else { it.clone() };
-        let pattern = match &name.pattern {
-            Pattern::Present => Compiled::Present,
-            Pattern::Exact(it) => Compiled::Exact(text(it)),
-            Pattern::Prefix(it) => Compiled::Prefix(text(it)),
-            Pattern::Suffix(it) => Compiled::Suffix(text(it)),
-            Pattern::Contains(it) => Compiled::Contains(text(it)),
-            Pattern::Regex(it) => {
-                let whole = Regex::new(&format!("^(?:{it})$"));
-                Compiled::Regex(whole.map_err(|source| {
-                    let (pattern, source) = (it.clone(), Box::new(source));
-                    SecretError::Pattern { pattern, source }
-                })?)
-            }
-            Pattern::Range { start, end } => Compiled::Range(*start, *end),
+        let text = TextMatch::new(name).map_err(|reason| SecretError::Pattern { reason })?;
+        let exact = match &name.pattern {
+            Pattern::Exact(wanted) => Some(wanted.clone()),
+            Pattern::Present
+            | Pattern::Prefix(_)
+            | Pattern::Suffix(_)
+            | Pattern::Contains(_)
+            | Pattern::Regex(_)
+            | Pattern::Range { .. } => None,
         };
-        Ok(Self { pattern, ignore_case })
+        Ok(Self { exact, text })
     }
 
     fn holds_for(&self, name: &AlternativeName<'_>) -> bool {
-        match (name, &self.pattern) {
-            (AlternativeName::Dns(name), Compiled::Exact(wanted)) => is_host(name, wanted),
-            (AlternativeName::Ip(ip), Compiled::Exact(wanted)) => {
+        match (name, &self.exact) {
+            (AlternativeName::Dns(name), Some(wanted)) => is_host(name, wanted),
+            (AlternativeName::Ip(ip), Some(wanted)) => {
                 wanted.parse::<IpAddr>().is_ok_and(|it| it == *ip)
             }
             (AlternativeName::Dns(name) | AlternativeName::Uri(name), _)
-            | (AlternativeName::Email(name), _) => self.fits(name),
-            (AlternativeName::Ip(ip), _) => self.fits(&ip.to_string()),
-        }
-    }
-
-    fn fits(&self, text: &str) -> bool {
-        let lower = self.ignore_case.then(|| text.to_ascii_lowercase());
-        let compared = lower.as_deref().unwrap_or(text);
-        match &self.pattern {
-            Compiled::Present => true,
-            Compiled::Exact(wanted) => compared == wanted,
-            Compiled::Prefix(wanted) => compared.starts_with(wanted),
-            Compiled::Suffix(wanted) => compared.ends_with(wanted),
-            Compiled::Contains(wanted) => compared.contains(wanted),
-            Compiled::Regex(regex) => regex.is_match(text),
-            Compiled::Range(start, end) => {
-                text.parse::<i64>().is_ok_and(|it| (*start..*end).contains(&it))
-            }
+            | (AlternativeName::Email(name), _) => self.text.matches(name.as_bytes()),
+            (AlternativeName::Ip(ip), None) => self.text.matches(ip.to_string().as_bytes()),
         }
     }
 }

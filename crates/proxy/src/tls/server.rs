@@ -123,6 +123,7 @@ pub(crate) fn server_tls(
         Err(error) => tracing::warn!(%error, "sessions are kept in memory: there are no tickets"),
     }
     config.send_tls13_tickets = TICKETS;
+    config.ignore_client_order = true;
     let tls = ServerTls {
         config: Arc::new(config),
         forwards_certificate: tls.forward_client_certificate,

@@ -33,7 +33,7 @@ impl Lease {
         loop {
             if let Some(version) = pool.agreed.get() {
                 let acquired = Lease::acquire(pool, cluster, version).await;
-                if acquired.is_err() {
+                if let Err(NoConnection::Failed) = &acquired {
                     // It may speak something else by now.
                     pool.agreed.set(None);
                 }
@@ -50,7 +50,7 @@ impl Lease {
             let lease = match version {
                 UpstreamVersion::Http1 => Some(http1::over(open, stream)),
                 UpstreamVersion::Http2 => {
-                    http2::over(Rc::new(open), stream).await?;
+                    http2::over(Rc::new(open), stream, cluster);
                     None
                 }
             };

@@ -1,7 +1,7 @@
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -27,10 +27,9 @@ pub(crate) enum Greeted {
     Http2,
 }
 
-/// The first bytes that a connection brought. hyper wants a `Send` stream for upgrades, hence the atomic; it never
-/// leaves the thread.
+/// The first bytes that a connection brought.
 #[derive(Clone, Default)]
-pub(super) struct Greeting(Arc<AtomicUsize>);
+pub(super) struct Greeting(Rc<Cell<usize>>);
 
 impl Greeting {
     /// The position of the type in a frame's head, and the type of `SETTINGS` (RFC 9113, sections 4.1 and 6.5).
@@ -40,7 +39,7 @@ impl Greeting {
     const IS_HTTP2: usize = usize::MAX;
 
     pub(super) fn greeted(&self) -> Greeted {
-        match self.0.load(Ordering::Relaxed) {
+        match self.0.get() {
             0 => Greeted::Silent,
             Self::IS_HTTP2 => Greeted::Http2,
             _ => Greeted::Otherwise,
@@ -48,13 +47,13 @@ impl Greeting {
     }
 
     fn note(&self, bytes: &[u8]) {
-        let before = self.0.load(Ordering::Relaxed);
+        let before = self.0.get();
         if before > Self::TYPE_AT {
             return;
         }
         let is_http2 = bytes.get(Self::TYPE_AT - before) == Some(&Self::SETTINGS);
         let now = if is_http2 { Self::IS_HTTP2 } else { before + bytes.len() };
-        self.0.store(now, Ordering::Relaxed);
+        self.0.set(now);
     }
 }
 
