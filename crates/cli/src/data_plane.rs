@@ -51,6 +51,7 @@ async fn serve(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::Res
             warm = running.proxy.warmed(), if !is_ready => {
                 is_ready = true;
                 if warm {
+                    runtime::release_startup_code();
                     tracing::info!("ready");
                 }
             }

@@ -10,6 +10,7 @@ mod child;
 mod clock;
 mod command;
 mod fork;
+mod memory;
 mod pace;
 mod port_owner;
 mod tasks;
@@ -19,6 +20,7 @@ pub use child::{Child, ChildError, ChildEvent, ChildSpec, Exit, OutputLine, kill
 pub use clock::{monotonic, unix_ms};
 pub use command::{CommandOutput, run_command};
 pub use fork::raise_open_files_limit;
+pub use memory::release_startup_code;
 pub use pace::{Pace, REST_MAX};
 pub use port_owner::{PortOwner, naming_port_owner, port_owner};
 pub use tasks::{Drain, Tasks};
