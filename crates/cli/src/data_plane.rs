@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use proxy::{Proxy, ProxyHandle, ProxyOptions};
+use proxy::{LogLevels, Proxy, ProxyHandle, ProxyOptions, Quit};
 use runtime::{Hangup, Termination};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use xds::bootstrap::{Bootstrap, Finding, Severity};
 
@@ -17,21 +18,29 @@ use crate::bootstrap_file::{BootstrapFile, Watch};
 const SETTLE_TIME: Duration = Duration::from_millis(100);
 
 /// Runs until a signal ends it. One thread of its own waits here; the proxy has the others.
-pub(crate) fn run(arguments: &ProxyArguments) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(arguments))
+    runtime.block_on(serve(arguments, log_levels))
 }
 
-async fn serve(arguments: &ProxyArguments) -> anyhow::Result<ExitCode> {
+async fn serve(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::Result<ExitCode> {
     let mut termination = Termination::listen().context("cannot listen to signals")?;
     let mut hangup = Hangup::listen().context("cannot listen to signals")?;
     let mut file = BootstrapFile::new(&arguments.config);
     let (bootstrap, findings) = file.read()?;
     tell(&findings, arguments.strict)?;
     let admin = arguments.admin.map_or(bootstrap.admin, |it| it.address());
-    let options = ProxyOptions { admin, ..proxy_options(arguments)? };
+    let asked_to_quit = Arc::new(Notify::new());
+    let on_quit = asked_to_quit.clone();
+    let options = ProxyOptions {
+        admin,
+        quit: Some(Quit::new(move || on_quit.notify_one())),
+        log_levels: Some(log_levels),
+        ..proxy_options(arguments)?
+    };
     let proxy = Proxy::start(options, Arc::new(bootstrap.config.clone()))
         .context("the proxy does not start")?;
+    let mut is_ready = false;
     let mut watch = Watch::start(file.named());
     let mut running = Running { file, bootstrap, proxy, strict: arguments.strict };
     // What changed before it was watched.
@@ -39,6 +48,14 @@ async fn serve(arguments: &ProxyArguments) -> anyhow::Result<ExitCode> {
     say_where(&running.proxy, &running.bootstrap);
     loop {
         tokio::select! {
+            warm = running.proxy.warmed(), if !is_ready => {
+                is_ready = true;
+                if warm {
+                    runtime::release_startup_code();
+                    tracing::info!("ready");
+                }
+            }
+            () = asked_to_quit.notified() => return Ok(ExitCode::SUCCESS),
             signal = termination.next() => {
                 tracing::info!(signal = signal.name(), "draining; once more ends it at once");
                 break;
@@ -55,6 +72,7 @@ async fn serve(arguments: &ProxyArguments) -> anyhow::Result<ExitCode> {
         }
     }
     tokio::select! {
+        () = asked_to_quit.notified() => Ok(ExitCode::SUCCESS),
         cut = running.proxy.drain(Duration::from_secs(arguments.drain_time_s)) => {
             if cut > 0 {
                 tracing::warn!(connections = cut, "cut as the drain time was over");
@@ -75,7 +93,8 @@ fn proxy_options(arguments: &ProxyArguments) -> anyhow::Result<ProxyOptions> {
         Some(0) | None => default.workers,
         Some(workers) => usize::from(workers),
     };
-    Ok(ProxyOptions { workers, ..default })
+    let drain_time = Duration::from_secs(arguments.drain_time_s);
+    Ok(ProxyOptions { workers, drain_time, ..default })
 }
 
 /// Logs where the proxy listens.
@@ -88,8 +107,6 @@ fn say_where(proxy: &ProxyHandle, bootstrap: &Bootstrap) {
     if let Some(admin) = proxy.admin_addr() {
         tracing::info!("proxy admin    http://{admin}");
     }
-    runtime::release_startup_code();
-    tracing::info!("ready");
 }
 
 /// Logs what is not honored as it is written.

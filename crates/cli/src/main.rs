@@ -30,11 +30,11 @@ const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    output::set_up_logging(&arguments);
+    let log_levels = output::set_up_logging(&arguments);
     runtime::raise_open_files_limit();
     // These need none of the control plane's threads.
     let alone = match &arguments.command {
-        Command::Proxy(options) => Some(data_plane::run(options)),
+        Command::Proxy(options) => Some(data_plane::run(options, log_levels)),
         Command::Validate(options) => Some(validate::run(options)),
         _ => None,
     };

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use tracing_subscriber::EnvFilter;
+use proxy::LogLevels;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::args::{Arguments, Command, Format};
 
@@ -91,7 +94,8 @@ pub(crate) fn print_rows(
 }
 
 /// Logs go to standard error. The agent and the proxy say what they do (`info`); other commands speak up for warnings only.
-pub(crate) fn set_up_logging(arguments: &Arguments) {
+/// Gives what changes that at run time.
+pub(crate) fn set_up_logging(arguments: &Arguments) -> LogLevels {
     let default = match &arguments.command {
         Command::Agent(_) => "info",
         Command::Proxy(options) => &options.log_level,
@@ -102,13 +106,21 @@ pub(crate) fn set_up_logging(arguments: &Arguments) {
         note(&format!("--log {filter:?} is not a filter ({error}); logging at {default}"));
         EnvFilter::new(default)
     });
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(has_colors(&io::stderr()));
+    let (filter, handle) = reload::Layer::new(filter);
+    let ansi = has_colors(&io::stderr());
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi);
+    let registry = tracing_subscriber::registry().with(filter);
     if arguments.log_json {
-        builder.json().init();
+        registry.with(layer.json()).init();
     } else {
-        builder.with_target(false).init();
+        registry.with(layer.with_target(false)).init();
     }
+    LogLevels::new(move |directives| {
+        if let Some(directives) = directives {
+            let filter = EnvFilter::try_new(directives).map_err(|error| error.to_string())?;
+            handle.reload(filter).map_err(|error| error.to_string())?;
+            tracing::info!(directives, "what is logged was changed");
+        }
+        handle.with_current(ToString::to_string).map_err(|error| error.to_string())
+    })
 }

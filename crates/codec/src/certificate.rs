@@ -1,4 +1,4 @@
-//! Whom an X.509 certificate (RFC 5280) speaks of: its subject and its alternative names. Whether it may be believed is
+//! Whom an X.509 certificate (RFC 5280) speaks of: its subject and its alternative names, and for how long. Whether it may be believed is
 //! not decided here.
 
 use std::fmt::Write as _;
@@ -7,6 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Whom a certificate speaks of. Borrows from its DER.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Certificate<'a> {
+    serial: &'a [u8],
+    /// DER of the two times.
+    validity: &'a [u8],
     /// DER of the relative distinguished names.
     subject: &'a [u8],
     /// Alternative names in their order; kinds that are not in [`AlternativeName`] are left out.
@@ -33,10 +36,10 @@ impl<'a> Certificate<'a> {
         let certificate = Der(der).expect(SEQUENCE)?;
         let mut fields = Der(Der(certificate).expect(SEQUENCE)?);
         fields.skip_if(VERSION)?;
-        fields.expect(INTEGER)?;
+        let serial = fields.expect(INTEGER)?;
         fields.expect(SEQUENCE)?; // Algorithm of the signature.
         fields.expect(SEQUENCE)?; // Issuer.
-        fields.expect(SEQUENCE)?; // Validity.
+        let validity = fields.expect(SEQUENCE)?;
         let subject = fields.expect(SEQUENCE)?;
         fields.expect(SEQUENCE)?; // Public key.
         let mut names = Vec::new();
@@ -45,7 +48,25 @@ impl<'a> Certificate<'a> {
                 names = alternative_names(content)?;
             }
         }
-        Some(Self { subject, names })
+        Some(Self { serial, validity, subject, names })
+    }
+
+    /// The serial number in hexadecimal digits, lower case, without leading zeros.
+    #[must_use]
+    pub fn serial_number(&self) -> String {
+        let digits = self.serial.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+        digits.trim_start_matches('0').to_owned()
+    }
+
+    /// From when and until when it is valid, in seconds since 1970; `None` when these are not times, or times before.
+    #[must_use]
+    pub fn validity_unix_s(&self) -> Option<(u64, u64)> {
+        let mut times = Der(self.validity);
+        let (from, until) = (times.next()?, times.next()?);
+        Some((unix_s(from)?, unix_s(until)?))
     }
 
     /// The subject as RFC 2253 writes it: the most specific name first, `CN=web,O=Example`.
@@ -71,6 +92,8 @@ impl<'a> Certificate<'a> {
 }
 
 const INTEGER: u8 = 0x02;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 const OBJECT_ID: u8 = 0x06;
 const OCTET_STRING: u8 = 0x04;
 const BOOLEAN: u8 = 0x01;
@@ -112,6 +135,48 @@ impl<'a> Der<'a> {
         }
         Some(())
     }
+}
+
+/// `UTCTime` (`YYMMDDHHMMSSZ`) or `GeneralizedTime` (`YYYYMMDDHHMMSSZ`), as RFC 5280, section 4.1.2.5, narrows them
+/// down.
+fn unix_s((tag, text): (u8, &[u8])) -> Option<u64> {
+    let (year, rest) = match tag {
+        UTC_TIME => {
+            let (year, rest) = text.split_at_checked(2)?;
+            let year = number(year)?;
+            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
+        }
+        GENERALIZED_TIME => {
+            let (year, rest) = text.split_at_checked(4)?;
+            (number(year)?, rest)
+        }
+        _ => return None,
+    };
+    let [month, day, hour, minute, second] = match rest {
+        [digits @ .., b'Z'] if digits.len() == 10 => {
+            let mut pairs = digits.chunks_exact(2).map(number);
+            let mut next = || pairs.next().flatten();
+            [next()?, next()?, next()?, next()?, next()?]
+        }
+        _ => return None,
+    };
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || year < 1970 {
+        return None;
+    }
+    // Days since 1970-01-01, with years that begin in March so that the leap day is the last
+    // (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+    let march_year = year - u64::from(month <= 2);
+    let (era, of_era) = (march_year / 400, march_year % 400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    let days = days.checked_sub(719_468)?;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |sum, digit| {
+        digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0'))
+    })
 }
 
 fn alternative_names(extensions: &[u8]) -> Option<Vec<AlternativeName<'_>>> {

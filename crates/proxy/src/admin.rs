@@ -1,17 +1,21 @@
 //! The admin surface of a proxy: Envoy's paths, and `/explain`.
 //!
 //! [`respond`] is a function of the request and a view of the proxy: it opens no sockets, reads no
-//! clock and changes nothing but what an [`Operation`] is about.
+//! clock and changes nothing but what an [`operations::Operation`] is about.
 
+mod certificates;
 mod clusters;
+mod dump;
 mod explain;
+mod operations;
 mod pages;
 mod query;
+mod statistics;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +26,8 @@ use serde_json::Value as Json;
 use traffic::{ClusterState, Router};
 
 use crate::stats::{ServerState, Stats, Surroundings};
+use operations::OPERATIONS;
+pub use operations::{DrainListeners, LogLevels, Operator, Quit};
 use query::Query;
 
 /// What the admin surface shows.
@@ -40,6 +46,10 @@ pub struct AdminView<'a> {
     pub stats: &'a Stats,
     /// State of the proxy.
     pub state: ServerState,
+    /// Clusters that wait for their first addresses or checks.
+    pub warming: &'a BTreeSet<String>,
+    /// Does what is asked of the proxy as a whole.
+    pub operator: &'a dyn Operator,
     /// Set by `/healthcheck/fail`: `/ready` says no, whatever the state.
     pub is_failed: &'a AtomicBool,
     /// Since the proxy was started.
@@ -47,6 +57,8 @@ pub struct AdminView<'a> {
     /// Now, in nanoseconds since the epoch of the cluster states; also the seed of the dry pick of
     /// `/explain`.
     pub now_ns: u64,
+    /// Now, in milliseconds since 1970, for how long certificates are valid.
+    pub now_unix_ms: u64,
     /// Version of the binary.
     pub version: &'a str,
 }
@@ -58,15 +70,23 @@ impl AdminView<'_> {
             now_ns: self.now_ns,
             uptime: self.uptime,
             state: self.state,
+            listeners: self.listeners.len(),
+            warming: self.warming.len(),
+            first_expiry_days: certificates::first_expiry_days(self.config, self.now_unix_ms),
         }
     }
 }
 
 /// Paths that read, each with what it shows.
-const READS: [(&str, &str); 13] = [
+const READS: [(&str, &str); 19] = [
     ("/", "this list, with links"),
+    ("/certs", "certificates in use, with when they expire, as JSON"),
     ("/clusters", "endpoints with their counters and health (?format=json)"),
-    ("/config_dump", "the configuration as JSON, private keys redacted (?resource=clusters)"),
+    (
+        "/config_dump",
+        "the configuration as JSON, private keys redacted (?resource=clusters, ?name_regex=, ?mask=)",
+    ),
+    ("/contention", "nothing: locks are not measured"),
     (
         "/explain",
         "why a request goes where it goes (?host=&path=, ?listener= or ?table=, ?format=json); \
@@ -74,28 +94,26 @@ const READS: [(&str, &str); 13] = [
     ),
     ("/help", "this list"),
     ("/hot_restart_version", "`disabled`: a proxy is not restarted in place"),
+    ("/init_dump", "what is waited for before connections are taken, as JSON"),
     ("/listeners", "listening addresses (?format=json)"),
     ("/memory", "memory of the process in bytes, as JSON"),
     ("/metrics", "counters for Prometheus"),
     ("/ready", "200 LIVE, or 503 and the state"),
+    ("/runtime", "layers of runtime values, of which there are none, as JSON"),
     ("/server_info", "version, state and uptime as JSON"),
-    ("/stats", "counters (?filter=regex, ?usedonly, ?format=text|json|prometheus)"),
+    (
+        "/stats",
+        "counters (?filter=regex, ?usedonly, ?format=text|json|prometheus|html, \
+         ?type=All|Counters|Gauges|Histograms, ?histogram_buckets=none|cumulative|disjoint)",
+    ),
+    ("/stats/html", "counters as a page to look through (?filter=regex, ?usedonly)"),
     ("/stats/prometheus", "counters for Prometheus (?filter=regex, ?usedonly)"),
+    ("/stats/recentlookups", "nothing: names are looked up when configuration is read"),
 ];
 
-/// What changes something, and is asked for with `POST`. Envoy has more: here the control plane drains and stops a
-/// proxy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Operation {
-    FailHealthcheck,
-    PassHealthcheck,
-}
-
-/// Paths of the operations, each with what it does.
-const OPERATIONS: [(&str, Operation, &str); 2] = [
-    ("/healthcheck/fail", Operation::FailHealthcheck, "makes /ready say 503 (POST)"),
-    ("/healthcheck/ok", Operation::PassHealthcheck, "undoes /healthcheck/fail (POST)"),
-];
+const NO_LOOKUPS: &str = "Lookup tracking is not enabled: names of counters are looked up when \
+                          configuration is read, never for a request.\n";
+const NO_CONTENTION: &str = "Mutex contention tracing is not supported: requests take no locks.\n";
 
 /// Answers an admin request. `query` is what follows the `?`, if there is one.
 #[must_use]
@@ -106,7 +124,11 @@ pub fn respond(
     view: &AdminView<'_>,
 ) -> Response<Bytes> {
     if let Some((_, operation, _)) = OPERATIONS.iter().find(|it| it.0 == path) {
-        return operate(*operation, method, view);
+        if method != Method::POST {
+            return not_allowed(method, "POST", "POST");
+        }
+        let query = Query::new(query.unwrap_or_default());
+        return operations::operate(*operation, &query, view);
     }
     if !matches!(*method, Method::GET | Method::HEAD | Method::POST) {
         return not_allowed(method, "GET", "GET, HEAD");
@@ -116,11 +138,17 @@ pub fn respond(
         "/" => pages::home(),
         "/help" => plain(StatusCode::OK, help()),
         "/ready" => pages::ready(view),
-        "/stats" => pages::stats(view, &query),
-        "/stats/prometheus" | "/metrics" => pages::prometheus(view, &query),
+        "/stats" => statistics::respond(view, &query),
+        "/stats/html" => statistics::page(view, &query),
+        "/stats/prometheus" | "/metrics" => statistics::prometheus(view, &query),
+        "/stats/recentlookups" => plain(StatusCode::OK, NO_LOOKUPS.to_owned()),
+        "/contention" => plain(StatusCode::OK, NO_CONTENTION.to_owned()),
+        "/certs" => certificates::respond(view),
+        "/init_dump" => dump::unready(view),
+        "/runtime" => json(&serde_json::json!({ "layers": [], "entries": {} })),
         "/clusters" => clusters::respond(view, &query),
         "/listeners" => pages::listeners(view, &query),
-        "/config_dump" => pages::config_dump(view, &query),
+        "/config_dump" => dump::respond(view, &query),
         "/server_info" => pages::server_info(view),
         "/memory" => pages::memory(),
         "/hot_restart_version" => plain(StatusCode::OK, "disabled\n".to_owned()),
@@ -139,20 +167,6 @@ fn entries() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 fn help() -> String {
     entries().map(|(path, is)| format!("  {path}: {is}\n")).collect()
-}
-
-fn operate(operation: Operation, method: &Method, view: &AdminView<'_>) -> Response<Bytes> {
-    if method != Method::POST {
-        return not_allowed(method, "POST", "POST");
-    }
-    let is_failed = match operation {
-        Operation::FailHealthcheck => true,
-        Operation::PassHealthcheck => false,
-    };
-    if view.is_failed.swap(is_failed, Ordering::Relaxed) != is_failed {
-        tracing::info!(is_failed, "readiness was set by the admin surface");
-    }
-    plain(StatusCode::OK, "OK\n".to_owned())
 }
 
 /// Envoy's words and status (source/server/admin/admin.cc).

@@ -1,12 +1,15 @@
 //! The control thread: opens listeners, starts the workers, and takes one change of configuration after the other to
 //! them.
 
-use std::collections::BTreeMap;
-use std::io;
+mod binding;
+mod changes;
+mod draining;
+mod upkeep;
+mod warming;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{SocketAddr, TcpListener};
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,17 +17,20 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use proxy_config::ProxyConfig;
 use tokio::runtime::Builder;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use traffic::Evidence;
 
+use self::binding::SocketKey;
+use self::upkeep::Upkeep;
 use crate::access_log::Sinks;
+use crate::admin::DrainListeners;
 use crate::admin_server;
+use crate::dns::{Lookup, Names};
 use crate::error::ProxyError;
-use crate::exchange::millis;
 use crate::handle::{ProxyHandle, ProxyOptions, Published, Shared};
+use crate::health::Checks;
 use crate::snapshot::{Making, Snapshot, SocketId};
-use crate::socket;
 use crate::stats::Stats;
 use crate::worker::{self, Command, Worker};
 
@@ -37,7 +43,11 @@ const EVIDENCE_MAX: usize = 1024;
 pub(crate) enum ControlCommand {
     Update { config: Arc<ProxyConfig>, reply: oneshot::Sender<Result<Vec<ProxyError>, ProxyError>> },
     Drain { deadline: Duration, reply: oneshot::Sender<usize> },
+    DrainListeners(DrainListeners),
 }
+
+/// Commands that came before the proxy could obey them, at most [`COMMANDS_MAX`].
+type Held = VecDeque<ControlCommand>;
 
 /// Starts the control thread, and through it everything else.
 pub(crate) fn start(
@@ -48,10 +58,12 @@ pub(crate) fn start(
     spawn_thread("proxy-control".to_owned(), move || {
         block_on_local(async move {
             match Controller::start(options, config).await {
-                Ok((mut controller, handle, commands)) => {
+                Ok((mut controller, handle, mut commands)) => {
                     // Gone if the caller panicked; then the commands end at once.
                     let _ = started.send(Ok(handle));
-                    controller.run(commands).await;
+                    if controller.warm(&mut commands).await.is_some() {
+                        controller.run(commands).await;
+                    }
                 }
                 Err(error) => {
                     let _ = started.send(Err(error));
@@ -77,20 +89,6 @@ fn block_on_local(future: impl Future<Output = ()>) {
     }
 }
 
-/// What an address is known by. With port 0 each listener gets a port of its own.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct SocketKey {
-    address: SocketAddr,
-    listener: Option<String>,
-}
-
-impl SocketKey {
-    fn new(listener: &str, address: SocketAddr) -> Self {
-        let listener = (address.port() == 0).then(|| listener.to_owned());
-        Self { address, listener }
-    }
-}
-
 /// Which listener listens where.
 type Sockets = BTreeMap<String, (SocketId, SocketAddr)>;
 /// New sockets, one per worker.
@@ -102,6 +100,20 @@ struct Controller {
     bound: BTreeMap<SocketKey, (SocketId, SocketAddr)>,
     next_socket: u64,
     seed: u64,
+    lookup: Lookup,
+    /// As it was asked for: with names where there are names.
+    asked: Arc<ProxyConfig>,
+    names: Names,
+    checks: Checks,
+    upkeep: Upkeep,
+    /// Sockets that the workers get when the proxy is warm.
+    unserved: Option<(Sockets, NewSockets)>,
+    /// Listeners take no connections any more, those that come later neither.
+    is_stopped: bool,
+    drain_time: Duration,
+    held: Held,
+    /// When listeners that were told to drain gracefully are stopped.
+    stop_at: Option<Instant>,
 }
 
 impl Controller {
@@ -112,28 +124,46 @@ impl Controller {
         let workers = options.workers.max(1);
         let sinks = Sinks::new(options.access_log.clone())
             .map_err(|source| ProxyError::AccessLog { source })?;
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let shared = Arc::new(Shared {
-            published: ArcSwap::from_pointee(Published {
+            published: Arc::new(ArcSwap::from_pointee(Published {
                 snapshot: Arc::default(),
                 listeners: BTreeMap::new(),
-            }),
+                warming: BTreeSet::new(),
+            })),
             stats: Arc::new(Stats::new(workers)),
             sinks,
             is_draining: false.into(),
             is_failed: false.into(),
+            is_warm: watch::Sender::new(false),
+            commands: OnceLock::from(commands.downgrade()),
+            quit: options.quit,
+            log_levels: options.log_levels,
             epoch: runtime::monotonic(),
             version: options.version,
         });
         let admin_addr =
             options.admin.map(|it| admin_server::start(it, shared.clone())).transpose()?;
+        let seed = options.seed.unwrap_or_else(rand::random);
+        let (evidence_sender, evidence) = mpsc::channel(EVIDENCE_MAX);
+        let (published, epoch) = (shared.published.clone(), shared.epoch);
         let mut controller = Self {
             shared: shared.clone(),
             workers: Vec::with_capacity(workers),
             bound: BTreeMap::new(),
             next_socket: 0,
-            seed: options.seed.unwrap_or_else(rand::random),
+            seed,
+            names: Names::new(options.lookup.clone()),
+            lookup: options.lookup,
+            asked: config.clone(),
+            checks: Checks::new(published.clone(), epoch, seed),
+            upkeep: Upkeep::new(published, epoch, seed, evidence_sender.clone()),
+            unserved: None,
+            is_stopped: false,
+            drain_time: options.drain_time,
+            held: Held::new(),
+            stop_at: None,
         };
-        let (evidence_sender, evidence) = mpsc::channel(EVIDENCE_MAX);
         let (sockets, new, errors) = controller.bind(&config, workers);
         if let Some(error) = errors.into_iter().next() {
             return Err(error);
@@ -141,10 +171,16 @@ impl Controller {
         for index in 0..workers {
             controller.start_worker(index, evidence_sender.clone())?;
         }
-        for error in controller.publish(config, &sockets, new).await? {
-            log(&error);
+        if controller.must_warm() {
+            controller.names.follow(&config, &shared.stats);
+            controller.unserved = Some((sockets, new));
+            controller.publish_unserved().await?;
+        } else {
+            for error in controller.publish(config, &sockets, new).await? {
+                log(&error);
+            }
+            shared.is_warm.send_replace(true);
         }
-        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let evidence = Arc::new(Mutex::new(Some(evidence)));
         Ok((controller, ProxyHandle { commands, shared, evidence, admin_addr }, receiver))
     }
@@ -166,16 +202,51 @@ impl Controller {
     }
 
     async fn run(&mut self, mut commands: mpsc::Receiver<ControlCommand>) {
-        while let Some(command) = commands.recv().await {
-            match command {
-                ControlCommand::Update { config, reply } => {
-                    // The one who asked may have stopped waiting.
-                    let _ = reply.send(self.update(config).await);
-                }
-                ControlCommand::Drain { deadline, reply } => {
-                    self.drain(deadline, reply, &mut commands).await;
-                }
+        loop {
+            while let Some(command) = self.held.pop_front() {
+                self.obey(command, &mut commands).await;
             }
+            let stop_at = self.stop_at;
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command, &mut commands).await,
+                    None => return,
+                },
+                () = self.names.changed() => self.take_answers().await,
+                () = self.upkeep.beat() => self.upkeep.run(),
+                () = until(stop_at) => self.stop_listeners().await,
+            }
+        }
+    }
+
+    async fn obey(
+        &mut self,
+        command: ControlCommand,
+        commands: &mut mpsc::Receiver<ControlCommand>,
+    ) {
+        match command {
+            ControlCommand::Update { config, reply } => {
+                // The one who asked may have stopped waiting.
+                let _ = reply.send(match self.warm_new(&config, commands).await {
+                    Some(()) => self.update(config).await,
+                    None => Err(ProxyError::WorkerGone),
+                });
+            }
+            ControlCommand::Drain { deadline, reply } => {
+                self.drain(deadline, reply, commands).await
+            }
+            ControlCommand::DrainListeners(how) => self.drain_listeners(how),
+        }
+    }
+
+    /// Takes in what has been looked up, as if it were a change of configuration.
+    async fn take_answers(&mut self) {
+        if self.workers.is_empty() {
+            return;
+        }
+        match self.update(self.asked.clone()).await {
+            Ok(_) => tracing::debug!("endpoints follow their names"),
+            Err(error) => log(&error),
         }
     }
 
@@ -184,6 +255,9 @@ impl Controller {
         if workers == 0 {
             return Err(ProxyError::WorkerGone);
         }
+        self.asked = config.clone();
+        self.names.follow(&config, &self.shared.stats);
+        let config = self.names.resolved(&config);
         let held = self.bound.len();
         let (sockets, new, mut errors) = self.bind(&config, workers);
         let added = new.len();
@@ -197,63 +271,11 @@ impl Controller {
                 bad_secrets = self.publish(config, &sockets, new).await?;
             }
         }
+        let manager = self.shared.stats.listener_manager();
+        manager.listener_create_failure.add(errors.len() as u64);
         errors.extend(bad_secrets);
         errors.iter().for_each(log);
         Ok(errors)
-    }
-
-    /// Finds or opens the socket of each listener.
-    fn bind(
-        &mut self,
-        config: &ProxyConfig,
-        workers: usize,
-    ) -> (Sockets, NewSockets, Vec<ProxyError>) {
-        let mut sockets = Sockets::new();
-        let mut new = NewSockets::new();
-        let mut errors = Vec::new();
-        let mut holders: BTreeMap<SocketKey, &str> = BTreeMap::new();
-        for (name, listener) in &config.listeners {
-            let address = listener.address;
-            let key = SocketKey::new(name, address);
-            if let Some(holder) = holders.get(&key) {
-                let (listener, holder) = (name.clone(), (*holder).to_owned());
-                errors.push(ProxyError::AddressTaken { listener, address, holder });
-                continue;
-            }
-            let socket = match self.bound.get(&key) {
-                Some(socket) => *socket,
-                None => match self.open(address, workers, &mut new) {
-                    Ok(socket) => {
-                        tracing::info!(listener = %name, address = %socket.1, "listener opened");
-                        self.bound.insert(key.clone(), socket);
-                        socket
-                    }
-                    Err(source) => {
-                        let source = runtime::naming_port_owner(address.port(), source);
-                        let listener = name.clone();
-                        errors.push(ProxyError::Listen { listener, address, source });
-                        continue;
-                    }
-                },
-            };
-            holders.insert(key, name);
-            sockets.insert(name.clone(), socket);
-        }
-        (sockets, new, errors)
-    }
-
-    fn open(
-        &mut self,
-        address: SocketAddr,
-        workers: usize,
-        new: &mut NewSockets,
-    ) -> io::Result<(SocketId, SocketAddr)> {
-        let group = socket::bind_group(address, workers)?;
-        let local = group[0].local_addr()?;
-        let id = SocketId(self.next_socket);
-        self.next_socket += 1;
-        new.insert(id, group);
-        Ok((id, local))
     }
 
     /// Takes a configuration to all workers, waits until they have it, and shows it.
@@ -261,7 +283,7 @@ impl Controller {
         &mut self,
         config: Arc<ProxyConfig>,
         sockets: &Sockets,
-        mut new: NewSockets,
+        new: NewSockets,
     ) -> Result<Vec<ProxyError>, ProxyError> {
         let before = self.shared.published.load_full();
         let now = runtime::monotonic().saturating_duration_since(self.shared.epoch);
@@ -269,9 +291,33 @@ impl Controller {
             seed: self.seed,
             sinks: &self.shared.sinks,
             now_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+            lookup: self.lookup.clone(),
         };
-        let (snapshot, errors) = Snapshot::build(config, sockets, &before.snapshot, making);
+        let served = if self.unserved.is_some() { &Sockets::new() } else { sockets };
+        let (snapshot, errors) = Snapshot::build(config, served, &before.snapshot, &making);
         let snapshot = Arc::new(snapshot);
+        self.hand_out(&snapshot, new).await?;
+        self.bound.retain(|_, socket| sockets.values().any(|it| it.0 == socket.0));
+        let listeners: BTreeMap<String, SocketAddr> =
+            sockets.iter().map(|(name, (_, address))| (name.clone(), *address)).collect();
+        let addresses: Vec<SocketAddr> = listeners.values().copied().collect();
+        self.shared.stats.retain(&snapshot.config, &addresses);
+        changes::count(&self.shared.stats, &before.snapshot, &snapshot);
+        let warming = BTreeSet::new();
+        let published = Published { snapshot: snapshot.clone(), listeners, warming };
+        self.shared.published.store(Arc::new(published));
+        self.checks.follow(&snapshot);
+        drop(before);
+        self.shared.sinks.close_unused();
+        Ok(errors)
+    }
+
+    /// Resolves when every worker has the snapshot.
+    async fn hand_out(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        mut new: NewSockets,
+    ) -> Result<(), ProxyError> {
         let mut waiting = Vec::with_capacity(self.workers.len());
         for worker in &self.workers {
             let (taken, ack) = oneshot::channel();
@@ -287,80 +333,15 @@ impl Controller {
         for ack in waiting {
             ack.await.map_err(|_| ProxyError::WorkerGone)?;
         }
-        self.bound.retain(|_, socket| sockets.values().any(|it| it.0 == socket.0));
-        let listeners: BTreeMap<String, SocketAddr> =
-            sockets.iter().map(|(name, (_, address))| (name.clone(), *address)).collect();
-        let addresses: Vec<SocketAddr> = listeners.values().copied().collect();
-        self.shared.stats.retain(&snapshot.config, &addresses);
-        self.shared.published.store(Arc::new(Published { snapshot, listeners }));
-        drop(before);
-        self.shared.sinks.close_unused();
-        Ok(errors)
-    }
-
-    /// Ends at once when it is asked for a second time, or when nobody is left who could ask.
-    async fn drain(
-        &mut self,
-        limit: Duration,
-        reply: oneshot::Sender<usize>,
-        commands: &mut mpsc::Receiver<ControlCommand>,
-    ) {
-        let begun_at = runtime::monotonic();
-        let ends = self.begin_drain(begun_at + limit).await;
-        let mut replies = vec![reply];
-        let mut ends = pin!(sum(ends));
-        let cut = loop {
-            tokio::select! {
-                cut = &mut ends => break cut,
-                command = commands.recv(), if !self.workers.is_empty() => match command {
-                    Some(ControlCommand::Update { reply, .. }) => {
-                        let _ = reply.send(Err(ProxyError::WorkerGone));
-                    }
-                    Some(ControlCommand::Drain { reply, .. }) => {
-                        replies.push(reply);
-                        self.workers.clear();
-                    }
-                    None => self.workers.clear(),
-                },
-            }
-        };
-        self.workers.clear();
-        let took = runtime::monotonic().saturating_duration_since(begun_at);
-        tracing::info!(cut, took_ms = millis(took), "the proxy is drained");
-        for reply in replies {
-            // The one who asked may have stopped waiting.
-            let _ = reply.send(cut);
-        }
-    }
-
-    /// Gives what tells, for each worker, how many of its connections were cut.
-    async fn begin_drain(&mut self, deadline: Instant) -> Vec<oneshot::Receiver<usize>> {
-        self.shared.is_draining.store(true, Ordering::Relaxed);
-        let (mut begins, mut ends) = (Vec::new(), Vec::new());
-        for worker in &self.workers {
-            let (begun, count) = oneshot::channel();
-            let (drained, cut) = oneshot::channel();
-            // A worker that has ended has no connections.
-            if worker.send(Command::Drain { deadline, begun, drained }).await.is_ok() {
-                begins.push(count);
-                ends.push(cut);
-            }
-        }
-        self.bound.clear();
-        let connections = sum(begins).await;
-        let limit = deadline.saturating_duration_since(runtime::monotonic());
-        tracing::info!(connections, limit_ms = millis(limit), "the proxy is draining");
-        ends
+        Ok(())
     }
 }
 
-/// Of what the workers answer; one that has ended has nothing.
-async fn sum(answers: Vec<oneshot::Receiver<usize>>) -> usize {
-    let mut sum = 0;
-    for answer in answers {
-        sum += answer.await.unwrap_or(0);
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
-    sum
 }
 
 fn log(error: &ProxyError) {

@@ -1,19 +1,21 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use proxy_config::ProxyConfig;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use traffic::Evidence;
 
 use crate::access_log::{Sinks, Target};
-use crate::admin::AdminView;
+use crate::admin::{AdminView, DrainListeners, LogLevels, Operator, Quit};
 use crate::control::{self, ControlCommand};
+use crate::dns::Lookup;
 use crate::error::ProxyError;
 use crate::snapshot::Snapshot;
 use crate::stats::{ServerState, Stats};
@@ -31,6 +33,14 @@ pub struct ProxyOptions {
     pub seed: Option<u64>,
     /// Version that the admin server shows.
     pub version: String,
+    /// How names of endpoints are looked up.
+    pub lookup: Lookup,
+    /// How long `/drain_listeners?graceful` lets listeners go on.
+    pub drain_time: Duration,
+    /// Ends the process, for `/quitquitquit`; without it that is refused.
+    pub quit: Option<Quit>,
+    /// Shows and changes what is logged, for `/logging`; without it that is refused.
+    pub log_levels: Option<LogLevels>,
 }
 
 impl Default for ProxyOptions {
@@ -41,6 +51,10 @@ impl Default for ProxyOptions {
             admin: None,
             seed: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            lookup: Lookup::default(),
+            drain_time: Duration::from_secs(600),
+            quit: None,
+            log_levels: None,
         }
     }
 }
@@ -53,6 +67,9 @@ impl Proxy {
     /// Opens the listeners of `config` and starts to serve. Blocks for the milliseconds that this takes, and
     /// returns when every worker accepts connections. Secrets that cannot be used are logged; their server names
     /// are not served.
+    ///
+    /// Where clusters have names to look up, or health checks, connections wait in their queues until each name and
+    /// each check has had its first result, or the time for it is over: [`ProxyHandle::warmed`] tells.
     ///
     /// # Errors
     /// When a listener, the admin server, the access log or a thread cannot be opened: then nothing runs.
@@ -68,16 +85,24 @@ impl Proxy {
 pub(crate) struct Published {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) listeners: BTreeMap<String, SocketAddr>,
+    /// Clusters that wait for their first addresses or checks.
+    pub(crate) warming: BTreeSet<String>,
 }
 
 /// What handles, the control thread and the admin server share.
 pub(crate) struct Shared {
-    pub(crate) published: ArcSwap<Published>,
+    pub(crate) published: Arc<ArcSwap<Published>>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) sinks: Sinks,
     pub(crate) is_draining: AtomicBool,
     /// Set by the admin surface.
     pub(crate) is_failed: AtomicBool,
+    /// True since the first names and checks have had a result.
+    pub(crate) is_warm: watch::Sender<bool>,
+    /// For what the admin surface asks of the control thread; it does not keep the proxy alive.
+    pub(crate) commands: OnceLock<mpsc::WeakSender<ControlCommand>>,
+    pub(crate) quit: Option<Quit>,
+    pub(crate) log_levels: Option<LogLevels>,
     /// Where the nanoseconds of `traffic` begin.
     pub(crate) epoch: Instant,
     pub(crate) version: String,
@@ -88,19 +113,52 @@ impl Shared {
     pub(crate) fn with_admin_view<R>(&self, read: impl FnOnce(&AdminView<'_>) -> R) -> R {
         let published = self.published.load();
         let uptime = runtime::monotonic().saturating_duration_since(self.epoch);
-        let is_draining = self.is_draining.load(Ordering::Relaxed);
+        let state = if self.is_draining.load(Ordering::Relaxed) {
+            ServerState::Draining
+        } else if *self.is_warm.borrow() {
+            ServerState::Live
+        } else {
+            ServerState::Initializing
+        };
         read(&AdminView {
             config: &published.snapshot.config,
             listeners: &published.listeners,
             routers: &published.snapshot.routers,
             clusters: &published.snapshot.clusters,
             stats: &self.stats,
-            state: if is_draining { ServerState::Draining } else { ServerState::Live },
+            warming: &published.warming,
+            state,
+            operator: self,
             is_failed: &self.is_failed,
             uptime,
             now_ns: u64::try_from(uptime.as_nanos()).unwrap_or(u64::MAX),
+            now_unix_ms: runtime::unix_ms(),
             version: &self.version,
         })
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl Operator for Shared {
+    fn drain_listeners(&self, how: DrainListeners) -> bool {
+        let commands = self.commands.get().and_then(mpsc::WeakSender::upgrade);
+        commands.is_some_and(|it| it.try_send(ControlCommand::DrainListeners(how)).is_ok())
+    }
+
+    fn quit(&self) -> bool {
+        if let Some(quit) = &self.quit {
+            quit.now();
+        }
+        self.quit.is_some()
+    }
+
+    fn log_levels(&self) -> Option<&LogLevels> {
+        self.log_levels.as_ref()
     }
 }
 
@@ -113,8 +171,8 @@ pub struct ProxyHandle {
     pub(crate) admin_addr: Option<SocketAddr>,
 }
 
-impl std::fmt::Debug for ProxyHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for ProxyHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProxyHandle")
             .field("listeners", &self.shared.published.load().listeners)
             .finish_non_exhaustive()
@@ -134,6 +192,16 @@ impl ProxyHandle {
         let (reply, taken) = oneshot::channel();
         self.command(ControlCommand::Update { config, reply }).await?;
         taken.await.map_err(|_| ProxyError::WorkerGone)?
+    }
+
+    /// Resolves when the proxy takes connections: at once where nothing had to be looked up or checked first. False
+    /// when it ended before.
+    pub async fn warmed(&self) -> bool {
+        let mut is_warm = self.shared.is_warm.subscribe();
+        tokio::select! {
+            warm = is_warm.wait_for(|it| *it) => warm.is_ok(),
+            () = self.commands.closed() => false,
+        }
     }
 
     /// Evidence about endpoints, at most once: further calls give `None`. Bounded; what finds no room is dropped, for

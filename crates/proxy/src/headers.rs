@@ -22,6 +22,9 @@ pub(crate) const SERVICE_TIME: HeaderName =
     HeaderName::from_static("x-envoy-upstream-service-time");
 /// A retry would make it worse.
 pub(crate) const ENVOY_OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
+/// An endpoint asks to be taken out, as if a health check had failed.
+pub(crate) const IMMEDIATE_FAIL: HeaderName =
+    HeaderName::from_static("x-envoy-immediate-health-check-fail");
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 

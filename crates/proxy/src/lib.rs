@@ -12,6 +12,7 @@
 //! update ─► Snapshot ─► Command ───► View ─► Acceptor ─► opening ─┬─► connection ─► request ─► forward ─► upstream pool
 //!    ▲                     ack ────►                   (chain, TLS) │                (route)    (pick, retry)
 //! admin server ◄── counters                                         └─► tcp (dial, relay)
+//! names ─► update;  checks ─► verdicts in the cluster states;  upkeep (rates, hash tables)
 //! ```
 //!
 //! Invariants:
@@ -19,6 +20,7 @@
 //! * A worker's connections stay on its thread (`spawn_local`; they end with it): what they share is `Rc`, what workers
 //!   share is atomics in `traffic` and in [`stats`].
 //! * A change of configuration is taken whole, and never ends a connection that can go on.
+//! * Workers probe no endpoint, and look no name up but for a connection of their own: that is the control thread's.
 //! * Bodies are streamed; what is held per connection is bounded by its windows and buffers (`connection`, `upstream`).
 //! * Nothing from outside makes it panic; each wait for the outside has a deadline.
 
@@ -32,12 +34,14 @@ mod body;
 mod buffers;
 mod connection;
 mod control;
+mod dns;
 mod error;
 mod exchange;
 mod filters;
 mod forward;
 mod handle;
 mod headers;
+mod health;
 mod http2;
 mod http_date;
 mod incoming;
@@ -59,6 +63,8 @@ mod upstream;
 mod view;
 mod worker;
 
+pub use admin::{LogLevels, Quit};
+pub use dns::{Lookup, LookupFuture};
 pub use error::{ProxyError, SecretError};
 pub use handle::{Proxy, ProxyHandle, ProxyOptions};
 

@@ -111,6 +111,7 @@ impl Drop for ConnectionCount {
         if let Some(http) = &self.http {
             http.downstream_cx_active.dec();
             http.downstream_cx_destroy.inc();
+            http.downstream_cx_length_ms.record(length);
         }
     }
 }
@@ -162,7 +163,8 @@ pub(crate) fn ended(exchange: &Exchange, now: Instant) {
             counters.response(exchange.status, duration);
             let grpc = exchange.is_grpc.then_some(exchange.grpc_status);
             let response = MeshResponse { status: exchange.status, flags, grpc };
-            cluster.mesh.response(response, duration);
+            let received = exchange.request.as_ref().map_or(0, |it| it.bytes.get());
+            cluster.mesh.response(response, duration, (received, exchange.bytes_sent));
         }
         if !flags.is_empty() || exchange.retries > 0 {
             failed_or_retried(exchange);

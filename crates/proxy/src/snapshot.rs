@@ -16,6 +16,7 @@ use traffic::chain::ChainMatcher;
 use traffic::{ClusterState, Router, Surroundings};
 
 use crate::access_log::{ChainLogs, Sinks};
+use crate::dns::Lookup;
 use crate::error::ProxyError;
 use crate::rules::{HttpRules, SharedRules, table_rules};
 use crate::tls::{self, Secrets, ServerTls};
@@ -50,15 +51,6 @@ pub(crate) struct SharedChain {
     pub(crate) rules: Option<Arc<HttpRules>>,
 }
 
-/// What a snapshot is made with, beside the configuration.
-#[derive(Clone, Copy)]
-pub(crate) struct Making<'a> {
-    pub(crate) seed: u64,
-    pub(crate) sinks: &'a Sinks,
-    /// Since the epoch of `traffic`.
-    pub(crate) now_ns: u64,
-}
-
 impl SharedListener {
     /// The chains of a listener in the order of [`SharedListener::chains`].
     pub(crate) fn chain_configs(listener: &Listener) -> impl Iterator<Item = &FilterChain> {
@@ -69,7 +61,7 @@ impl SharedListener {
         (socket, local_address): (SocketId, SocketAddr),
         listener: &Arc<Listener>,
         config: &ProxyConfig,
-        (previous, making): (&Snapshot, Making<'_>),
+        (previous, making): (&Snapshot, &Making<'_>),
         errors: &mut Vec<ProxyError>,
     ) -> Self {
         let before = previous.listeners.get(&listener.name);
@@ -110,6 +102,18 @@ impl SharedListener {
     }
 }
 
+/// What a snapshot is made with besides its configuration.
+pub(crate) struct Making<'a> {
+    /// Where access logs are written.
+    pub(crate) sinks: &'a Sinks,
+    /// Where turns begin.
+    pub(crate) seed: u64,
+    /// Now, in nanoseconds of the epoch of the cluster states.
+    pub(crate) now_ns: u64,
+    /// How names are looked up.
+    pub(crate) lookup: Lookup,
+}
+
 /// A configuration made ready for use.
 #[derive(Default)]
 pub(crate) struct Snapshot {
@@ -129,13 +133,13 @@ impl Snapshot {
         config: Arc<ProxyConfig>,
         sockets: &BTreeMap<String, (SocketId, SocketAddr)>,
         previous: &Snapshot,
-        making: Making<'_>,
+        making: &Making<'_>,
     ) -> (Snapshot, Vec<ProxyError>) {
         let mut errors = Vec::new();
         let routers = routers(&config, previous, &mut errors);
         let rules = rules(&routers, previous, making.now_ns, &mut errors);
-        let clusters = clusters(&config, previous, making.seed);
-        let transports = transports(&config, previous, &mut errors);
+        let clusters = clusters(&config, previous, making);
+        let transports = transports(&config, previous, &making.lookup, &mut errors);
         let mut listeners = BTreeMap::new();
         for (name, listener) in &config.listeners {
             let Some((socket, local_address)) = sockets.get(name) else { continue };
@@ -200,7 +204,7 @@ fn rules(
 fn http_rules(
     listener: &Listener,
     chain: &FilterChain,
-    (previous, making): (&Snapshot, Making<'_>),
+    (previous, making): (&Snapshot, &Making<'_>),
     errors: &mut Vec<ProxyError>,
 ) -> Option<Arc<HttpRules>> {
     let ListenerProtocol::Http(http) = &chain.protocol else { return None };
@@ -220,7 +224,7 @@ fn http_rules(
 fn clusters(
     config: &ProxyConfig,
     previous: &Snapshot,
-    seed: u64,
+    making: &Making,
 ) -> BTreeMap<String, Arc<ClusterState>> {
     let mut clusters = BTreeMap::new();
     for (name, cluster) in &config.clusters {
@@ -238,7 +242,9 @@ fn clusters(
                     Arc::new(Endpoints { cluster: name.clone(), ..Endpoints::default() })
                 });
                 let previous = before.map(Arc::as_ref);
-                let surroundings = Surroundings { previous, seed, ..Surroundings::default() };
+                let (seed, now_ns) = (making.seed, making.now_ns);
+                let surroundings =
+                    Surroundings { previous, seed, now_ns, ..Surroundings::default() };
                 Arc::new(ClusterState::new(cluster.clone(), endpoints, surroundings))
             }
         };
@@ -250,6 +256,7 @@ fn clusters(
 fn transports(
     config: &ProxyConfig,
     previous: &Snapshot,
+    lookup: &Lookup,
     errors: &mut Vec<ProxyError>,
 ) -> BTreeMap<String, UpstreamTransport> {
     let mut transports = BTreeMap::new();
@@ -269,7 +276,8 @@ fn transports(
             tls
         });
         let proxy_protocol = cluster.proxy_protocol;
-        transports.insert(name.clone(), UpstreamTransport { tls, proxy_protocol });
+        let lookup = lookup.clone();
+        transports.insert(name.clone(), UpstreamTransport { tls, proxy_protocol, lookup });
     }
     transports
 }

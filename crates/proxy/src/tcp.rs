@@ -15,7 +15,7 @@ use crate::access_log::Connection;
 use crate::opening::{ClientFacts, Opened, Place};
 use crate::reply::Refusal;
 use crate::snapshot::SharedListener;
-use crate::stats::{ClusterCounters, Shard, TcpCounters};
+use crate::stats::{ClusterCounters, MeshCounters, Shard, TcpCounters};
 use crate::upstream::ForWhom;
 use crate::view::{ListenerKind, ListenerView, WorkerCluster};
 use crate::worker::Worker;
@@ -55,7 +55,9 @@ pub(crate) async fn serve(worker: &Worker, view: Rc<ListenerView>, opened: Opene
             return log.write(worker, &facts);
         }
     };
-    let meter = Meter { tcp: counters.clone(), cluster: cluster.counters.clone() };
+    let (upstream, mesh) = (cluster.counters.clone(), cluster.mesh.clone());
+    let meter = Meter { tcp: counters.clone(), cluster: upstream, mesh };
+    cluster.mesh.tcp_opened.inc();
     let relayed = relay(
         &worker.pools,
         (&mut transport, read_ahead),
@@ -64,6 +66,7 @@ pub(crate) async fn serve(worker: &Worker, view: Rc<ListenerView>, opened: Opene
         |way, bytes| meter.count(way, bytes),
     )
     .await;
+    cluster.mesh.tcp_closed.inc();
     if let Ended::Idle = relayed.ended {
         counters.idle_timeout.inc();
         log.flags.insert(ResponseFlag::StreamIdleTimeout);
@@ -80,6 +83,7 @@ pub(crate) async fn serve(worker: &Worker, view: Rc<ListenerView>, opened: Opene
 struct Meter {
     tcp: Shard<TcpCounters>,
     cluster: Shard<ClusterCounters>,
+    mesh: Shard<MeshCounters>,
 }
 
 impl Meter {
@@ -87,11 +91,13 @@ impl Meter {
         match way {
             Way::ToEndpoint => {
                 self.tcp.downstream_cx_rx_bytes_total.add(bytes);
+                self.mesh.tcp_received_bytes.add(bytes);
                 self.cluster.upstream_cx_tx_bytes_total.add(bytes);
             }
             Way::ToClient => {
                 self.cluster.upstream_cx_rx_bytes_total.add(bytes);
                 self.tcp.downstream_cx_tx_bytes_total.add(bytes);
+                self.mesh.tcp_sent_bytes.add(bytes);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The proxy between real sockets: endpoints and clients are in the test.
 
 mod access_logs;
+mod admin;
 mod affinity;
 mod blame;
 mod breakers;
@@ -11,10 +12,12 @@ mod client_certificates;
 mod compression;
 mod conformance;
 mod cors;
+mod dns;
 mod drain;
 mod filters;
 mod hashing;
 mod headers;
+mod health;
 mod hedging;
 mod http1;
 mod http1_wire;

@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 use traffic::{ActiveConnection, EndpointState, Stage};
 
 pub(crate) use admission::Terms;
-pub(crate) use connect::{ConnectFailure, ForWhom, UpstreamTransport, connect};
+pub(crate) use connect::{ConnectFailure, ForWhom, UpstreamTransport, connect, connect_to_port};
 pub(crate) use http1::Connection as Http1Connection;
 pub(crate) use stream::UpstreamStream;
 pub(crate) use wire::{Greeted, Wire};

@@ -170,6 +170,35 @@ fn sigterm_waits_for_what_is_under_way_and_no_longer() {
     assert_eq!(proxy.exit_code(), Some(0));
 }
 
+#[test]
+fn the_admin_pages_change_what_is_logged_and_end_the_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("envoy.yaml");
+    let backend = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let at = backend.local_addr().expect("it is bound");
+    fs::write(&file, bootstrap(&http(""), at)).expect("written");
+    let mut proxy = Proxy::start(&file, &[]);
+    let said = "proxy admin    http://";
+    let line = proxy.log.iter().find(|it| it.contains(said)).expect("it says where");
+    let admin: SocketAddr =
+        line.rsplit('/').next().and_then(|it| it.parse().ok()).expect("an address");
+    let post = |target: &str| {
+        let mut stream = TcpStream::connect(admin).expect("it accepts");
+        stream.set_read_timeout(Some(HANG)).expect("a timeout can be set");
+        let head = format!("POST {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        text(&answer).to_string()
+    };
+    let levels = post("/logging?paths=proxy:debug");
+    assert!(levels.contains("  proxy: debug\n"), "{levels}");
+    proxy.wait_for("what is logged was changed");
+    assert!(post("/logging?level=loud").starts_with("HTTP/1.1 400"));
+    post("/quitquitquit");
+    assert_eq!(proxy.exit_code(), Some(0));
+}
+
 /// Certificates for `name`, its own authority, and the key.
 fn certificate(name: &str) -> (String, String) {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");

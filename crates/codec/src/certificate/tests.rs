@@ -75,3 +75,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn times_are_read_in_both_forms() {
+    for (tag, text, expected) in [
+        (UTC_TIME, "700101000000Z", Some(0)),
+        (UTC_TIME, "240229235959Z", Some(1_709_251_199)),
+        (UTC_TIME, "991231000000Z", Some(946_598_400)),
+        (GENERALIZED_TIME, "20240301000000Z", Some(1_709_251_200)),
+        (GENERALIZED_TIME, "20500101000000Z", Some(2_524_608_000)),
+        (GENERALIZED_TIME, "99991231235959Z", Some(253_402_300_799)),
+        (GENERALIZED_TIME, "19691231235959Z", None),
+        (UTC_TIME, "241301000000Z", None),
+        (UTC_TIME, "240101000000", None),
+        (UTC_TIME, "24010100000xZ", None),
+        (INTEGER, "240101000000Z", None),
+    ] {
+        assert_eq!(unix_s((tag, text.as_bytes())), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_certificate_says_its_number_and_its_time() {
+    let der = made(|params| {
+        params.serial_number = Some(vec![0, 0x0A, 0xFF].into());
+        params.not_before = rcgen::date_time_ymd(2024, 2, 29);
+        params.not_after = rcgen::date_time_ymd(2051, 1, 1);
+    });
+    let read = Certificate::read(&der).unwrap();
+    assert_eq!(read.serial_number(), "aff");
+    assert_eq!(read.validity_unix_s(), Some((1_709_164_800, 2_556_144_000)));
+}

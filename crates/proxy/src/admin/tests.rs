@@ -1,10 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use parking_lot::Mutex;
 use proxy_config::{
     Cluster, Endpoint, EndpointHealth, Endpoints, Forward, HttpListener, Listener,
     ListenerProtocol, PathMatch, PrivateKey, ProxyConfig, Route, RouteAction, RouteTable, Secret,
@@ -12,7 +13,7 @@ use proxy_config::{
 };
 use traffic::{ClusterState, Outcome, Router, Surroundings};
 
-use super::{AdminView, respond};
+use super::{AdminView, DrainListeners, LogLevels, Operator, respond};
 use crate::stats::{ServerState, Stats};
 
 struct Proxy {
@@ -23,6 +24,33 @@ struct Proxy {
     stats: Stats,
     state: ServerState,
     is_failed: AtomicBool,
+    warming: BTreeSet<String>,
+    operator: Asked,
+}
+
+/// Keeps what it is asked for.
+#[derive(Debug, Default)]
+struct Asked {
+    drained: Mutex<Option<DrainListeners>>,
+    has_quit: AtomicBool,
+    log_levels: Option<LogLevels>,
+    can_quit: bool,
+}
+
+impl Operator for Asked {
+    fn drain_listeners(&self, how: DrainListeners) -> bool {
+        *self.drained.lock() = Some(how);
+        true
+    }
+
+    fn quit(&self) -> bool {
+        self.has_quit.store(self.can_quit, Ordering::Relaxed);
+        self.can_quit
+    }
+
+    fn log_levels(&self) -> Option<&LogLevels> {
+        self.log_levels.as_ref()
+    }
 }
 
 fn cluster_state() -> ClusterState {
@@ -84,6 +112,8 @@ fn proxy() -> Proxy {
         stats,
         state: ServerState::Live,
         is_failed: false.into(),
+        warming: BTreeSet::new(),
+        operator: Asked::default(),
     }
 }
 
@@ -94,10 +124,14 @@ fn ask(proxy: &Proxy, method: &Method, target: &str) -> (StatusCode, String) {
         routers: &proxy.routers,
         clusters: &proxy.clusters,
         stats: &proxy.stats,
+        warming: &proxy.warming,
+        operator: &proxy.operator,
         state: proxy.state,
         is_failed: &proxy.is_failed,
         uptime: Duration::from_secs(5),
         now_ns: 1,
+        // 2024-02-29.
+        now_unix_ms: 1_709_164_800_000,
         version: "0.0.0",
     };
     let (path, query) = match target.split_once('?') {
@@ -253,12 +287,149 @@ fn readiness_is_failed_and_restored_by_post() {
 }
 
 #[test]
-fn operations_are_listed_and_those_that_do_not_exist_are_404() {
+fn operations_are_listed_and_asked_for_by_post_only() {
     let (help, home) = (get("/help"), get("/"));
     assert!(help.contains("/healthcheck/fail") && home.contains("/healthcheck/fail"));
-    for method in [Method::GET, Method::POST] {
-        assert_eq!(ask(&proxy(), &method, "/quitquitquit").0, StatusCode::NOT_FOUND);
+    for path in ["/drain_listeners", "/quitquitquit", "/logging", "/reset_counters"] {
+        let (status, _) = ask(&proxy(), &Method::GET, path);
+        assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
     }
+    for path in ["/quitquitquit", "/logging"] {
+        let (status, body) = ask(&proxy(), &Method::POST, path);
+        assert_eq!(status, StatusCode::NOT_IMPLEMENTED, "{path}");
+        assert!(body.contains("who started this proxy"), "{body}");
+    }
+}
+
+#[test]
+fn listeners_are_drained_as_asked() {
+    for (query, expected) in [
+        ("", Some(DrainListeners::AtOnce)),
+        ("?graceful", Some(DrainListeners::Gracefully { stops: true })),
+        ("?graceful&skip_exit", Some(DrainListeners::Gracefully { stops: false })),
+        ("?skip_exit", None),
+    ] {
+        let proxy = proxy();
+        let (status, _) = ask(&proxy, &Method::POST, &format!("/drain_listeners{query}"));
+        assert_eq!(status.is_success(), expected.is_some(), "{query}");
+        assert_eq!(*proxy.operator.drained.lock(), expected, "{query}");
+    }
+}
+
+#[test]
+fn the_process_ends_where_it_may() {
+    let mut proxy = proxy();
+    proxy.operator.can_quit = true;
+    assert_eq!(ask(&proxy, &Method::POST, "/quitquitquit"), (StatusCode::OK, "OK\n".to_owned()));
+    assert!(proxy.operator.has_quit.load(Ordering::Relaxed));
+}
+
+#[test]
+fn log_levels_are_shown_and_changed() {
+    let mut proxy = proxy();
+    let levels = Mutex::new("info".to_owned());
+    proxy.operator.log_levels = Some(LogLevels::new(move |new| {
+        if let Some(new) = new {
+            new.clone_into(&mut levels.lock());
+        }
+        Ok(levels.lock().clone())
+    }));
+    for (query, expected) in [
+        ("", "  default: info\n"),
+        ("?paths=proxy:debug,traffic:trace", "  default: info\n  proxy: debug\n  traffic: trace\n"),
+        ("?proxy=warning", "  default: info\n  traffic: trace\n  proxy: warn\n"),
+        ("?level=critical", "  default: error\n"),
+    ] {
+        let answered = ask(&proxy, &Method::POST, &format!("/logging{query}"));
+        assert_eq!(answered, (StatusCode::OK, format!("active loggers:\n{expected}")), "{query}");
+    }
+    for query in ["?level=loud", "?paths=proxy", "?a%3Db=info"] {
+        let (status, _) = ask(&proxy, &Method::POST, &format!("/logging{query}"));
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
+    }
+}
+
+#[test]
+fn counters_begin_at_0_again_and_gauges_do_not() {
+    let proxy = proxy();
+    proxy.stats.cluster("web", 1).upstream_rq_active.inc();
+    let line = |name: &str| {
+        let target = format!("/stats?filter=^cluster.web.{name}$");
+        ask(&proxy, &Method::GET, &target).1
+    };
+    assert_eq!(line("upstream_rq_total"), "cluster.web.upstream_rq_total: 12\n");
+    assert_eq!(ask(&proxy, &Method::POST, "/reset_counters").0, StatusCode::OK);
+    assert_eq!(line("upstream_rq_total"), "cluster.web.upstream_rq_total: 0\n");
+    assert_eq!(line("upstream_rq_active"), "cluster.web.upstream_rq_active: 1\n");
+    proxy.stats.cluster("web", 1).upstream_rq_total.add(3);
+    assert_eq!(line("upstream_rq_total"), "cluster.web.upstream_rq_total: 3\n");
+}
+
+#[test]
+fn stats_have_types_buckets_and_a_page() {
+    let proxy = proxy();
+    proxy.stats.cluster("web", 0).response(200, Duration::from_millis(3));
+    let text = |target: &str| ask(&proxy, &Method::GET, target).1;
+    assert!(text("/stats?type=Gauges").lines().all(|it| !it.contains("_total: 12")));
+    assert!(text("/stats?type=Counters&filter=rq_total").contains("upstream_rq_total: 12"));
+    let time = "cluster.web.upstream_rq_time";
+    let of_time = |query: &str| text(&format!("/stats?filter=^{time}$&{query}"));
+    assert!(of_time("histogram_buckets=cumulative").contains("B1(0,0) B5(0,1) B10(0,1)"));
+    assert!(of_time("histogram_buckets=disjoint").contains("B1(0,0) B5(0,1) B10(0,0)"));
+    assert!(of_time("histogram_buckets=none").contains("P50"));
+    let json = of_time("histogram_buckets=cumulative&format=json");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["stats"][0]["histograms"][0]["buckets"][2]["upper_bound"], 5.0);
+    let page = text("/stats?format=html&filter=%22%3Cb%3E");
+    assert!(page.contains("value=\"&quot;&lt;b&gt;\""), "{page}");
+    assert!(text("/stats/html").contains("<td>cluster.web.upstream_rq_total</td><td>12</td>"));
+    for target in ["/stats?type=Lists", "/stats?histogram_buckets=some"] {
+        assert_eq!(ask(&proxy, &Method::GET, target).0, StatusCode::BAD_REQUEST, "{target}");
+    }
+}
+
+#[test]
+fn a_dump_can_be_narrowed_down() {
+    let masked = get_json("/config_dump?resource=secrets&mask=name");
+    assert_eq!(masked["secrets"]["tls"], serde_json::json!({ "name": "tls" }));
+    let named = get_json("/config_dump?resource=secrets&name_regex=t.");
+    assert_eq!(named["secrets"], serde_json::json!({}));
+    assert!(get_json("/config_dump?name_regex=t.s")["secrets"]["tls"].is_object());
+    assert_eq!(ask(&proxy(), &Method::GET, "/config_dump?name_regex=(").0, StatusCode::BAD_REQUEST);
+}
+
+#[test]
+fn what_is_waited_for_is_named() {
+    assert_eq!(get_json("/init_dump")["unready_targets_dumps"], serde_json::json!([]));
+    let warming =
+        Proxy { warming: ["web".to_owned()].into(), state: ServerState::Initializing, ..proxy() };
+    let (_, dump) = ask(&warming, &Method::GET, "/init_dump");
+    assert!(dump.contains("Cluster web"), "{dump}");
+    let (status, body) = ask(&warming, &Method::GET, "/ready");
+    assert_eq!((status, body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "INITIALIZING\n"));
+    let (_, text) = ask(&warming, &Method::GET, "/stats?filter=warming");
+    assert_eq!(text, "cluster_manager.warming_clusters: 1\n");
+}
+
+#[test]
+fn certificates_are_listed_with_their_days() {
+    let mut proxy = proxy();
+    let certificate = rcgen::generate_simple_self_signed(vec!["web.test".to_owned()]).unwrap();
+    let secret = Secret {
+        name: "tls".to_owned(),
+        certificate_chain_pem: certificate.cert.pem(),
+        ..Secret::default()
+    };
+    proxy.config.secrets.insert("tls".to_owned(), Arc::new(secret));
+    let (_, body) = ask(&proxy, &Method::GET, "/certs");
+    let certs: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let one = &certs["certificates"][0]["cert_chain"][0];
+    assert_eq!(one["subject_alt_names"][0]["dns"], "web.test");
+    // rcgen's own default.
+    assert_eq!(one["expiration_time"], "4096-01-01T00:00:00Z");
+    let (_, text) = ask(&proxy, &Method::GET, "/stats?filter=first_cert");
+    let days: u64 = text.trim().rsplit_once(' ').unwrap().1.parse().unwrap();
+    assert_eq!(days, 756_724);
 }
 
 #[test]

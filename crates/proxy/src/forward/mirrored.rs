@@ -129,8 +129,9 @@ impl Copy {
                 let time = now.saturating_duration_since(begun);
                 counters.response(status, time);
                 let response_of = MeshResponse { status, flags: ResponseFlags::NONE, grpc: None };
-                self.cluster.mesh.response(response_of, time);
-                read_to_end(response, &mut upstream).await;
+                let bytes = read_to_end(response, &mut upstream).await;
+                // What a copy sends is counted with the request that it is one of.
+                self.cluster.mesh.response(response_of, time, (0, bytes));
             }
             Err(FailedTry::Failed(failed)) => {
                 worker.report(&self.cluster, endpoint, failed.outcome, now);
@@ -151,15 +152,17 @@ impl Copy {
 }
 
 /// Reads a response that nobody wants, so that its connection can carry another request.
-async fn read_to_end(response: Response<Incoming>, upstream: &mut Upstream) {
+/// How many bytes there were.
+async fn read_to_end(response: Response<Incoming>, upstream: &mut Upstream) -> u64 {
+    let mut bytes = 0;
     let mut body = response.into_body();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        if frame.is_err() {
-            return;
-        }
+        let Ok(frame) = frame else { return bytes };
+        bytes += frame.data_ref().map_or(0, |it| it.len() as u64);
     }
     if let Some(lease) = upstream.lease.take() {
         drop(body);
         lease.release(runtime::monotonic());
     }
+    bytes
 }

@@ -11,7 +11,7 @@ use traffic::Outcome;
 use super::Asked;
 use crate::body::ResponseBody;
 use crate::exchange::{Exchange, grpc_outcome, grpc_status, millis};
-use crate::headers::{self, SERVICE_TIME, X_REQUEST_ID};
+use crate::headers::{self, IMMEDIATE_FAIL, SERVICE_TIME, X_REQUEST_ID};
 use crate::incoming::Incoming;
 use crate::response::finish_head;
 
@@ -36,6 +36,11 @@ pub(super) fn respond(
         kept.upstream_version = version;
     }
     report_head(&mut exchange, &parts.headers, parts.status, now);
+    if parts.headers.contains_key(IMMEDIATE_FAIL)
+        && let (Some(cluster), Some(upstream)) = (&exchange.cluster, &exchange.upstream)
+    {
+        cluster.state.fail_checks_at_once(upstream.picked.endpoint());
+    }
     headers::remove_hop_by_hop(&mut parts.headers);
     parts.version = asked.version;
     if route.timing_headers {

@@ -203,6 +203,8 @@ group! {
         downstream_rq_xx: [Counter; 5],
         /// From the request to the end of the response.
         downstream_rq_time: Histogram,
+        /// How long connections were open.
+        downstream_cx_length_ms: Histogram,
     }
 }
 
@@ -273,6 +275,54 @@ group! {
         downstream_cx_tx_bytes_total: Counter,
         /// Connections closed because nothing moved for too long.
         idle_timeout: Counter,
+    } and {}
+}
+
+group! {
+    /// What the control thread counts of a cluster, under Envoy's names.
+    UpdateCounters "envoy_cluster_" {
+        /// Times that the endpoints changed.
+        membership_change: Counter,
+        /// Look-ups of names that became endpoints.
+        update_attempt: Counter,
+        /// Look-ups that were answered.
+        update_success: Counter,
+        /// Look-ups that were not.
+        update_failure: Counter,
+        /// Answers without an address.
+        update_empty: Counter,
+        /// Answers that changed nothing.
+        update_no_rebuild: Counter,
+    } and {}
+}
+
+group! {
+    /// Clusters over their changes, under Envoy's names.
+    ClusterManagerCounters "envoy_cluster_manager_" {
+        /// Clusters that came.
+        cluster_added: Counter,
+        /// Clusters that changed.
+        cluster_modified: Counter,
+        /// Clusters that went.
+        cluster_removed: Counter,
+    } and {}
+}
+
+group! {
+    /// Listeners over their changes, under Envoy's names.
+    ListenerManagerCounters "envoy_listener_manager_" {
+        /// Listeners that came.
+        listener_added: Counter,
+        /// Listeners that changed.
+        listener_modified: Counter,
+        /// Listeners that went.
+        listener_removed: Counter,
+        /// Listeners that were told to take no more connections.
+        listener_stopped: Counter,
+        /// Listeners that could be opened, one for each worker.
+        listener_create_success: Counter,
+        /// Listeners that could not.
+        listener_create_failure: Counter,
     } and {}
 }
 

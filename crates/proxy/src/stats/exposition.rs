@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use serde_json::{Value as Json, json};
@@ -11,7 +12,7 @@ pub(crate) type Labels = Vec<(&'static str, String)>;
 #[derive(Clone, PartialEq, Debug)]
 pub struct Metric {
     /// Name in Prometheus' form, without labels.
-    pub family: &'static str,
+    pub family: Cow<'static, str>,
     /// Labels in Prometheus' form.
     pub labels: Vec<(&'static str, String)>,
     /// Name in Envoy's text form (`cluster.web.upstream_rq_total`); empty for one that Envoy has no
@@ -19,6 +20,36 @@ pub struct Metric {
     pub name: String,
     /// Value.
     pub value: Value,
+}
+
+impl Metric {
+    /// What tells it from all others.
+    #[must_use]
+    pub fn key(&self) -> String {
+        if self.name.is_empty() {
+            format!("{}{{{}}}", self.family, render_labels(&self.labels))
+        } else {
+            self.name.clone()
+        }
+    }
+
+    /// What filters look at: its name, or its family where Envoy has no name for it.
+    #[must_use]
+    pub fn searched(&self) -> &str {
+        if self.name.is_empty() { &self.family } else { &self.name }
+    }
+}
+
+/// How histograms are shown in the forms that are not Prometheus'.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Buckets {
+    /// Not as buckets but as quantiles.
+    #[default]
+    None,
+    /// Counts of all values up to each bound.
+    Cumulative,
+    /// Counts of the values of each bucket.
+    Disjoint,
 }
 
 /// Value of a [`Metric`].
@@ -48,12 +79,12 @@ impl Value {
 pub fn prometheus(metrics: &[Metric]) -> String {
     let mut sorted: Vec<&Metric> = metrics.iter().collect();
     // Stable: the series of a family stay in the order in which they were read.
-    sorted.sort_by_key(|metric| metric.family);
+    sorted.sort_by(|one, other| one.family.cmp(&other.family));
     let mut text = String::with_capacity(metrics.len() * 96);
     let mut family = "";
     for metric in sorted {
         if metric.family != family {
-            family = metric.family;
+            family = &metric.family;
             let kind = match metric.value {
                 Value::Counter(_) => "counter",
                 Value::Gauge(_) => "gauge",
@@ -123,7 +154,7 @@ const QUANTILES: [f64; 10] = [0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.99
 /// Envoy's `/stats`: `name: value`, sorted by name, histograms as quantiles. There are no intervals
 /// here, so of each pair the first number is `nan`.
 #[must_use]
-pub fn text(metrics: &[Metric]) -> String {
+pub fn text(metrics: &[Metric], buckets: Buckets) -> String {
     let mut text = String::new();
     for metric in by_name(metrics) {
         let name = &metric.name;
@@ -133,6 +164,12 @@ pub fn text(metrics: &[Metric]) -> String {
             }
             Value::Histogram(distribution) if distribution.count() == 0 => {
                 line(&mut text, format_args!("{name}: No recorded values"));
+            }
+            Value::Histogram(distribution) if buckets != Buckets::None => {
+                let counts: Vec<String> = bucket_counts(distribution, buckets)
+                    .map(|(bound, count)| format!("B{bound}(0,{count})"))
+                    .collect();
+                line(&mut text, format_args!("{name}: {}", counts.join(" ")));
             }
             Value::Histogram(distribution) => {
                 let quantile = |it: &f64| {
@@ -149,13 +186,21 @@ pub fn text(metrics: &[Metric]) -> String {
 
 /// Envoy's `/stats?format=json`.
 #[must_use]
-pub fn to_json(metrics: &[Metric]) -> Json {
+pub fn to_json(metrics: &[Metric], buckets: Buckets) -> Json {
     let mut stats = Vec::new();
     let mut quantiles = Vec::new();
     for metric in by_name(metrics) {
         match &metric.value {
             Value::Counter(value) | Value::Gauge(value) => {
                 stats.push(json!({ "name": metric.name, "value": value }));
+            }
+            Value::Histogram(distribution) if buckets != Buckets::None => {
+                let counts: Vec<Json> = bucket_counts(distribution, buckets)
+                    .map(|(bound, it)| {
+                        json!({ "upper_bound": bound, "interval": 0, "cumulative": it })
+                    })
+                    .collect();
+                quantiles.push(json!({ "name": metric.name, "buckets": counts }));
             }
             Value::Histogram(distribution) => {
                 let values: Vec<Json> = QUANTILES
@@ -167,7 +212,9 @@ pub fn to_json(metrics: &[Metric]) -> Json {
             }
         }
     }
-    if !quantiles.is_empty() {
+    if !quantiles.is_empty() && buckets != Buckets::None {
+        stats.push(json!({ "histograms": quantiles }));
+    } else if !quantiles.is_empty() {
         let supported: Vec<f64> = QUANTILES.iter().map(|it| percent(*it)).collect();
         stats.push(json!({ "histograms": {
             "supported_quantiles": supported,
@@ -175,6 +222,45 @@ pub fn to_json(metrics: &[Metric]) -> Json {
         } }));
     }
     json!({ "stats": stats })
+}
+
+/// Upper bounds with counts; what is above all bounds has none in Envoy's form.
+fn bucket_counts(
+    distribution: &Distribution,
+    buckets: Buckets,
+) -> impl Iterator<Item = (f64, u64)> {
+    let mut below = 0;
+    distribution.counts.iter().zip(BUCKETS_US).map(move |(count, bound_us)| {
+        below += count;
+        let shown = if buckets == Buckets::Disjoint { *count } else { below };
+        (milliseconds(bound_us), shown)
+    })
+}
+
+/// A page for people: a table with a field that narrows it down.
+#[must_use]
+pub fn html(metrics: &[Metric], filter: &str) -> String {
+    let mut rows = String::new();
+    for row in text(metrics, Buckets::None).lines() {
+        let (name, value) = row.rsplit_once(": ").unwrap_or((row, ""));
+        let (name, value) = (escaped(name), escaped(value));
+        line(&mut rows, format_args!("<tr><td>{name}</td><td>{value}</td></tr>"));
+    }
+    let filter = escaped(filter);
+    format!(
+        "<!doctype html>\n<title>Leno proxy: stats</title>\n\
+         <style>body{{font-family:sans-serif}}td{{font-family:monospace;padding:0 1em 0 0}}\
+         tr:nth-child(even){{background:#eee}}td+td{{text-align:right}}</style>\n\
+         <h1>Stats</h1>\n<form action=\"stats\"><input type=\"hidden\" name=\"format\" \
+         value=\"html\"><label>Names that match <input name=\"filter\" value=\"{filter}\" \
+         placeholder=\"regular expression\"></label> \
+         <label><input type=\"checkbox\" name=\"usedonly\"> used only</label> \
+         <button>Show</button></form>\n<table>\n{rows}</table>\n"
+    )
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// Rounded: 0.999 times 100 is not 99.9 in binary.

@@ -125,6 +125,14 @@ impl MeshResponse {
 #[derive(Debug, Default)]
 pub struct MeshCounters {
     series: SeriesTable<MeshSeries>,
+    /// Connections that were passed on as bytes.
+    pub tcp_opened: Counter,
+    /// Of these, those that have ended.
+    pub tcp_closed: Counter,
+    /// Bytes from those who called.
+    pub tcp_received_bytes: Counter,
+    /// Bytes to them.
+    pub tcp_sent_bytes: Counter,
 }
 
 /// One series of Istio's metrics.
@@ -132,14 +140,18 @@ pub struct MeshCounters {
 pub(super) struct MeshSeries {
     pub(super) requests: Counter,
     pub(super) duration: Histogram,
+    pub(super) request_bytes: Histogram,
+    pub(super) response_bytes: Histogram,
 }
 
 impl MeshCounters {
-    /// Counts a response.
-    pub fn response(&self, response: MeshResponse, duration: Duration) {
+    /// Counts a response, with the bytes of the bodies of the request and of itself.
+    pub fn response(&self, response: MeshResponse, duration: Duration, bytes: (u64, u64)) {
         let series = self.series.at(response.key());
         series.requests.inc();
         series.duration.record(duration);
+        series.request_bytes.record_number(bytes.0);
+        series.response_bytes.record_number(bytes.1);
     }
 
     /// Series by key, for [`labels`].
@@ -150,6 +162,19 @@ impl MeshCounters {
 
 /// Istio's label set, in Istio's order.
 pub(super) fn labels(known: &MeshLabels, key: u64) -> Labels {
+    labels_with(known, response_labels(key))
+}
+
+/// The label set of connections, which have no response.
+pub(super) fn tcp_labels(known: &MeshLabels) -> Labels {
+    let own = [("request_protocol", "tcp".to_owned()), ("response_flags", "-".to_owned())];
+    labels_with(known, own)
+}
+
+fn labels_with(
+    known: &MeshLabels,
+    own: impl IntoIterator<Item = (&'static str, String)>,
+) -> Labels {
     let mut labels = vec![("reporter", known.reporter.to_owned())];
     labels.extend(workload_labels(&known.source, SOURCE));
     labels.extend(workload_labels(&known.destination, DESTINATION));
@@ -160,7 +185,7 @@ pub(super) fn labels(known: &MeshLabels, key: u64) -> Labels {
     labels.push(("destination_service_name", known.destination_service_name.clone()));
     labels.push(("destination_service_namespace", known.destination_service_namespace.clone()));
     labels.extend([canonical_service, canonical_revision, cluster].into_iter().flatten());
-    labels.extend(response_labels(key));
+    labels.extend(own);
     labels.push(("connection_security_policy", known.connection_security_policy.to_owned()));
     labels
 }

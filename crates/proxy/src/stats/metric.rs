@@ -88,7 +88,16 @@ pub struct Histogram {
 impl Histogram {
     /// Counts a duration.
     pub fn record(&self, duration: Duration) {
-        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.record_us(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a number that is no duration (of bytes, say) by the same bounds: those in milliseconds are taken as plain
+    /// numbers, as Envoy does it.
+    pub fn record_number(&self, number: u64) {
+        self.record_us(number.saturating_mul(1000));
+    }
+
+    fn record_us(&self, us: u64) {
         let bucket = BUCKETS_US.partition_point(|bound| *bound < us);
         add(&self.counts[bucket], 1);
         add(&self.sum_us, us);

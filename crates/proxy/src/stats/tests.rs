@@ -5,14 +5,22 @@ use proxy_config::ProxyConfig;
 use traffic::{ResponseFlag, ResponseFlags};
 
 use super::{
-    Distribution, Histogram, MeshLabels, MeshResponse, Metric, SeriesTable, ServerState, Stats,
-    Surroundings, Value, prometheus, text, to_json,
+    Buckets, Distribution, Histogram, MeshLabels, MeshResponse, Metric, SeriesTable, ServerState,
+    Stats, Surroundings, Value, prometheus, text, to_json,
 };
 
 fn read(stats: &Stats) -> Vec<Metric> {
     let clusters = BTreeMap::new();
     let uptime = Duration::from_secs(7);
-    stats.read(Surroundings { clusters: &clusters, now_ns: 0, uptime, state: ServerState::Live })
+    stats.read(Surroundings {
+        clusters: &clusters,
+        now_ns: 0,
+        uptime,
+        state: ServerState::Live,
+        listeners: 0,
+        warming: 0,
+        first_expiry_days: None,
+    })
 }
 
 fn distribution(durations_ms: &[u64]) -> Distribution {
@@ -74,7 +82,7 @@ fn each_family_has_its_type_once_and_stands_together() {
 #[test]
 fn label_values_are_escaped() {
     let metric = Metric {
-        family: "a",
+        family: "a".into(),
         labels: vec![("b", "\\ \" \n".to_owned())],
         name: String::new(),
         value: Value::Gauge(1),
@@ -88,7 +96,7 @@ fn the_text_form_has_envoys_names() {
     let _ = stats.listener(([127, 0, 0, 1], 10000).into(), 0);
     stats.http("ingress", 0).downstream_rq_total.inc();
     stats.cluster("web", 0).response(204, Duration::from_millis(3));
-    let text = text(&read(&stats));
+    let text = text(&read(&stats), Buckets::None);
     for line in [
         "cluster.web.upstream_rq_204: 1",
         "cluster.web.upstream_rq_2xx: 1",
@@ -99,7 +107,7 @@ fn the_text_form_has_envoys_names() {
     ] {
         assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
     }
-    let json = to_json(&read(&stats));
+    let json = to_json(&read(&stats), Buckets::None);
     let has = |name: &str| json["stats"].as_array().unwrap().iter().any(|it| it["name"] == name);
     assert!(has("cluster.web.upstream_rq_204"));
 }
@@ -111,10 +119,10 @@ fn istio_metrics_carry_the_whole_label_set() {
     let flags = ResponseFlags::from(ResponseFlag::UpstreamConnectionFailure);
     let response = MeshResponse { status: 503, flags, grpc: None };
     for worker in 0..2 {
-        stats.mesh("web", &labels, worker).response(response, Duration::from_millis(2));
+        stats.mesh("web", &labels, worker).response(response, Duration::from_millis(2), (3, 7));
     }
     let grpc = MeshResponse { status: 200, flags: ResponseFlags::NONE, grpc: Some(Some(14)) };
-    stats.mesh("web", &labels, 0).response(grpc, Duration::ZERO);
+    stats.mesh("web", &labels, 0).response(grpc, Duration::ZERO, (0, 0));
     let text = prometheus(&read(&stats));
     let line = "istio_requests_total{reporter=\"source\",source_workload=\"unknown\",\
         source_workload_namespace=\"unknown\",source_principal=\"unknown\",source_app=\"unknown\",\
@@ -144,7 +152,9 @@ fn what_the_configuration_has_no_more_is_forgotten() {
     let _ = stats.listener(([127, 0, 0, 1], 1).into(), 0);
     stats.retain(&ProxyConfig::default(), &[]);
     held.upstream_rq_total.inc();
-    assert!(read(&stats).iter().all(|metric| metric.name.starts_with("server.")));
+    let whole = ["server.", "cluster_manager.", "listener_manager."];
+    let is_whole = |metric: &Metric| whole.iter().any(|it| metric.name.starts_with(it));
+    assert!(read(&stats).iter().all(is_whole));
 }
 
 #[test]

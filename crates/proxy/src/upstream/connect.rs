@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use traffic::EndpointState;
 
 use super::{NoConnection, UpstreamStream};
+use crate::dns::{self, Lookup};
 use crate::socket::keepalive;
 use crate::tls::{ClientTls, Offer};
 
@@ -22,6 +23,8 @@ pub(crate) struct UpstreamTransport {
     pub(crate) tls: Option<Arc<ClientTls>>,
     /// Connections begin with a header of this version.
     pub(crate) proxy_protocol: Option<ProxyProtocolVersion>,
+    /// How names are looked up; the same for all clusters.
+    pub(crate) lookup: Lookup,
 }
 
 /// Whom a connection is for, as far as connections differ by it.
@@ -77,12 +80,24 @@ pub(crate) async fn connect(
     offer: Offer,
     limit: Duration,
 ) -> Result<UpstreamStream, ConnectFailure> {
+    connect_to_port(endpoint, endpoint.port(), transport, for_whom, offer, limit).await
+}
+
+/// The same to another port of the endpoint.
+pub(crate) async fn connect_to_port(
+    endpoint: &EndpointState,
+    port: u16,
+    transport: &UpstreamTransport,
+    for_whom: &ForWhom,
+    offer: Offer,
+    limit: Duration,
+) -> Result<UpstreamStream, ConnectFailure> {
     let deadline = Instant::now() + limit;
     let resolved: Vec<SocketAddr>;
     let addresses = match endpoint.socket_address() {
-        Some(address) => &[address],
+        Some(address) => &[SocketAddr::new(address.ip(), port)],
         None => {
-            resolved = resolve(endpoint, deadline).await?;
+            resolved = resolve(endpoint, port, &transport.lookup, deadline).await?;
             resolved.as_slice()
         }
     };
@@ -99,10 +114,14 @@ pub(crate) async fn connect(
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::debug!(endpoint = endpoint.id(), %error, "cannot connect");
+            dns::forget(endpoint.host());
             let why = if is_local(&error) { NoConnection::Local } else { NoConnection::Failed };
             return Err(why.into());
         }
-        Err(_) => return Err(NoConnection::TimedOut.into()),
+        Err(_) => {
+            dns::forget(endpoint.host());
+            return Err(NoConnection::TimedOut.into());
+        }
     };
     let Some(tls) = &transport.tls else { return Ok(UpstreamStream::Tcp(stream)) };
     match timeout_at(deadline, tls.handshake(stream, offer, for_whom.host.as_deref())).await {
@@ -133,16 +152,13 @@ async fn introduce(
 /// The addresses of an endpoint that has a name. That there are none is the name service's failure, not the endpoint's.
 async fn resolve(
     endpoint: &EndpointState,
+    port: u16,
+    lookup: &Lookup,
     deadline: Instant,
 ) -> Result<Vec<SocketAddr>, NoConnection> {
-    let looked_up = tokio::net::lookup_host((endpoint.host(), endpoint.port()));
-    let error = match timeout_at(deadline, looked_up).await {
-        Ok(Ok(addresses)) => {
-            let addresses: Vec<SocketAddr> = addresses.collect();
-            if !addresses.is_empty() {
-                return Ok(addresses);
-            }
-            io::ErrorKind::NotFound.into()
+    let error = match timeout_at(deadline, dns::addresses(lookup, endpoint.host())).await {
+        Ok(Ok(found)) => {
+            return Ok(found.into_iter().map(|it| SocketAddr::new(it, port)).collect());
         }
         Ok(Err(error)) => error,
         Err(elapsed) => elapsed.into(),
