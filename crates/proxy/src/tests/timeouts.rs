@@ -22,7 +22,7 @@ async fn told(name: &'static str) -> Backend {
 
 /// Clients are in the mesh, and believed.
 fn trusted(http: &mut HttpListener) {
-    http.forward_proxy = true;
+    http.client_address.is_edge = false;
 }
 
 fn get(headers: &[(&str, &str)]) -> Request<TestBody> {
@@ -89,7 +89,7 @@ async fn headers_of_clients_in_the_mesh_set_the_limit_and_others_do_not() {
     let web = told("x-envoy-expected-rq-timeout-ms").await;
     for (is_trusted, expected) in [(true, "777"), (false, "15000")] {
         let proxy = Setup::new()
-            .http_listener("in", |http| http.forward_proxy = is_trusted)
+            .http_listener("in", |http| http.client_address.is_edge = !is_trusted)
             .route_with("web", "/", &[web.address], |forward, _| {
                 forward.timeout = Duration::from_secs(15);
             })
