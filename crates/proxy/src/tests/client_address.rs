@@ -35,7 +35,7 @@ fn lacks(seen: &str, names: &[&str]) {
 }
 
 const LIES: &[(&str, &str)] = &[
-    ("x-envoy-decorator-operation", "a"),
+    ("x-envoy-peer-metadata-id", "5xx"),
     ("x-forwarded-proto", "https"),
     ("x-forwarded-port", "443"),
     ("x-forwarded-client-cert", "By=admin"),
@@ -46,7 +46,7 @@ async fn a_client_of_a_private_network_is_internal_and_believed() {
     let seen = seen(|_| {}, LIES).await;
     has(
         &seen,
-        &["x-envoy-internal: true", "x-envoy-decorator-operation: a", "x-forwarded-proto: https"],
+        &["x-envoy-internal: true", "x-envoy-peer-metadata-id: 5xx", "x-forwarded-proto: https"],
     );
     has(&seen, &["x-forwarded-port: 443", "x-forwarded-for: 127.0.0.1", "x-remote: 127.0.0.1"]);
     lacks(&seen, &["x-forwarded-client-cert", "x-envoy-external-address"]);
@@ -56,17 +56,17 @@ async fn a_client_of_a_private_network_is_internal_and_believed() {
 async fn at_an_edge_nobody_is_believed() {
     let seen = seen(|http| http.client_address.is_edge = true, LIES).await;
     has(&seen, &["x-forwarded-proto: http"]);
-    let lies = ["x-envoy-internal", "x-envoy-decorator-operation", "x-forwarded-port"];
+    let lies = ["x-envoy-internal", "x-envoy-peer-metadata-id", "x-forwarded-port"];
     lacks(&seen, &lies);
     lacks(&seen, &["x-forwarded-client-cert"]);
 }
 
 #[tokio::test]
 async fn a_request_that_came_through_others_is_not_internal() {
-    let headers = [("x-forwarded-for", "10.0.0.1"), ("x-envoy-decorator-operation", "a")];
+    let headers = [("x-forwarded-for", "10.0.0.1"), ("x-envoy-peer-metadata-id", "5xx")];
     let seen = seen(|_| {}, &headers).await;
     has(&seen, &["x-forwarded-for: 10.0.0.1, 127.0.0.1", "x-remote: 127.0.0.1"]);
-    lacks(&seen, &["x-envoy-internal", "x-envoy-decorator-operation"]);
+    lacks(&seen, &["x-envoy-internal", "x-envoy-peer-metadata-id"]);
 }
 
 #[tokio::test]

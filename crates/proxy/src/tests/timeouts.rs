@@ -89,7 +89,9 @@ async fn headers_of_clients_in_the_mesh_set_the_limit_and_others_do_not() {
     let web = told("x-envoy-expected-rq-timeout-ms").await;
     for (is_trusted, expected) in [(true, "777"), (false, "15000")] {
         let proxy = Setup::new()
-            .http_listener("in", |http| http.client_address.is_edge = !is_trusted)
+            .http_listener("in", |http| {
+                http.client_address.is_edge = !is_trusted;
+            })
             .route_with("web", "/", &[web.address], |forward, _| {
                 forward.timeout = Duration::from_secs(15);
             })
