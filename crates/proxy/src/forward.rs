@@ -62,6 +62,10 @@ pub(crate) struct Forwarded<'a> {
     pub(crate) accepts_trailers: bool,
     /// What the client wants to go on with on its connection, if it may.
     pub(crate) wanted_upgrade: Option<HeaderValue>,
+    /// What the client asks of this proxy is done.
+    pub(crate) is_trusted: bool,
+    /// It asks for something, in Envoy's headers.
+    pub(crate) has_orders: bool,
 }
 
 /// What the response needs to know about the request.
@@ -126,8 +130,8 @@ pub(crate) async fn forward(
 
 /// Makes a request ready to be sent.
 fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<Tries<'a>, Refusal> {
-    let (accepts_trailers, wanted_upgrade) = (request.accepts_trailers, request.wanted_upgrade);
     let Forwarded { mut parts, body, upgrade, authority, chosen, way, idle_timeout, .. } = request;
+    let (is_trusted, has_orders) = (request.is_trusted, request.has_orders);
     let Way { route, own, .. } = way;
     let Chosen { cluster, entry } = chosen;
     let client = exchange.client.clone();
@@ -136,14 +140,14 @@ fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<T
     if route.body_bytes_max > 0 && body.size_hint().lower() > route.body_bytes_max {
         return Err(Refusal::BodyTooLarge);
     }
-    let (limits, plan) = limits(way, &mut parts, exchange.is_grpc);
+    let (limits, plan) = limits(way, &mut parts, (is_trusted, has_orders), exchange.is_grpc);
     let host = rewrite(&mut parts, &authority, way, entry, &client, cluster.state.name());
     let takes_hostname = host == Host::OfEndpoint;
     let authority = if let Host::To(authority) = host { authority } else { authority };
     let (hash, sticky) = sticky(&parts, &authority, way, &client, cluster.state.name());
     let protocol = protocol(&cluster, exchange.is_grpc, parts.version);
     let wanted = match protocol {
-        UpstreamVersion::Http1 => wanted_upgrade,
+        UpstreamVersion::Http1 => request.wanted_upgrade,
         UpstreamVersion::Http2 => None,
     };
     let upgrade = wanted.and_then(|value| {
@@ -153,8 +157,8 @@ fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<T
     });
     let request_id =
         if route.timing_headers { parts.headers.get(X_REQUEST_ID).cloned() } else { None };
-    let version = parts.version;
-    let asked = Asked { version, accepts_trailers, request_id, upgrade, entry };
+    let accepts_trailers = request.accepts_trailers;
+    let asked = Asked { version: parts.version, accepts_trailers, request_id, upgrade, entry };
     tell_timeout(&mut parts.headers, own, &limits);
     let body = request_body(body, route, exchange);
     if !route.mirrors.is_empty() {
@@ -260,12 +264,15 @@ fn protocol(cluster: &WorkerCluster, is_grpc: bool, version: Version) -> Upstrea
 
 /// What of the time limits and the retries holds for this request. What a client asks for in headers does, where it is
 /// trusted, and goes no further.
-fn limits(way: Way<'_>, parts: &mut Parts, is_grpc: bool) -> (RequestTimeouts, RetryPlan) {
+fn limits(
+    way: Way<'_>,
+    parts: &mut Parts,
+    (is_trusted, is_told): (bool, bool),
+    is_grpc: bool,
+) -> (RequestTimeouts, RetryPlan) {
     let Way { route, own, .. } = way;
-    // What a client may not say has been taken out of its head.
-    let is_told = parts.headers.keys().any(|it| it.as_str().starts_with("x-envoy-"));
     let timeouts = if is_told || (is_grpc && route.grpc_timeout_max.is_some()) {
-        RequestTimeouts::new(route, &parts.headers, is_grpc, true)
+        RequestTimeouts::new(route, &parts.headers, is_grpc, is_trusted)
     } else {
         own.timeouts
     };
@@ -305,7 +312,6 @@ fn request_body(body: Incoming, route: &Forward, exchange: &mut Exchange) -> Req
     if body.is_end_stream() {
         return RequestBody::Empty;
     }
-    // The limits of the request as a whole may watch it already.
     let progress = exchange.request.get_or_insert_with(Rc::<RequestProgress>::default).clone();
     progress.bytes_max.set(route.body_bytes_max);
     RequestBody::streaming(body, progress, AwaitedBody::new(exchange.client.clone()))

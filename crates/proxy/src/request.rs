@@ -99,7 +99,6 @@ async fn route(
                 let tunnel = tunnel::connect(upgrade, chosen.cluster, forward, exchange);
                 return Box::pin(tunnel).await;
             }
-            let Way { accepts_trailers, wanted_upgrade, .. } = way;
             let forwarded = Forwarded {
                 parts,
                 body,
@@ -108,8 +107,10 @@ async fn route(
                 chosen,
                 way: forward::Way { route: forward, plan, own },
                 idle_timeout: config.stream_idle_timeout,
-                accepts_trailers,
-                wanted_upgrade,
+                accepts_trailers: way.accepts_trailers,
+                wanted_upgrade: way.wanted_upgrade,
+                is_trusted: way.is_trusted,
+                has_orders: way.has_orders,
             };
             forward::forward(forwarded, exchange).await
         }

@@ -57,7 +57,7 @@ pub(super) async fn run(
         tries,
         hedge: Hedge::default(),
         running: Vec::new(),
-        begins: vec![exchange.started],
+        begins: vec![exchange.forwarded_at],
         limits,
     };
     hedged.hedge.begin_try();

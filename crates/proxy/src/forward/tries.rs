@@ -99,7 +99,7 @@ impl Tries<'_> {
         if self.limits.hedges && self.limits.per_try.is_some() && self.plan.is_enabled() {
             return Box::pin(hedged::run(self, exchange)).await;
         }
-        let mut now = exchange.started;
+        let mut now = exchange.forwarded_at;
         loop {
             exchange.upstream = Some(self.pick(exchange, now)?);
             let ended = match self.try_once(exchange).await {
@@ -242,7 +242,7 @@ impl Tries<'_> {
     /// Where the request is, for a decision on another try.
     pub(super) fn facts(&self, exchange: &Exchange, now: Instant) -> TryFacts {
         let since = match &exchange.request {
-            None => Some(exchange.started),
+            None => Some(exchange.forwarded_at),
             Some(request) => request.ended_at.get(),
         };
         let elapsed = since.map_or(Duration::ZERO, |it| now.saturating_duration_since(it));
@@ -318,7 +318,7 @@ impl Tries<'_> {
 
     /// Tells the endpoint which try it is, and how long anybody will wait for it.
     pub(super) fn number_try(&mut self, exchange: &Exchange, now: Instant) {
-        let elapsed = now.saturating_duration_since(exchange.started);
+        let elapsed = now.saturating_duration_since(exchange.forwarded_at);
         let count = u64::from(self.retries) + 1;
         let headers = self.request.headers_mut();
         if self.way.route.attempt_count_in_request {

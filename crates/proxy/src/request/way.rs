@@ -22,6 +22,10 @@ pub(super) struct Way {
     pub(super) remote: SocketAddr,
     /// Over TLS, here or at a proxy that is believed.
     pub(super) is_https: bool,
+    /// What the client asks of this proxy is done.
+    pub(super) is_trusted: bool,
+    /// It asks for something: how long and how often to try.
+    pub(super) has_orders: bool,
     /// The client takes trailers.
     pub(super) accepts_trailers: bool,
     /// The value of `Upgrade` when what it asks for is passed on.
@@ -36,6 +40,8 @@ struct Seen {
     upgrade: bool,
     te: bool,
     envoy: bool,
+    /// Of Envoy's, those that ask a proxy for something.
+    orders: bool,
     forwarded_for: bool,
     forwarded_proto: bool,
     forwarded_port: bool,
@@ -63,7 +69,11 @@ impl Seen {
                 "x-forwarded-port" => seen.forwarded_port = true,
                 "x-forwarded-client-cert" => seen.client_certificate = true,
                 "x-request-id" => seen.request_id = true,
-                other => seen.envoy |= other.starts_with("x-envoy-"),
+                other if other.starts_with("x-envoy-") => {
+                    seen.envoy = true;
+                    seen.orders |= is_order(other);
+                }
+                _ => {}
             }
         }
         seen
@@ -95,7 +105,7 @@ pub(super) fn clear(
             seen = Seen::of(headers);
         }
     }
-    let (remote, is_https) = forwarding(headers, &seen, config, client);
+    let (remote, is_https, is_trusted) = forwarding(headers, &seen, config, client);
     if let Some(via) = &rules.via {
         headers.append(VIA, via.of(version).clone());
     }
@@ -115,16 +125,34 @@ pub(super) fn clear(
         }
         None => {}
     }
-    Way { remote, is_https, accepts_trailers, wanted_upgrade }
+    let has_orders = seen.orders && is_trusted;
+    Way { remote, is_https, is_trusted, has_orders, accepts_trailers, wanted_upgrade }
 }
 
-/// `x-forwarded-*`, `x-envoy-*` and `x-request-id`. Gives who asks, and whether over TLS.
+/// True for what is said about retries and time limits rather than about the way.
+fn is_order(name: &str) -> bool {
+    matches!(
+        name,
+        "x-envoy-upstream-rq-timeout-ms"
+            | "x-envoy-upstream-rq-per-try-timeout-ms"
+            | "x-envoy-hedge-on-per-try-timeout"
+            | "x-envoy-retry-on"
+            | "x-envoy-retry-grpc-on"
+            | "x-envoy-max-retries"
+            | "x-envoy-retriable-status-codes"
+            | "x-envoy-retriable-header-names"
+            | "x-envoy-upstream-stream-duration-ms"
+    )
+}
+
+/// `x-forwarded-*`, `x-envoy-*` and `x-request-id`. Gives who asks, whether over TLS, and whether what it asks of this
+/// proxy is done.
 fn forwarding(
     headers: &mut HeaderMap,
     seen: &Seen,
     config: &HttpListener,
     client: &Client,
-) -> (SocketAddr, bool) {
+) -> (SocketAddr, bool, bool) {
     let believed = &config.client_address;
     let (told, is_single) = told_address(headers, seen, *believed);
     let own = client.facts.remote;
@@ -162,7 +190,7 @@ fn forwarding(
     if ids.generate && !seen.request_id || is_replaced && seen.request_id {
         headers.insert(X_REQUEST_ID, client.worker.request_id());
     }
-    (remote, is_https)
+    (remote, is_https, !is_from_outside)
 }
 
 /// In the mesh a client without TLS may be a proxy that took it off; what it says is kept.
