@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use proxy::{LogLevels, Proxy, ProxyHandle, ProxyOptions, Quit};
-use runtime::{Hangup, Termination};
+use runtime::{Hangup, LogRotation, Termination};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use xds::bootstrap::{Bootstrap, Finding, Severity};
@@ -26,6 +26,7 @@ pub(crate) fn run(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::
 async fn serve(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::Result<ExitCode> {
     let mut termination = Termination::listen().context("cannot listen to signals")?;
     let mut hangup = Hangup::listen().context("cannot listen to signals")?;
+    let mut rotation = LogRotation::listen().context("cannot listen to signals")?;
     let mut file = BootstrapFile::new(&arguments.config);
     let (bootstrap, findings) = file.read()?;
     tell(&findings, arguments.strict)?;
@@ -64,6 +65,7 @@ async fn serve(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::Res
                 running.reload().await;
                 watch.follow(running.file.named());
             }
+            () = rotation.next() => running.proxy.reopen_access_logs(),
             () = watch.next() => {
                 sleep(SETTLE_TIME).await;
                 running.renew().await;

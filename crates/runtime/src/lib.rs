@@ -24,4 +24,4 @@ pub use memory::release_startup_code;
 pub use pace::{Pace, REST_MAX};
 pub use port_owner::{PortOwner, naming_port_owner, port_owner};
 pub use tasks::{Drain, Tasks};
-pub use termination::{Hangup, Termination, TerminationSignal};
+pub use termination::{Hangup, LogRotation, Termination, TerminationSignal};

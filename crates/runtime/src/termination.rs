@@ -31,6 +31,28 @@ impl Hangup {
     }
 }
 
+/// SIGUSR1, by which who has moved log files away asks for them to be opened anew.
+#[derive(Debug)]
+pub struct LogRotation(Signal);
+
+impl LogRotation {
+    /// Takes the signal: from now on it does not end the process.
+    ///
+    /// # Errors
+    /// When the handler cannot be installed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn listen() -> io::Result<Self> {
+        signal(SignalKind::user_defined1()).map(Self)
+    }
+
+    /// The next one. Cancel-safe.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
 /// One such signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TerminationSignal {
