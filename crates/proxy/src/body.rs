@@ -119,18 +119,21 @@ impl RequestBody {
             },
             Poll::Ready(next) => next,
         };
-        if let RequestBody::Streaming { given, .. } = self {
-            *given = Some(next);
-        }
+        self.give_back(next);
         None
     }
 
     /// Bytes that were taken and could not be sent; they come again.
     pub(crate) fn put_back(&mut self, bytes: Bytes) {
+        self.give_back(Some(Ok(Frame::data(bytes))));
+    }
+
+    fn give_back(&mut self, taken: Given) {
         match self {
-            RequestBody::Streaming { given, .. } => *given = Some(Some(Ok(Frame::data(bytes)))),
-            RequestBody::Kept(reader) => reader.put_back(bytes),
-            RequestBody::Empty | RequestBody::Copy(_) => {}
+            RequestBody::Streaming { given, .. } => *given = Some(taken),
+            RequestBody::Kept(reader) => reader.put_back(taken),
+            RequestBody::Copy(copy) => copy.put_back(&taken),
+            RequestBody::Empty => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{BodyError, RequestBody};
+use super::{BodyError, Given, RequestBody};
 use crate::incoming::IncomingError;
 
 /// Part of a body.
@@ -85,23 +85,23 @@ pub(crate) struct KeptReader {
     next: usize,
     /// Bytes that were read.
     bytes: u64,
-    /// What was taken and could not be sent.
-    given: Option<Bytes>,
+    /// What was taken and could not be used; it comes first.
+    given: Option<Given>,
 }
 
 impl KeptReader {
-    pub(super) fn put_back(&mut self, bytes: Bytes) {
-        self.bytes -= bytes.len() as u64;
-        self.given = Some(bytes);
+    pub(super) fn put_back(&mut self, given: Given) {
+        self.bytes -= bytes_of(&given);
+        self.given = Some(given);
     }
 
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(bytes) = self.given.take() {
-            self.bytes += bytes.len() as u64;
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        if let Some(given) = self.given.take() {
+            self.bytes += bytes_of(&given);
+            return Poll::Ready(given);
         }
         let mut state = self.kept.state.borrow_mut();
         if self.next < state.taken {
@@ -131,6 +131,13 @@ impl KeptReader {
     pub(super) fn size_hint(&self) -> SizeHint {
         let left = self.kept.length.and_then(|length| length.checked_sub(self.bytes));
         left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+fn bytes_of(given: &Given) -> u64 {
+    match given {
+        Some(Ok(frame)) => frame.data_ref().map_or(0, |it| it.len() as u64),
+        Some(Err(_)) | None => 0,
     }
 }
 
@@ -188,6 +195,16 @@ impl BodyCopy {
         if self.end.get() == CopyEnd::NotYet {
             self.end.set(if is_whole { CopyEnd::Whole } else { CopyEnd::Broken });
             self.wake();
+        }
+    }
+
+    /// A part that was taken comes first again. What is no part is found out again.
+    pub(super) fn put_back(&self, given: &Given) {
+        if let Some(Ok(frame)) = given
+            && let Some(piece) = Piece::of(frame)
+        {
+            self.bytes.set(self.bytes.get() + piece.len());
+            self.pieces.borrow_mut().push_front(piece);
         }
     }
 
