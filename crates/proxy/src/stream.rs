@@ -27,6 +27,14 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    /// Ready when a read may bring something. TLS may hold what it has read already, and is always ready.
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Tcp(stream) => stream.poll_read_ready(cx),
+            Transport::Tls(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Closing it will reset the connection, with all that the client has not read.
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
         let stream = match self {

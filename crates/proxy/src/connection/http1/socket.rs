@@ -89,7 +89,11 @@ impl Socket {
         let inner = &mut *self.inner.borrow_mut();
         loop {
             if !inner.input.is_empty() {
-                match inner.head.request(&mut inner.input, self.limits, buffers::take_map) {
+                let (head, input) = (&mut inner.head, &mut inner.input);
+                let read = buffers::with_names(|names| {
+                    head.request(input, self.limits, buffers::take_map, names)
+                });
+                match read {
                     Ok(Some(head)) => {
                         inner.begin(&head, self.limits);
                         return Poll::Ready(Ok(Some(head)));
@@ -318,6 +322,8 @@ impl Socket {
         }
         let Some(transport) = &mut inner.transport else { return Poll::Ready(Err(closed())) };
         if inner.input.capacity() == 0 {
+            // A buffer is fetched when there is something to put into it.
+            ready!(transport.poll_read_ready(cx))?;
             inner.input = buffers::take();
         }
         let is_long = inner.is_flowing
