@@ -9,6 +9,7 @@ mod body;
 mod encode;
 mod fields;
 mod head;
+mod names;
 
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
@@ -18,6 +19,7 @@ pub use encode::{
     trailers,
 };
 pub use head::HeadDecoder;
+pub use names::HeaderNames;
 
 /// How much a head, or the trailers of a body, may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

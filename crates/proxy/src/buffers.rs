@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 
 use bytes::BytesMut;
+use codec::http1::HeaderNames;
 use http::{HeaderMap, HeaderValue};
 
 /// Room for a head and a body of 16 KiB in one read.
@@ -24,29 +25,28 @@ thread_local! {
     // A worker is a thread.
     static FREE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
     static FREE_MAPS: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
+    static NAMES: RefCell<HeaderNames> = RefCell::default();
     static VALUES: RefCell<BytesMut> = RefCell::default();
 }
 
 /// An empty buffer with room for [`BUFFER_BYTES`], or for half of it while the rest is still read by somebody.
 pub(crate) fn take() -> BytesMut {
-    let mut buffer = FREE
-        .with_borrow_mut(|free| {
-            let whole = free.iter_mut().rev().take(LOOKED_AT_MAX).position(reclaim);
-            match whole {
-                Some(from_end) => Some(free.swap_remove(free.len() - 1 - from_end)),
-                None => free.pop(),
-            }
-        })
-        .unwrap_or_default();
+    let mut buffer = FREE.with_borrow_mut(take_whole).unwrap_or_default();
     if buffer.capacity() < BUFFER_BYTES / 2 {
         buffer.reserve(BUFFER_BYTES);
     }
     buffer
 }
 
-/// True when nobody reads anything of it any more: then all of it is free.
-fn reclaim(buffer: &mut BytesMut) -> bool {
-    buffer.try_reclaim(BUFFER_BYTES)
+/// One that nobody reads anything of any more, so that all of it is free; else the last one.
+fn take_whole(free: &mut Vec<BytesMut>) -> Option<BytesMut> {
+    let last = free.len().checked_sub(1)?;
+    for at in (0..=last).rev().take(LOOKED_AT_MAX) {
+        if free[at].try_reclaim(BUFFER_BYTES) {
+            return Some(free.swap_remove(at));
+        }
+    }
+    free.pop()
 }
 
 /// Gives back a buffer whose bytes are not needed any more.
@@ -81,6 +81,11 @@ pub(crate) fn put_map(map: &mut HeaderMap) {
             free.push(map);
         }
     });
+}
+
+/// Reads heads with the names that the worker has seen.
+pub(crate) fn with_names<T>(read: impl FnOnce(&mut HeaderNames) -> T) -> T {
+    NAMES.with_borrow_mut(read)
 }
 
 /// A header value that is made here: a few letters and digits.

@@ -43,6 +43,10 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 /// Removes the fields that concern one connection only, and those that `Connection` names. `TE: trailers` stays
 /// because trailers are passed on.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // Most heads have none, and one look at each name costs less than looking for each of these.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     remove_named_by_connection(headers);
     for name in [KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, HTTP2_SETTINGS] {
         headers.remove(name);
@@ -54,6 +58,19 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
     }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "te"
+    )
 }
 
 fn remove_named_by_connection(headers: &mut HeaderMap) {
@@ -161,13 +178,14 @@ pub(crate) fn request_id(random: u128) -> HeaderValue {
     let variant = 0x8 << 60;
     let bits = random & !(0xf << 76) & !(0xc << 60) | version | variant;
     let mut text = [b'-'; 36];
-    let mut nibble = 32;
-    for (position, byte) in text.iter_mut().enumerate() {
-        if matches!(position, 8 | 13 | 18 | 23) {
-            continue;
+    let mut at = 0;
+    for byte in bits.to_be_bytes() {
+        if matches!(at, 8 | 13 | 18 | 23) {
+            at += 1;
         }
-        nibble -= 1;
-        *byte = HEX[(bits >> (4 * nibble)) as usize & 0xf];
+        text[at] = HEX[usize::from(byte >> 4)];
+        text[at + 1] = HEX[usize::from(byte & 0xf)];
+        at += 2;
     }
     buffers::value(&text)
 }

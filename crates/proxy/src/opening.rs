@@ -29,7 +29,7 @@ use crate::snapshot::SharedListener;
 use crate::stats::{ListenerCounters, Shard};
 use crate::stream::Transport;
 use crate::tcp;
-use crate::tls::ServerTls;
+use crate::tls::{ServerTls, TlsSocket};
 use crate::view::{ListenerKind, ListenerSlot, ListenerView};
 use crate::worker::Worker;
 
@@ -167,7 +167,7 @@ async fn shake(
     stream: TcpStream,
     read: bytes::BytesMut,
     facts: &mut ClientFacts,
-) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
+) -> io::Result<tokio_rustls::server::TlsStream<TlsSocket>> {
     let speaks_http = view.http().is_some();
     let limit = match view.http() {
         Some(http) => http.head_timeout,

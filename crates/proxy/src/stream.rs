@@ -16,6 +16,7 @@ use tokio_util::io::poll_read_buf;
 
 use crate::buffers;
 use crate::stats::{HttpCounters, Shard};
+use crate::tls::TlsSocket;
 
 /// What an HTTP/2 client says first when it knows beforehand that HTTP/2 is spoken (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -23,15 +24,43 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// TCP, or TLS over it.
 pub(crate) enum Transport {
     Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<TlsSocket>>),
 }
 
 impl Transport {
+    /// Ready when a read may bring something. TLS may hold what it has read already, and is always ready.
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Tcp(stream) => stream.poll_read_ready(cx),
+            Transport::Tls(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// What is written from here on goes out with the end of TLS, which [`Transport::end`] adds.
+    pub(crate) fn gather_end(&mut self) {
+        match self {
+            Transport::Tcp(_) => {}
+            Transport::Tls(stream) => stream.get_mut().0.gather(),
+        }
+    }
+
+    /// Says that nothing more comes, where TLS has words for it. It is sent when this is flushed.
+    pub(crate) fn end(&mut self) {
+        match self {
+            Transport::Tcp(_) => {}
+            Transport::Tls(stream) => {
+                let (socket, connection) = stream.get_mut();
+                connection.send_close_notify();
+                socket.stop_gathering();
+            }
+        }
+    }
+
     /// Closing it will reset the connection, with all that the client has not read.
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
         let stream = match self {
             Transport::Tcp(stream) => stream,
-            Transport::Tls(stream) => stream.get_ref().0,
+            Transport::Tls(stream) => stream.get_ref().0.stream(),
         };
         socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))
     }

@@ -11,6 +11,7 @@ mod client;
 mod names;
 mod peer;
 mod server;
+mod socket;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 pub(crate) use client::{ClientTls, Offer, client_tls};
 pub(crate) use peer::TlsFacts;
 pub(crate) use server::{ServerTls, is_other_name, server_tls};
+pub(crate) use socket::TlsSocket;
 
 use crate::error::SecretError;
 

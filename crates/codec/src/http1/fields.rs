@@ -1,10 +1,10 @@
 //! Header lines, and what they say about the message that they belong to.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use httparse::Header;
 
+use super::names::Role;
 use super::{BodyLength, HeadError};
 
 /// Most heads have fewer lines than this; the others are parsed a second time, with an allocation.
@@ -47,12 +47,13 @@ impl Fields {
         }
     }
 
-    /// Makes the map, and notes what it says about the message itself.
+    /// Makes the map with `names`, and notes what it says about the message itself.
     pub(super) fn read(
         &self,
         head: &Bytes,
         version: Version,
         mut headers: HeaderMap,
+        mut names: impl FnMut(&[u8]) -> Result<(HeaderName, Role), HeadError>,
     ) -> Result<(HeaderMap, Said), HeadError> {
         let fields = if self.many.is_empty() { &self.usual[..] } else { &self.many[..] };
         let lines = self.count + HEADERS_ADDED;
@@ -60,14 +61,15 @@ impl Fields {
         let mut said = Said::default();
         for field in &fields[..self.count] {
             // The parser takes a line feed alone for the end of a line as well.
-            if field.name.0 != 0 && !head[..field.name.0].ends_with(b"\r\n") {
+            if field.name.0 != 0 && head[..field.name.0].last_chunk() != Some(b"\r\n") {
                 return Err(HeadError::LineEnd);
             }
-            let name = HeaderName::from_bytes(&head[field.name.0..field.name.1])
-                .map_err(|_| HeadError::HeaderLine)?;
+            let (name, role) = names(&head[field.name.0..field.name.1])?;
             let value = HeaderValue::from_maybe_shared(head.slice(field.value.0..field.value.1))
                 .map_err(|_| HeadError::HeaderLine)?;
-            said.note(&name, &value, version)?;
+            if role != Role::None {
+                said.note(role, &value, version)?;
+            }
             headers.try_append(name, value).map_err(|_| HeadError::TooManyHeaders)?;
         }
         if said.is_chunked && said.length.is_some() {
@@ -88,26 +90,25 @@ pub(super) struct Said {
 }
 
 impl Said {
-    fn note(
-        &mut self,
-        name: &HeaderName,
-        value: &HeaderValue,
-        version: Version,
-    ) -> Result<(), HeadError> {
-        if *name == CONTENT_LENGTH {
-            if self.length.is_some() {
-                return Err(HeadError::ContentLength);
+    fn note(&mut self, role: Role, value: &HeaderValue, version: Version) -> Result<(), HeadError> {
+        match role {
+            Role::ContentLength => {
+                if self.length.is_some() {
+                    return Err(HeadError::ContentLength);
+                }
+                self.length = Some(length(value.as_bytes()).ok_or(HeadError::ContentLength)?);
             }
-            self.length = Some(length(value.as_bytes()).ok_or(HeadError::ContentLength)?);
-        } else if *name == TRANSFER_ENCODING {
-            self.note_coding(value.as_bytes(), version)?;
-        } else if *name == CONNECTION {
-            for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-                self.close |= token.eq_ignore_ascii_case(b"close");
-                self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+            Role::TransferEncoding => self.note_coding(value.as_bytes(), version)?,
+            Role::Connection => {
+                for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                    self.close |= token.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+                }
             }
-        } else if *name == EXPECT {
-            self.expects_continue |= value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+            Role::Expect => {
+                self.expects_continue |= value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+            }
+            Role::None => {}
         }
         Ok(())
     }

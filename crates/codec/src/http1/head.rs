@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, Version};
 use httparse::{Header, ParserConfig, Status};
 
 use super::fields::{Fields, HEADERS_USUAL, range};
+use super::names::{self, HeaderNames};
 use super::{BodyLength, HeadError, Limits, RequestHead, ResponseHead};
 
 /// What a [`HeaderMap`] can hold: 2^15 slots of which three quarters are used.
@@ -30,7 +31,7 @@ pub struct HeadDecoder {
 
 impl HeadDecoder {
     /// Takes the head of a request from the front of `buf`; `None` when it is not all there. `empty` gives an empty map
-    /// for its lines, perhaps one that was used before.
+    /// for its lines, perhaps one that was used before, and `names` may hold those of other heads.
     ///
     /// # Errors
     /// When no further bytes can make it a head. What is in `buf` then is of no use.
@@ -39,6 +40,7 @@ impl HeadDecoder {
         buf: &mut BytesMut,
         limits: Limits,
         empty: fn() -> HeaderMap,
+        names: &mut HeaderNames,
     ) -> Result<Option<RequestHead>, HeadError> {
         self.skip_empty_lines(buf)?;
         if !self.is_worth_parsing(buf)? {
@@ -50,7 +52,7 @@ impl HeadDecoder {
         };
         let head = self.take(buf, fields.end, limits)?;
         let version = line.version;
-        let (headers, said) = fields.read(&head, version, empty())?;
+        let (headers, said) = fields.read(&head, version, empty(), |it| names.get(it))?;
         let uri = target(&line.method, head.slice(line.target.0..line.target.1))?;
         Ok(Some(RequestHead {
             method: line.method,
@@ -74,6 +76,7 @@ impl HeadDecoder {
         limits: Limits,
         to: &Method,
         empty: fn() -> HeaderMap,
+        names: &mut HeaderNames,
     ) -> Result<Option<ResponseHead>, HeadError> {
         if matches!(buf.first(), Some(b'\r' | b'\n')) {
             return Err(HeadError::FirstLine);
@@ -86,7 +89,7 @@ impl HeadDecoder {
             return self.unfinished(buf, limits);
         };
         let head = self.take(buf, fields.end, limits)?;
-        let (headers, said) = fields.read(&head, line.version, empty())?;
+        let (headers, said) = fields.read(&head, line.version, empty(), |it| names.get(it))?;
         let body = said.response_body(to, line.status);
         Ok(Some(ResponseHead {
             status: line.status,
@@ -259,7 +262,7 @@ pub(super) fn trailers(
         Status::Complete((parsed, headers)) if parsed == end => fields.note(&lines, headers, end),
         Status::Complete(_) | Status::Partial => return Err(HeadError::HeaderLine),
     }
-    let (mut headers, _) = fields.read(&lines, Version::HTTP_11, HeaderMap::new())?;
+    let (mut headers, _) = fields.read(&lines, Version::HTTP_11, HeaderMap::new(), names::make)?;
     for name in NOT_IN_TRAILERS {
         headers.remove(name);
     }

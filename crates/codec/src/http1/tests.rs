@@ -11,11 +11,22 @@ const LIMITS: Limits = Limits { bytes_max: 4096, headers_max: 50 };
 
 /// What a reader makes of a request that is there at once.
 fn request(bytes: &[u8]) -> Result<Option<RequestHead>, HeadError> {
-    HeadDecoder::default().request(&mut BytesMut::from(bytes), LIMITS, HeaderMap::new)
+    HeadDecoder::default().request(
+        &mut BytesMut::from(bytes),
+        LIMITS,
+        HeaderMap::new,
+        &mut HeaderNames::default(),
+    )
 }
 
 fn response(bytes: &[u8], to: &Method) -> Result<Option<ResponseHead>, HeadError> {
-    HeadDecoder::default().response(&mut BytesMut::from(bytes), LIMITS, to, HeaderMap::new)
+    HeadDecoder::default().response(
+        &mut BytesMut::from(bytes),
+        LIMITS,
+        to,
+        HeaderMap::new,
+        &mut HeaderNames::default(),
+    )
 }
 
 /// All of a body, as it comes in these pieces: the bytes, the trailers, and what is left over after its end.

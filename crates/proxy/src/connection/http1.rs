@@ -159,6 +159,7 @@ impl Driver<'_, '_> {
         let mut form = form(&method, version, parts.status, &parts.headers, &body);
         form.has_trailers = accepts_trailers;
         let goes_on = keep_alive && self.goes_on(form, &parts.headers);
+        form.is_last = !goes_on && !form.is_switching;
         if !form.is_switching {
             announce(&mut parts.headers, version, goes_on);
         }
@@ -235,6 +236,9 @@ impl Driver<'_, '_> {
     ) -> Poll<Sent> {
         let is_chunked = form.framing == Framing::Chunked;
         loop {
+            if *is_ended && form.is_last {
+                self.socket.begin_end();
+            }
             if *is_ended || self.socket.is_full() {
                 match self.socket.poll_flush(cx) {
                     Poll::Ready(Ok(())) if *is_ended => return Poll::Ready(Sent::Whole),
@@ -346,11 +350,13 @@ impl Driver<'_, '_> {
     /// closing over unread bytes would reset the connection, and the client would lose the answer.
     async fn close(&mut self, lingers: bool) {
         self.phase = Phase::Ending { since: runtime::monotonic() };
+        self.socket.begin_end();
         let is_closed = poll_fn(|cx| {
             let flushed = self.socket.poll_flush(cx);
             let closed = match flushed {
-                Poll::Ready(Ok(())) => self.socket.poll_shutdown(cx),
-                Poll::Ready(Err(_)) | Poll::Pending => flushed,
+                // Without a wait in between, closing says it too.
+                Poll::Ready(Ok(())) if lingers => self.socket.poll_shutdown(cx),
+                Poll::Ready(_) | Poll::Pending => flushed,
             };
             match closed {
                 Poll::Ready(closed) => Poll::Ready(closed.is_ok()),

@@ -2,6 +2,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use rustls::ProtocolVersion;
 use rustls::server::{Accepted, Acceptor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -10,7 +11,7 @@ use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use crate::stats::ListenerCounters;
-use crate::tls::{ServerTls, TlsFacts, is_other_name};
+use crate::tls::{ServerTls, TlsFacts, TlsSocket, is_other_name};
 
 /// A first message of TLS usually fits; rustls has a bound of its own.
 const READ_BYTES: usize = 4096;
@@ -25,7 +26,7 @@ pub(super) async fn handshake(
     mut stream: TcpStream,
     mut read: BytesMut,
     speaks_http: bool,
-) -> io::Result<TlsStream<TcpStream>> {
+) -> io::Result<TlsStream<TlsSocket>> {
     let mut acceptor = Acceptor::default();
     let mut is_first = true;
     let accepted = loop {
@@ -48,7 +49,7 @@ pub(super) async fn handshake(
     drop(read);
     let hello = accepted.client_hello();
     if tls.knows(hello.server_name()) {
-        return StartHandshake::from_parts(accepted, stream).into_stream(tls.config.clone()).await;
+        return finish(accepted, stream, tls, speaks_http).await;
     }
     let error = match hello.server_name() {
         Some(name) => format!("there is no certificate for the server name {name:?}"),
@@ -57,6 +58,36 @@ pub(super) async fn handshake(
     stream.write_all(&UNRECOGNIZED_NAME).await?;
     stream.shutdown().await?;
     Err(io::Error::other(error))
+}
+
+/// The rest of the handshake. In TLS 1.3 it ends with the server's session ticket, which no client waits for: it goes out
+/// with the answer to the first request, or with the end of the connection. Where no request is certain to come, it is
+/// held back only when the first bytes have come already.
+async fn finish(
+    accepted: Accepted,
+    stream: TcpStream,
+    tls: &ServerTls,
+    speaks_http: bool,
+) -> io::Result<TlsStream<TlsSocket>> {
+    let shaking = StartHandshake::from_parts(accepted, TlsSocket::gathering(stream));
+    match shaking.into_stream(tls.config.clone()).into_fallible().await {
+        Ok(mut stream) => {
+            let (socket, connection) = stream.get_mut();
+            socket.stop_gathering();
+            let is_asked = speaks_http || !connection.wants_read();
+            let only_ticket = connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+            if !(is_asked && only_ticket) {
+                socket.flush().await?;
+            }
+            Ok(stream)
+        }
+        Err((error, mut socket)) => {
+            socket.stop_gathering();
+            // The client may have gone; what failed was something else.
+            let _ = socket.flush().await;
+            Err(error)
+        }
+    }
 }
 
 /// Gives rustls all that was read; what follows the first message it keeps for the connection.

@@ -4,6 +4,7 @@ use proxy_config::{PrivateKey, RouteAction, Secret, TlsServer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -101,6 +102,19 @@ async fn plain_http_on_a_tls_port_is_told_so() {
         let text = "the plain HTTP request was sent to an HTTPS port\n";
         assert!(answer.ends_with(text), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_the_proxy_closes_ends_with_the_end_of_tls() {
+    let mut trust = Authority(RootCertStore::empty());
+    let proxy = setup(vec![secret("a", "a.example.com", &mut trust)]).start();
+    let mut stream = connect(&proxy, "a.example.com", &trust, b"http/1.1").await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: a.example.com\r\nconnection: close\r\n\r\n";
+    soon(stream.write_all(request)).await.unwrap();
+    let mut answer = String::new();
+    // It fails when TCP ends before TLS, as if somebody had cut it off.
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("safe"), "{answer}");
 }
 
 #[tokio::test]

@@ -67,6 +67,15 @@ impl Wire {
         self.stream.agreed()
     }
 
+    /// Ready when a read may bring something.
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.stream {
+            UpstreamStream::Tcp(stream) => stream.poll_read_ready(cx),
+            // It may hold what it has read already.
+            UpstreamStream::Tls(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     pub(super) fn greeting(&self) -> Greeting {
         self.greeting.clone()
     }

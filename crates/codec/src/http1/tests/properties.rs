@@ -19,7 +19,9 @@ fn head_in_pieces(pieces: &[&[u8]]) -> Result<Option<(RequestHead, BytesMut)>, H
     let mut buf = BytesMut::new();
     for (at, piece) in pieces.iter().enumerate() {
         buf.extend_from_slice(piece);
-        if let Some(head) = decoder.request(&mut buf, LIMITS, HeaderMap::new)? {
+        if let Some(head) =
+            decoder.request(&mut buf, LIMITS, HeaderMap::new, &mut HeaderNames::default())?
+        {
             pieces[at + 1..].iter().for_each(|rest| buf.extend_from_slice(rest));
             return Ok(Some((head, buf)));
         }

@@ -17,6 +17,8 @@ pub(super) struct Form {
     pub(super) has_trailers: bool,
     /// The connection is the client's for something else than HTTP from here on.
     pub(super) is_switching: bool,
+    /// The connection ends after it.
+    pub(super) is_last: bool,
 }
 
 /// How a response to `method` is sent to a client that speaks `version`.
@@ -47,7 +49,7 @@ pub(super) fn form(
         }
     };
     let has_content = !has_none && *method != Method::HEAD && status != StatusCode::NOT_MODIFIED;
-    Form { framing, has_content, has_trailers: false, is_switching }
+    Form { framing, has_content, has_trailers: false, is_switching, is_last: false }
 }
 
 /// Says whether the connection goes on, where that is not what the version means without a word.

@@ -58,6 +58,8 @@ struct Inner {
     is_flowing: bool,
     has_moved: bool,
     is_write_blocked: bool,
+    /// What is to be written is the last.
+    is_ending: bool,
 }
 
 impl Socket {
@@ -77,6 +79,7 @@ impl Socket {
             is_flowing: false,
             has_moved: true,
             is_write_blocked: false,
+            is_ending: false,
         };
         Self { counters, limits, inner: RefCell::new(inner) }
     }
@@ -89,7 +92,11 @@ impl Socket {
         let inner = &mut *self.inner.borrow_mut();
         loop {
             if !inner.input.is_empty() {
-                match inner.head.request(&mut inner.input, self.limits, buffers::take_map) {
+                let (head, input) = (&mut inner.head, &mut inner.input);
+                let read = buffers::with_names(|names| {
+                    head.request(input, self.limits, buffers::take_map, names)
+                });
+                match read {
                     Ok(Some(head)) => {
                         inner.begin(&head, self.limits);
                         return Poll::Ready(Ok(Some(head)));
@@ -210,7 +217,7 @@ impl Socket {
     /// Writes what there is to write.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let inner = &mut *self.inner.borrow_mut();
-        if inner.output.is_empty() {
+        if inner.output.is_empty() && !inner.is_ending {
             return Poll::Ready(Ok(()));
         }
         let Some(transport) = &mut inner.transport else { return Poll::Ready(Err(closed())) };
@@ -220,10 +227,22 @@ impl Socket {
             counters.downstream_cx_tx_bytes_total.add(count as u64);
         });
         if matches!(flushed, Poll::Ready(Ok(()))) {
+            if inner.is_ending {
+                transport.end();
+            }
             flushed = Pin::new(transport).poll_flush(cx);
         }
         inner.is_write_blocked = flushed.is_pending();
         flushed
+    }
+
+    /// Nothing will be written any more: with what there is to write goes that it is the last.
+    pub(super) fn begin_end(&self) {
+        let inner = &mut *self.inner.borrow_mut();
+        if let Some(transport) = inner.transport.as_mut().filter(|_| !inner.is_ending) {
+            transport.gather_end();
+        }
+        inner.is_ending = true;
     }
 
     /// Says that nothing more comes.
@@ -318,6 +337,8 @@ impl Socket {
         }
         let Some(transport) = &mut inner.transport else { return Poll::Ready(Err(closed())) };
         if inner.input.capacity() == 0 {
+            // A buffer is fetched when there is something to put into it.
+            ready!(transport.poll_read_ready(cx))?;
             inner.input = buffers::take();
         }
         let is_long = inner.is_flowing

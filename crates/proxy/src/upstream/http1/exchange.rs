@@ -318,7 +318,11 @@ impl State {
             return Poll::Ready(Err(HeadFailure::Broken));
         }
         loop {
-            match self.head.response(&mut self.input, LIMITS, to, buffers::take_map) {
+            let (head, input) = (&mut self.head, &mut self.input);
+            let read = buffers::with_names(|names| {
+                head.response(input, LIMITS, to, buffers::take_map, names)
+            });
+            match read {
                 Err(error) => {
                     tracing::debug!(%error, "an endpoint does not speak HTTP/1");
                     return Poll::Ready(Err(HeadFailure::NotHttp));
@@ -376,6 +380,8 @@ impl State {
     /// Reads what there is, much at once when much is to come.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.input.capacity() == 0 {
+            // A buffer is fetched when there is something to put into it.
+            ready!(self.wire.poll_read_ready(cx))?;
             self.input = buffers::take();
         }
         let is_long = self.is_flowing
