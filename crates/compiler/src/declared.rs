@@ -20,6 +20,7 @@ use model::{
 use proxy_config::{Balancing, Cluster, Endpoint, Endpoints, Source, UpstreamProtocol};
 
 use crate::labels::{Label, LabelIndex, anchor};
+use crate::settings::RETRY_BUDGET;
 use crate::{Finding, Settings, registered};
 
 /// What a Service document was compiled to.
@@ -247,6 +248,7 @@ fn cluster(
         connect_timeout: settings.connect_timeout,
         idle_timeout: settings.upstream_idle_timeout,
         connections_max: settings.upstream_connections_max,
+        retry_budget: Some(RETRY_BUDGET),
         source: source(document),
         ..Cluster::default()
     }

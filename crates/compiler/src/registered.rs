@@ -7,6 +7,7 @@ use model::{Catalog, CheckStatus, Folded, Instance, Revision, ServiceEntry, Serv
 use proxy_config::{Cluster, Endpoint, EndpointHealth, Endpoints, Source, UpstreamProtocol};
 
 use crate::Settings;
+use crate::settings::RETRY_BUDGET;
 
 /// Consul's own service, which nobody calls through a proxy.
 const SELF: &str = "consul";
@@ -72,6 +73,7 @@ impl Registered {
             connect_timeout: settings.connect_timeout,
             idle_timeout: settings.upstream_idle_timeout,
             connections_max: settings.upstream_connections_max,
+            retry_budget: Some(RETRY_BUDGET),
             source: source(name),
             ..Cluster::default()
         };

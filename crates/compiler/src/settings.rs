@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use proxy_config::Balancing;
+use proxy_config::{Balancing, RetryBudget};
 
 /// What the operator of a proxy decides, and the defaults of everything that no document says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,3 +59,9 @@ impl Default for Settings {
         }
     }
 }
+
+/// As many retries as requests may be under way. When one of a few endpoints dies, the requests that it had, a third or
+/// half of all, are tried again at once, and none may be lost for want of a budget. Routes of the mesh try once more and
+/// only where nothing can have been done twice, so the load on the others is at most doubled. A bootstrap file gets
+/// Envoy's 20 %.
+pub(crate) const RETRY_BUDGET: RetryBudget = RetryBudget { percent: 100, retries_min: 10 };
