@@ -59,6 +59,16 @@ pub(super) async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(HANG, future).await.expect("must not hang")
 }
 
+/// Waits until a number is this.
+pub(super) async fn becomes(read: impl Fn() -> u64, expected: u64) {
+    soon(async {
+        while read() != expected {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 /// An access log in a file of its own.
 pub(super) fn access_log(test: &str) -> (Target, PathBuf) {
     let name = format!("leno-proxy-{test}-{}.log", std::process::id());
