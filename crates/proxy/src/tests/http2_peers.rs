@@ -96,7 +96,11 @@ async fn bodies_and_trailers_pass_between_foreign_peers_through_small_windows() 
     })
     .await;
     let proxy = before(&echo, |_| {});
-    let (client, _connection) = raw_client(&proxy, 1111).await;
+    let (mut client, _connection) = raw_client(&proxy, 1111).await;
+    // The endpoint's settings are known before content is sent. The `h2` crate forgets to give back what was sent before
+    // its settings made the window smaller: it looks whether an update is due only when content is taken.
+    let (first, _) = client.send_request(request(Method::GET, "/"), true).unwrap();
+    download(soon(first).await.unwrap().into_body()).await;
     let calls = [0usize, 1, 1110, 1112, 30_000, 70_000, 200_000].map(|length| {
         let mut client = client.clone();
         async move {
