@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("registry", &["model"]),
     ("store", &["model"]),
     ("compiler", &["model", "proxy-config"]),
-    ("traffic", &["model", "proxy-config"]),
+    ("traffic", &["model", "proxy-config", "codec"]),
     ("recovery", &["model"]),
     ("api", &["model", "registry", "proxy-config"]),
     ("codec", &[]),

@@ -1,17 +1,17 @@
 //! HTTP/1.0 and 1.1 (RFC 9112): heads, bodies, and how they are written.
 //!
-//! A head is read whole or not at all, and its values are slices of the buffer that it was read into. What two readers
+//! A head is read whole or not at all, into a [`HeaderMap`] of its own. What two readers
 //! could take for two messages (RFC 9112, section 11.2) is refused, not repaired, in requests and in responses: a bare
 //! line feed, a folded line, white space before a colon, a length that is not one number, a length beside a transfer
 //! coding.
 
 mod body;
 mod encode;
-mod fields;
 mod head;
-mod names;
+mod said;
+mod scan;
 
-use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri, Version};
 
 pub use body::{BodyDecoder, BodyPart};
 pub use encode::{
@@ -19,7 +19,8 @@ pub use encode::{
     trailers,
 };
 pub use head::HeadDecoder;
-pub use names::HeaderNames;
+
+use crate::message::HeaderMap;
 
 /// How much a head, or the trailers of a body, may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

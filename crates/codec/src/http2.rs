@@ -33,5 +33,4 @@ pub use connection::{Accepted, Config, Connection, Role, Target};
 pub use error::{Code, ConnectionError};
 pub use event::{Event, Malformed};
 pub use inbox::Inbox;
-pub use message::Protocol;
 pub use stream::StreamKey;

@@ -14,4 +14,5 @@ pub mod certificate;
 pub mod client_hello;
 pub mod http1;
 pub mod http2;
+pub mod message;
 pub mod proxy_protocol;

@@ -9,13 +9,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
+use codec::message::HeaderMap;
+use http_body::SizeHint;
 
 pub(crate) use self::kept::{BodyCopy, KeptBody, KeptReader};
 use crate::connection::{AwaitedBody, OpenBody};
 use crate::exchange::Exchange;
 use crate::filters::Encoder;
+use crate::frame::{Body, Frame};
 use crate::headers::{self, SERVICE_TIME};
 use crate::incoming::{Incoming, IncomingError};
 use crate::request::{Deadline, Overdue};
@@ -60,7 +61,7 @@ pub(crate) struct RequestProgress {
 
 impl RequestProgress {
     /// Tells the copies of what the body gave.
-    fn copy(&self, frame: Option<&Frame<Bytes>>, is_end: bool) {
+    fn copy(&self, frame: Option<&Frame>, is_end: bool) {
         for copy in self.copies.get().into_iter().flatten() {
             if let Some(frame) = frame {
                 copy.note(frame);
@@ -98,7 +99,7 @@ pub(crate) enum RequestBody {
 }
 
 /// What asking a body gave.
-type Given = Option<Result<Frame<Bytes>, BodyError>>;
+type Given = Option<Result<Frame, BodyError>>;
 
 impl RequestBody {
     pub(crate) fn streaming(
@@ -113,10 +114,7 @@ impl RequestBody {
     pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Option<Bytes> {
         let next = match Pin::new(&mut *self).poll_frame(cx) {
             Poll::Pending => return None,
-            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) => return Some(data),
-                Err(frame) => Some(Ok(frame)),
-            },
+            Poll::Ready(Some(Ok(Frame::Data(data)))) => return Some(data),
             Poll::Ready(next) => next,
         };
         self.give_back(next);
@@ -125,7 +123,7 @@ impl RequestBody {
 
     /// Bytes that were taken and could not be sent; they come again.
     pub(crate) fn put_back(&mut self, bytes: Bytes) {
-        self.give_back(Some(Ok(Frame::data(bytes))));
+        self.give_back(Some(Ok(Frame::Data(bytes))));
     }
 
     fn give_back(&mut self, taken: Given) {
@@ -139,13 +137,12 @@ impl RequestBody {
 }
 
 impl Body for RequestBody {
-    type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame, BodyError>>> {
         let (incoming, progress, awaited, given) = match self.get_mut() {
             RequestBody::Empty => return Poll::Ready(None),
             RequestBody::Kept(reader) => return reader.poll_frame(cx),
@@ -305,7 +302,7 @@ impl ResponseBody {
         }
     }
 
-    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame, BodyError>>> {
         self.content = Content::Done;
         if let Some(exchange) = self.exchange.take() {
             exchange.fail_response(&error);
@@ -314,10 +311,7 @@ impl ResponseBody {
     }
 
     /// The next frame of the endpoint's.
-    fn poll_incoming(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, BodyError>> {
         let Content::Upstream(incoming, open) = &mut self.content else {
             return Poll::Ready(Ok(None));
         };
@@ -340,14 +334,11 @@ impl ResponseBody {
         Poll::Ready(frame.transpose().map_err(BodyError::Broken))
     }
 
-    fn poll_upstream(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         let mut frame = match ready!(self.poll_incoming(cx)) {
             Ok(Some(frame)) => frame,
             Err(error) => return self.fail(error),
-            Ok(None) if self.timing_trailer => Frame::trailers(HeaderMap::with_capacity(1)),
+            Ok(None) if self.timing_trailer => Frame::Trailers(HeaderMap::new()),
             Ok(None) => {
                 self.finish();
                 return Poll::Ready(None);
@@ -355,31 +346,31 @@ impl ResponseBody {
         };
         let Content::Upstream(incoming, _) = &self.content else { return Poll::Ready(None) };
         let exchange = self.exchange.as_mut().expect("an unfinished body has its exchange");
-        if let Some(data) = frame.data_ref() {
-            exchange.bytes_sent += data.len() as u64;
-            // Finished before the last frame is written, so that the connection is free for the next request.
-            if incoming.is_end_stream() && !self.timing_trailer {
+        match &mut frame {
+            Frame::Data(data) => {
+                exchange.bytes_sent += data.len() as u64;
+                // Finished before the last frame is written, so that the connection is free for the next request.
+                if incoming.is_end_stream() && !self.timing_trailer {
+                    self.finish();
+                }
+            }
+            Frame::Trailers(trailers) => {
+                note_trailers(trailers, exchange, self.timing_trailer);
                 self.finish();
             }
-        } else if let Some(trailers) = frame.trailers_mut() {
-            note_trailers(trailers, exchange, self.timing_trailer);
-            self.finish();
         }
         Poll::Ready(Some(Ok(frame)))
     }
 
     /// Compressed. What has gone in comes out at the latest when there is nothing more at hand, so that events are not
     /// held back.
-    fn poll_encoded(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_encoded(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         loop {
             let next = match &mut self.content {
                 Content::Done | Content::Trailers(_) => return Poll::Ready(None),
                 Content::Full(content) => {
                     let content = std::mem::take(content);
-                    Poll::Ready(Ok((!content.is_empty()).then(|| Frame::data(content))))
+                    Poll::Ready(Ok((!content.is_empty()).then(|| Frame::Data(content))))
                 }
                 Content::Upstream(..) => self.poll_incoming(cx),
             };
@@ -394,30 +385,30 @@ impl ResponseBody {
                     };
                 }
             };
-            match frame.map(Frame::into_data) {
-                Some(Ok(data)) => {
+            match frame {
+                Some(Frame::Data(data)) => {
                     if let Some(data) = encoder.write(&data) {
                         return self.give(data);
                     }
                 }
-                Some(Err(frame)) => return self.end_encoded(frame.into_trailers().ok()),
+                Some(Frame::Trailers(trailers)) => return self.end_encoded(Some(trailers)),
                 None => return self.end_encoded(None),
             }
         }
     }
 
-    fn give(&mut self, data: Bytes) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn give(&mut self, data: Bytes) -> Poll<Option<Result<Frame, BodyError>>> {
         if let Some(exchange) = &mut self.exchange {
             exchange.bytes_sent += data.len() as u64;
         }
-        Poll::Ready(Some(Ok(Frame::data(data))))
+        Poll::Ready(Some(Ok(Frame::Data(data))))
     }
 
     /// The last that the encoder gives, and what comes after it.
     fn end_encoded(
         &mut self,
         trailers: Option<HeaderMap>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame, BodyError>>> {
         let rest = self.encoder.take().and_then(|mut it| it.finish());
         let trailers = trailers.or_else(|| self.timing_trailer.then(HeaderMap::new));
         let trailers = trailers.zip(self.exchange.as_mut()).map(|(mut trailers, exchange)| {
@@ -436,7 +427,7 @@ impl ResponseBody {
             }
             (None, Some(trailers)) => {
                 self.finish();
-                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+                Poll::Ready(Some(Ok(Frame::Trailers(trailers))))
             }
             (None, None) => {
                 self.finish();
@@ -454,13 +445,12 @@ fn note_trailers(trailers: &mut HeaderMap, exchange: &mut Exchange, timing_trail
 }
 
 impl Body for ResponseBody {
-    type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame, BodyError>>> {
         let body = self.get_mut();
         if let Some(deadline) = &mut body.deadline
             && body.exchange.is_some()
@@ -476,7 +466,7 @@ impl Body for ResponseBody {
             Content::Trailers(trailers) => {
                 let trailers = std::mem::take(trailers);
                 body.finish();
-                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+                Poll::Ready(Some(Ok(Frame::Trailers(trailers))))
             }
             Content::Full(content) => {
                 let content = std::mem::take(content);
@@ -484,7 +474,7 @@ impl Body for ResponseBody {
                     exchange.bytes_sent = content.len() as u64;
                 }
                 body.finish();
-                Poll::Ready(Some(Ok(Frame::data(content))))
+                Poll::Ready(Some(Ok(Frame::Data(content))))
             }
             Content::Upstream(..) => body.poll_upstream(cx),
         }

@@ -3,9 +3,9 @@
 
 use std::cell::RefCell;
 
-use bytes::BytesMut;
-use codec::http1::HeaderNames;
-use http::{HeaderMap, HeaderValue};
+use bytes::{Bytes, BytesMut};
+use codec::message::{FieldValue, HeaderMap};
+use http::HeaderValue;
 
 /// Room for a head and a body of 16 KiB in one read.
 pub(crate) const BUFFER_BYTES: usize = 32 * 1024;
@@ -15,9 +15,9 @@ const FREE_MAX: usize = 32;
 
 /// The last ones are in the processor's cache; the very last ones are often still read.
 const LOOKED_AT_MAX: usize = 4;
-/// Header maps are some 100 bytes per line: 64 x 64 lines are 400 KiB per worker.
+/// 64 header maps of at most 8 KiB are 512 KiB per worker.
 const FREE_MAPS_MAX: usize = 64;
-const MAP_LINES_MAX: usize = 64;
+const MAP_BYTES_MAX: usize = 8 * 1024;
 /// Small values are cut from one piece of this size. It lives as long as one of them, in the access log at the latest.
 const VALUES_BYTES: usize = 4 * 1024;
 
@@ -25,7 +25,6 @@ thread_local! {
     // A worker is a thread.
     static FREE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
     static FREE_MAPS: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
-    static NAMES: RefCell<HeaderNames> = RefCell::default();
     static VALUES: RefCell<BytesMut> = RefCell::default();
 }
 
@@ -73,7 +72,7 @@ pub(crate) fn take_map() -> HeaderMap {
 pub(crate) fn put_map(map: &mut HeaderMap) {
     let mut map = std::mem::take(map);
     map.clear();
-    if map.capacity() == 0 || map.capacity() > MAP_LINES_MAX {
+    if map.capacity() == 0 || map.capacity() > MAP_BYTES_MAX {
         return;
     }
     FREE_MAPS.with_borrow_mut(|free| {
@@ -83,21 +82,27 @@ pub(crate) fn put_map(map: &mut HeaderMap) {
     });
 }
 
-/// Reads heads with the names that the worker has seen.
-pub(crate) fn with_names<T>(read: impl FnOnce(&mut HeaderNames) -> T) -> T {
-    NAMES.with_borrow_mut(read)
-}
-
 /// A header value that is made here: a few letters and digits.
 pub(crate) fn value(text: &[u8]) -> HeaderValue {
-    let bytes = VALUES.with_borrow_mut(|values| {
+    HeaderValue::from_maybe_shared(cut(text)).expect("letters and digits are a header value")
+}
+
+/// A copy of a header value that outlives the others of its head.
+pub(crate) fn copy(value: FieldValue<'_>) -> HeaderValue {
+    let copied = HeaderValue::from_maybe_shared(cut(value.as_bytes()));
+    let mut copied = copied.expect("it was read as a value");
+    copied.set_sensitive(value.is_sensitive());
+    copied
+}
+
+fn cut(text: &[u8]) -> Bytes {
+    VALUES.with_borrow_mut(|values| {
         if values.capacity() < text.len() {
             *values = BytesMut::with_capacity(VALUES_BYTES.max(text.len()));
         }
         values.extend_from_slice(text);
         values.split().freeze()
-    });
-    HeaderValue::from_maybe_shared(bytes).expect("letters and digits are a header value")
+    })
 }
 
 #[cfg(test)]

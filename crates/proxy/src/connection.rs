@@ -10,7 +10,8 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use codec::message::HeaderMap;
+use http::{HeaderValue, StatusCode};
 
 use self::open::open_http;
 use self::phase::Limits;

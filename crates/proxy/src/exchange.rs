@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use codec::message::{HeaderMap, Request};
+use http::{HeaderValue, Method, Version};
 use traffic::{Outcome, Permit, Picked, ResponseFlag, ResponseFlags, Router};
 
 use crate::body::{BodyError, RequestProgress};

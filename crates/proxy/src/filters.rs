@@ -11,8 +11,9 @@ mod set;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use codec::message::{FieldValue, HeaderMap, RequestParts as Parts};
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts};
+use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::time::sleep;
 use traffic::{
     AbortStatus, ConcurrencyLimiter, ConcurrencyPermit, CorsDecision, CorsGrant, Injection,
@@ -57,7 +58,7 @@ pub(crate) async fn pass(
     let mut work = Work::default();
     if let Some(compression) = FilterSet::compression(listener, route) {
         work.accept_encoding =
-            Some(parts.headers.get_all(ACCEPT_ENCODING).iter().cloned().collect());
+            Some(parts.headers.get_all(ACCEPT_ENCODING).map(FieldValue::to_owned).collect());
         if compression.removes_accept_encoding() {
             parts.headers.remove(ACCEPT_ENCODING);
         }

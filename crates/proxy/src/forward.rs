@@ -13,10 +13,9 @@ mod worker_route;
 use std::rc::Rc;
 use std::time::Duration;
 
+use codec::message::{HeaderMap, Request, RequestParts as Parts, Response};
 use http::header::{CONNECTION, UPGRADE};
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
-use http_body::Body;
+use http::{HeaderName, HeaderValue, StatusCode, Version};
 use proxy_config::{Forward, UpstreamProtocol};
 use traffic::{Permit, RequestTimeouts, RetryPlan, RoutePlan, is_idempotent};
 
@@ -31,6 +30,7 @@ use crate::body::{KeptBody, RequestBody, RequestProgress, ResponseBody};
 use crate::buffers;
 use crate::connection::{AwaitedBody, Client};
 use crate::exchange::{Exchange, millis};
+use crate::frame::Body;
 use crate::headers::{self, X_REQUEST_ID};
 use crate::incoming::{Incoming, Upgrade};
 use crate::reply::{self, Refusal};
@@ -155,8 +155,11 @@ fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<T
         parts.headers.insert(UPGRADE, value);
         upgrade
     });
-    let request_id =
-        if route.timing_headers { parts.headers.get(X_REQUEST_ID).cloned() } else { None };
+    let request_id = if route.timing_headers {
+        parts.headers.get(X_REQUEST_ID).map(buffers::copy)
+    } else {
+        None
+    };
     let accepts_trailers = request.accepts_trailers;
     let asked = Asked { version: parts.version, accepts_trailers, request_id, upgrade, entry };
     tell_timeout(&mut parts.headers, own, &limits);
@@ -353,7 +356,7 @@ fn shorten_idle(exchange: &mut Exchange, idle: Duration) {
 /// What the chosen cluster does to the head of a response, and how often the request was tried.
 fn change_head(
     response: &mut Response<Incoming>,
-    request: &http::Request<RequestBody>,
+    request: &Request<RequestBody>,
     authority: &HeaderValue,
     way: Way<'_>,
     asked: &Asked,

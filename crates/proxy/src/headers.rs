@@ -1,11 +1,12 @@
 //! What a proxy does to a header block: hop-by-hop fields go (RFC 9110, section 7.6.1), the trail of forwarding is
 //! added, and the two versions of HTTP are converted into each other (RFC 9113, section 8).
 
+use codec::message::{FieldName, FieldValue, HeaderMap};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
+use http::{HeaderName, HeaderValue, Uri, Version};
 
 use crate::buffers;
 
@@ -32,11 +33,10 @@ pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-messag
 pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
-        .iter()
         .any(|value| tokens(value).any(|it| it.eq_ignore_ascii_case(token.as_bytes())))
 }
 
-fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+fn tokens(value: FieldValue<'_>) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
@@ -60,36 +60,38 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+fn is_hop_by_hop(name: FieldName<'_>) -> bool {
     matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "transfer-encoding"
-            | "upgrade"
-            | "http2-settings"
-            | "te"
+        name.as_bytes(),
+        b"connection"
+            | b"keep-alive"
+            | b"proxy-connection"
+            | b"transfer-encoding"
+            | b"upgrade"
+            | b"http2-settings"
+            | b"te"
     )
 }
 
 fn remove_named_by_connection(headers: &mut HeaderMap) {
-    // `entry` makes room for one more, which most heads do not need.
-    if !headers.contains_key(CONNECTION) {
-        return;
-    }
-    let Entry::Occupied(connection) = headers.entry(CONNECTION) else { return };
-    let values: Vec<HeaderValue> = connection.remove_entry_mult().1.collect();
-    for token in values.iter().flat_map(tokens) {
+    let mut named: Vec<HeaderName> = Vec::new();
+    for token in headers.get_all(CONNECTION).flat_map(tokens) {
         // The usual ones are no header names, and these must not be taken away: without them the message would end
         // somewhere else, or go somewhere else, than the sender meant.
         let is_option = [b"close".as_slice(), b"keep-alive", b"upgrade", b"te"]
             .iter()
             .any(|it| token.eq_ignore_ascii_case(it));
-        let Ok(name) = HeaderName::from_bytes(token) else { continue };
-        if !is_option && name != HOST && name != CONTENT_LENGTH && name != TRAILER {
-            headers.remove(name);
+        if is_option {
+            continue;
         }
+        let Ok(name) = HeaderName::from_bytes(token) else { continue };
+        if name != HOST && name != CONTENT_LENGTH && name != TRAILER {
+            named.push(name);
+        }
+    }
+    headers.remove(CONNECTION);
+    for name in named {
+        headers.remove(name);
     }
 }
 
@@ -100,24 +102,25 @@ pub(crate) fn wanted_upgrade(version: Version, headers: &HeaderMap) -> Option<He
     let wanted = version == Version::HTTP_11
         && has_token(headers, &CONNECTION, "upgrade")
         && !upgrade.as_bytes().to_ascii_lowercase().starts_with(b"h2c");
-    wanted.then(|| upgrade.clone())
+    wanted.then(|| buffers::copy(upgrade))
 }
 
 /// Adds who asked to the trail that the request has left.
 pub(crate) fn append_forwarded_for(headers: &mut HeaderMap, peer: &HeaderValue) {
-    match headers.entry(X_FORWARDED_FOR) {
-        Entry::Vacant(entry) => {
-            entry.insert(peer.clone());
-        }
-        Entry::Occupied(entry) => {
-            let (name, values) = entry.remove_entry_mult();
-            let trail: Vec<HeaderValue> = values.chain([peer.clone()]).collect();
-            let trail: Vec<&[u8]> = trail.iter().map(HeaderValue::as_bytes).collect();
-            let trail = HeaderValue::from_bytes(&trail.join(b", ".as_slice()))
-                .expect("values joined by a comma are a value");
-            headers.insert(name, trail);
-        }
+    if headers.contains_key(X_FORWARDED_FOR) {
+        join(headers, &X_FORWARDED_FOR, b", ", Some(peer));
+    } else {
+        headers.append(X_FORWARDED_FOR, peer);
     }
+}
+
+/// Makes one line of all those with a name, and of one more value.
+fn join(headers: &mut HeaderMap, name: &HeaderName, between: &[u8], more: Option<&HeaderValue>) {
+    let values = headers.get_all(name).map(FieldValue::as_bytes);
+    let values: Vec<&[u8]> = values.chain(more.map(HeaderValue::as_bytes)).collect();
+    let joined = values.join(between);
+    let joined = FieldValue::new(&joined).expect("joined values are a value");
+    headers.insert(name, joined);
 }
 
 /// The target and the headers as HTTP/1.1 wants them: a path, `Host`, one `Cookie` line.
@@ -125,16 +128,9 @@ pub(crate) fn for_http1(uri: &mut Uri, headers: &mut HeaderMap, authority: &Head
     if uri.authority().is_some() || uri.scheme().is_some() {
         *uri = origin_form(uri);
     }
-    headers.insert(HOST, authority.clone());
-    if headers.get_all(COOKIE).iter().nth(1).is_some()
-        && let Entry::Occupied(cookies) = headers.entry(COOKIE)
-    {
-        let (name, values) = cookies.remove_entry_mult();
-        let values: Vec<HeaderValue> = values.collect();
-        let values: Vec<&[u8]> = values.iter().map(HeaderValue::as_bytes).collect();
-        let joined = HeaderValue::from_bytes(&values.join(b"; ".as_slice()))
-            .expect("values joined by a semicolon are a value");
-        headers.insert(name, joined);
+    headers.insert(HOST, authority);
+    if headers.get_all(COOKIE).nth(1).is_some() {
+        join(headers, &COOKIE, b"; ", None);
     }
 }
 

@@ -7,13 +7,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use codec::http1::BodyError;
-use http_body::{Body, Frame, SizeHint};
+use http_body::SizeHint;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
 use crate::connection::RequestReader;
+use crate::frame::{Body, Frame};
 use crate::http2::{self, StreamFailure, Tunnel};
 use crate::stream::DownstreamStream;
 use crate::upstream::Http1Connection;
@@ -61,13 +61,12 @@ pub(crate) enum IncomingError {
 }
 
 impl Body for Incoming {
-    type Data = Bytes;
     type Error = IncomingError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, IncomingError>>> {
+    ) -> Poll<Option<Result<Frame, IncomingError>>> {
         match self.get_mut() {
             Incoming::Empty => Poll::Ready(None),
             Incoming::Http1Request(reader) => reader.poll_frame(cx),

@@ -39,6 +39,7 @@ mod error;
 mod exchange;
 mod filters;
 mod forward;
+mod frame;
 mod handle;
 mod headers;
 mod health;

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use codec::message::{FieldValue, HeaderMap};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use traffic::ResponseFlag;
 
 use crate::access_log::{ExchangeFacts, RequestHead, Unread};
@@ -49,7 +50,8 @@ impl Kept {
         Self {
             uri: uri.clone(),
             version,
-            authority: authority.or_else(|| headers.get(http::header::HOST).cloned()),
+            authority: authority
+                .or_else(|| headers.get(http::header::HOST).map(FieldValue::to_owned)),
             headers: kept,
             sent_at: None,
             answered_at: None,

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use codec::http1;
-use http::HeaderMap;
+use codec::message::HeaderMap;
 use tokio::io::AsyncWrite;
 
 use crate::buffers;

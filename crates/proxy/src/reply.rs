@@ -1,8 +1,9 @@
 //! Answers that the proxy gives itself.
 
 use bytes::Bytes;
+use codec::message::{HeaderMap, Response};
 use http::header::{ALLOW, CONTENT_TYPE, LOCATION, UPGRADE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use traffic::{Redirector, ResponseFlag, normalized_host};
 

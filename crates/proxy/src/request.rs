@@ -6,13 +6,15 @@ mod way;
 
 use std::rc::Rc;
 
+use codec::message::{Request, RequestParts as Parts, Response};
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Response, StatusCode, request::Parts};
+use http::{HeaderValue, Method, StatusCode};
 use proxy_config::{HttpListener, RouteAction};
 use traffic::{Redirector, RequestView, Routed, is_grpc_content_type};
 
 use crate::access_log::{ExchangeFacts, RequestHead};
 use crate::body::ResponseBody;
+use crate::buffers;
 use crate::connection::Client;
 use crate::exchange::Exchange;
 use crate::filters;
@@ -148,7 +150,7 @@ fn admit(
     exchange.remote = way.remote;
     exchange.is_https = way.is_https;
     if http.rules.response.as_ref().is_some_and(|it| it.request_id) {
-        exchange.request_id = parts.headers.get(crate::headers::X_REQUEST_ID).cloned();
+        exchange.request_id = parts.headers.get(crate::headers::X_REQUEST_ID).map(buffers::copy);
     }
     head::count_forwards_down(parts)?;
     head::normalize(parts, config)?;

@@ -1,7 +1,8 @@
 //! What is done to the head of every response before it is sent, whoever made it.
 
+use codec::message::HeaderMap;
 use http::header::{SERVER, VIA};
-use http::{HeaderMap, StatusCode, Version};
+use http::{StatusCode, Version};
 
 use crate::access_log::ExchangeFacts;
 use crate::exchange::Exchange;

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use codec::message::{FieldValue, Response};
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, StatusCode};
 use proxy_config::Forward;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use traffic::Outcome;
@@ -115,7 +116,7 @@ pub(crate) fn upgrade(
         drop((opened, picked, counted, place));
     });
     let (mut parts, _) = response.into_parts();
-    let upgraded_to = parts.headers.get(UPGRADE).cloned();
+    let upgraded_to = parts.headers.get(UPGRADE).map(FieldValue::to_owned);
     headers::remove_hop_by_hop(&mut parts.headers);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(upgraded_to) = upgraded_to {

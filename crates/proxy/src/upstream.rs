@@ -19,9 +19,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use codec::message::{Request, Response};
 use foldhash::HashMap;
-use http::{Request, Response};
-use http_body::Body;
 use proxy_config::Cluster;
 use tokio::sync::oneshot;
 use traffic::{ActiveConnection, EndpointState, Stage};
@@ -35,6 +34,7 @@ pub(crate) use wire::{Greeted, Wire};
 use self::admission::{DRAIN_BYTES_MAX, DRAIN_TIMEOUT, OpeningPermit, Wear};
 use crate::body::RequestBody;
 use crate::connection::Client;
+use crate::frame::Body;
 use crate::incoming::Incoming;
 use crate::stats::{ClusterCounters, Shard};
 use crate::tls::Offer;

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use codec::message::HeaderMap;
 use divan::{Bencher, black_box};
-use http::HeaderMap;
 use proxy_config::{
     AdaptiveConcurrency, Cluster, Endpoint, Endpoints, Forward, RetryPolicy, RoutingPriority,
 };

@@ -1,12 +1,13 @@
 //! Which pages of other origins may ask, as Envoy's filter decides (the Fetch standard, section
 //! 3.3).
 
+use codec::message::HeaderMap;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use proxy_config::{Cors, Pattern};
 
 use crate::matching::{Fields, TextMatch};
@@ -116,7 +117,7 @@ impl CorsPolicy {
             CorsGrant::Origin(origin) => {
                 self.allow(origin, headers);
                 if let Some(value) = &self.expose_headers {
-                    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, value.clone());
+                    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, value);
                 }
                 vary_by_origin(headers);
             }
@@ -151,7 +152,7 @@ impl CorsPolicy {
             }
         }
         if let Some(value) = &self.max_age {
-            headers.insert(ACCESS_CONTROL_MAX_AGE, value.clone());
+            headers.insert(ACCESS_CONTROL_MAX_AGE, value);
         }
         vary_by_origin(&mut headers);
         headers
@@ -160,7 +161,7 @@ impl CorsPolicy {
 
 /// A cache must not give one origin's response to another.
 fn vary_by_origin(headers: &mut HeaderMap) {
-    let is_said = headers.get_all(VARY).iter().any(|value| {
+    let is_said = headers.get_all(VARY).any(|value| {
         let mut names = value.as_bytes().split(|it| *it == b',').map(<[u8]>::trim_ascii);
         names.any(|it| it == b"*" || it.eq_ignore_ascii_case(b"origin"))
     });
@@ -171,7 +172,8 @@ fn vary_by_origin(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use codec::message::HeaderMap;
+    use http::{HeaderName, HeaderValue};
     use proxy_config::{Cors, Pattern, ValueMatch};
 
     use super::{CorsDecision, CorsGrant, CorsPolicy};

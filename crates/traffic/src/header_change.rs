@@ -1,7 +1,8 @@
 //! Changes of header blocks.
 
+use codec::message::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use proxy_config::HeaderChange;
 
 use crate::format::{Facts, Format};
@@ -122,11 +123,11 @@ fn set(headers: &mut HeaderMap, name: &HeaderName, value: Option<HeaderValue>, w
     }
     match (when, value) {
         (When::Append | When::AppendIfAbsent, Some(value)) => {
-            headers.append(name.clone(), value);
+            headers.append(name, value);
         }
         (When::Append | When::AppendIfAbsent, None) => {}
         (When::Overwrite | When::OverwriteIfPresent, Some(value)) => {
-            headers.insert(name.clone(), value);
+            headers.insert(name, value);
         }
         (When::Overwrite | When::OverwriteIfPresent, None) => {
             headers.remove(name);

@@ -1,4 +1,4 @@
-use http::HeaderMap;
+use codec::message::HeaderMap;
 
 /// Read access to headers, whatever a shell keeps them in.
 pub trait HeaderLookup {

@@ -201,7 +201,8 @@ impl HostRewriter {
 mod tests {
     use std::borrow::Cow;
 
-    use http::{HeaderMap, HeaderValue};
+    use codec::message::HeaderMap;
+    use http::HeaderValue;
     use proxy_config::{HostRewrite, PathMatch, PathRewrite};
 
     use super::{HostRewriter, NewHost, PathRewriter};

@@ -1,7 +1,7 @@
 //! Bodies: where they end, and what is in between.
 
+use crate::message::HeaderMap;
 use bytes::{Buf, Bytes, BytesMut};
-use http::HeaderMap;
 
 use super::head;
 use super::{BodyError, BodyLength, Limits};

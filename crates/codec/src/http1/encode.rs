@@ -1,8 +1,9 @@
 //! How messages are written. Nothing is checked: what is written was read, or made here.
 
 use bytes::{BufMut, BytesMut};
-use http::header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri, Version};
+
+use crate::message::HeaderMap;
 
 /// Asks for the body of a request that waits to be asked (RFC 9110, section 10.1.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -10,6 +11,9 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub const CHUNK_END: &[u8] = b"\r\n";
 /// The end of a chunked body without trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+const CONTENT_LENGTH: &str = "content-length";
+const DATE: &str = "date";
+const TRANSFER_ENCODING: &str = "transfer-encoding";
 /// Sixteen digits and the end of the line.
 const CHUNK_SIZE_BYTES_MAX: usize = 18;
 
@@ -62,7 +66,7 @@ pub fn response_head(
     if let Some(date) = date
         && !headers.contains_key(DATE)
     {
-        put_header(out, &DATE, date);
+        put_header(out, DATE, date);
     }
     out.put_slice(b"\r\n");
 }
@@ -107,26 +111,25 @@ fn put_target(out: &mut BytesMut, method: &Method, uri: &Uri) {
 }
 
 fn put_headers(out: &mut BytesMut, headers: &HeaderMap, framing: Framing) {
-    for (name, value) in headers {
-        let is_about_length =
-            *name == TRANSFER_ENCODING || *name == CONTENT_LENGTH && framing != Framing::Declared;
-        if !is_about_length {
-            put_header(out, name, value.as_bytes());
+    let left_out: &[&str] = match framing {
+        Framing::Declared => &[TRANSFER_ENCODING],
+        Framing::Silent | Framing::Length(_) | Framing::Chunked => {
+            &[TRANSFER_ENCODING, CONTENT_LENGTH]
         }
-    }
+    };
+    headers.write_to(out, left_out);
     match framing {
         Framing::Declared | Framing::Silent => {}
         Framing::Length(length) => {
-            put_header(out, &CONTENT_LENGTH, decimal(length, &mut [0; 20]));
+            put_header(out, CONTENT_LENGTH, decimal(length, &mut [0; 20]));
         }
-        Framing::Chunked => put_header(out, &TRANSFER_ENCODING, b"chunked"),
+        Framing::Chunked => put_header(out, TRANSFER_ENCODING, b"chunked"),
     }
 }
 
-fn put_header(out: &mut BytesMut, name: &HeaderName, value: &[u8]) {
-    let name = name.as_str().as_bytes();
+fn put_header(out: &mut BytesMut, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
-    out.put_slice(name);
+    out.put_slice(name.as_bytes());
     out.put_slice(b": ");
     out.put_slice(value);
     out.put_slice(b"\r\n");

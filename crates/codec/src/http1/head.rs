@@ -1,17 +1,15 @@
 //! Heads: from bytes to a message, strictly.
 
-use std::mem::MaybeUninit;
-
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, Version};
-use httparse::{Header, ParserConfig, Status};
+use http::{HeaderName, Method, Uri, Version};
 
-use super::fields::{Fields, HEADERS_USUAL, range};
-use super::names::{self, HeaderNames};
+use super::said::Said;
+use super::scan::{Scan, Stop};
 use super::{BodyLength, HeadError, Limits, RequestHead, ResponseHead};
+use crate::message::HeaderMap;
 
-/// What a [`HeaderMap`] can hold: 2^15 slots of which three quarters are used.
+/// What a [`HeaderMap`] can hold.
 const HEADERS_MAX: usize = 24_000;
 /// Empty lines before a request that are skipped (RFC 9112, section 2.2, asks for one).
 const EMPTY_LINES_MAX: u8 = 4;
@@ -31,7 +29,7 @@ pub struct HeadDecoder {
 
 impl HeadDecoder {
     /// Takes the head of a request from the front of `buf`; `None` when it is not all there. `empty` gives an empty map
-    /// for its lines, perhaps one that was used before, and `names` may hold those of other heads.
+    /// for its lines, perhaps one that was used before.
     ///
     /// # Errors
     /// When no further bytes can make it a head. What is in `buf` then is of no use.
@@ -40,22 +38,25 @@ impl HeadDecoder {
         buf: &mut BytesMut,
         limits: Limits,
         empty: fn() -> HeaderMap,
-        names: &mut HeaderNames,
     ) -> Result<Option<RequestHead>, HeadError> {
         self.skip_empty_lines(buf)?;
         if !self.is_worth_parsing(buf)? {
             return self.unfinished(buf, limits);
         }
-        let mut fields = Fields::default();
-        let Some(line) = parse(buf, limits, &mut fields, request_line)? else {
-            return self.unfinished(buf, limits);
+        let mut scan = Scan::new(buf);
+        let (method, text, version) = match scan.request_line() {
+            Ok(line) => line,
+            Err(stop) => return self.stopped(stop, buf, limits),
         };
-        let head = self.take(buf, fields.end, limits)?;
-        let version = line.version;
-        let (headers, said) = fields.read(&head, version, empty(), |it| names.get(it))?;
-        let uri = target(&line.method, head.slice(line.target.0..line.target.1))?;
+        let (headers, said) = match lines(&mut scan, version, limits, empty) {
+            Ok(read) => read,
+            Err(stop) => return self.stopped(stop, buf, limits),
+        };
+        let length = scan.position();
+        let uri = target(&method, text)?;
+        self.take(buf, length, limits)?;
         Ok(Some(RequestHead {
-            method: line.method,
+            method,
             uri,
             version,
             body: said.request_body(),
@@ -76,7 +77,6 @@ impl HeadDecoder {
         limits: Limits,
         to: &Method,
         empty: fn() -> HeaderMap,
-        names: &mut HeaderNames,
     ) -> Result<Option<ResponseHead>, HeadError> {
         if matches!(buf.first(), Some(b'\r' | b'\n')) {
             return Err(HeadError::FirstLine);
@@ -84,20 +84,37 @@ impl HeadDecoder {
         if !self.is_worth_parsing(buf)? {
             return self.unfinished(buf, limits);
         }
-        let mut fields = Fields::default();
-        let Some(line) = parse(buf, limits, &mut fields, status_line)? else {
-            return self.unfinished(buf, limits);
+        let mut scan = Scan::new(buf);
+        let (version, status) = match scan.status_line() {
+            Ok(line) => line,
+            Err(stop) => return self.stopped(stop, buf, limits),
         };
-        let head = self.take(buf, fields.end, limits)?;
-        let (headers, said) = fields.read(&head, line.version, empty(), |it| names.get(it))?;
-        let body = said.response_body(to, line.status);
+        let (headers, said) = match lines(&mut scan, version, limits, empty) {
+            Ok(read) => read,
+            Err(stop) => return self.stopped(stop, buf, limits),
+        };
+        let length = scan.position();
+        self.take(buf, length, limits)?;
+        let body = said.response_body(to, status);
         Ok(Some(ResponseHead {
-            status: line.status,
-            version: line.version,
+            status,
+            version,
             body,
-            keep_alive: body != BodyLength::UntilClose && said.keep_alive(line.version),
+            keep_alive: body != BodyLength::UntilClose && said.keep_alive(version),
             headers,
         }))
+    }
+
+    fn stopped<T>(
+        &mut self,
+        stop: Stop,
+        buf: &[u8],
+        limits: Limits,
+    ) -> Result<Option<T>, HeadError> {
+        match stop {
+            Stop::Partial => self.unfinished(buf, limits),
+            Stop::Refused(error) => Err(error),
+        }
     }
 
     fn skip_empty_lines(&mut self, buf: &mut BytesMut) -> Result<(), HeadError> {
@@ -128,108 +145,42 @@ impl HeadDecoder {
     }
 
     /// Cuts the head off, for it is whole.
-    fn take(
-        &mut self,
-        buf: &mut BytesMut,
-        length: usize,
-        limits: Limits,
-    ) -> Result<Bytes, HeadError> {
+    fn take(&mut self, buf: &mut BytesMut, length: usize, limits: Limits) -> Result<(), HeadError> {
         *self = Self::default();
         if length > limits.bytes_max {
             return Err(HeadError::TooLong);
         }
-        let head = buf.split_to(length).freeze();
-        if head.ends_with(b"\r\n\r\n") { Ok(head) } else { Err(HeadError::LineEnd) }
+        buf.advance(length);
+        Ok(())
     }
 }
 
-/// The first line of a request, its target as a range of the head.
-struct RequestLine {
-    method: Method,
-    target: (usize, usize),
+/// Header lines up to the empty one, and what they say about the message.
+fn lines(
+    scan: &mut Scan<'_>,
     version: Version,
-}
-
-struct StatusLine {
-    status: StatusCode,
-    version: Version,
-}
-
-/// Parses with little room first, and with much when that is not enough. `None` when the head is not all there.
-fn parse<'b, L>(
-    buf: &'b [u8],
     limits: Limits,
-    fields: &mut Fields,
-    once: impl Fn(&'b [u8], &mut [MaybeUninit<Header<'b>>], &mut Fields) -> httparse::Result<L>,
-) -> Result<Option<L>, HeadError> {
+    empty: fn() -> HeaderMap,
+) -> Result<(HeaderMap, Said), Stop> {
+    let mut headers = empty();
+    let mut said = Said::default();
     let headers_max = limits.headers_max.min(HEADERS_MAX);
-    let mut room = [const { MaybeUninit::uninit() }; HEADERS_USUAL];
-    let mut parsed = once(buf, &mut room[..headers_max.min(HEADERS_USUAL)], fields);
-    if matches!(parsed, Err(httparse::Error::TooManyHeaders)) && headers_max > HEADERS_USUAL {
-        let mut room = vec![MaybeUninit::uninit(); headers_max];
-        parsed = once(buf, &mut room, fields);
-    }
-    match parsed.map_err(refusal)? {
-        Status::Complete(line) => Ok(Some(line)),
-        Status::Partial => Ok(None),
-    }
-}
-
-fn refusal(error: httparse::Error) -> HeadError {
-    match error {
-        httparse::Error::HeaderName | httparse::Error::HeaderValue => HeadError::HeaderLine,
-        httparse::Error::NewLine => HeadError::LineEnd,
-        httparse::Error::Status | httparse::Error::Token => HeadError::FirstLine,
-        httparse::Error::TooManyHeaders => HeadError::TooManyHeaders,
-        httparse::Error::Version => HeadError::Version,
-    }
-}
-
-fn request_line<'b>(
-    buf: &'b [u8],
-    room: &mut [MaybeUninit<Header<'b>>],
-    fields: &mut Fields,
-) -> httparse::Result<RequestLine> {
-    let mut request = httparse::Request::new(&mut []);
-    let Status::Complete(end) = request.parse_with_uninit_headers(buf, room)? else {
-        return Ok(Status::Partial);
-    };
-    fields.note(buf, request.headers, end);
-    let (Some(method), Some(path)) = (request.method, request.path) else {
-        return Err(httparse::Error::Token);
-    };
-    let method = Method::from_bytes(method.as_bytes()).map_err(|_| httparse::Error::Token)?;
-    let target = range(buf, path.as_bytes());
-    let line = RequestLine { method, target, version: version(request.version) };
-    Ok(Status::Complete(line))
-}
-
-fn status_line<'b>(
-    buf: &'b [u8],
-    room: &mut [MaybeUninit<Header<'b>>],
-    fields: &mut Fields,
-) -> httparse::Result<StatusLine> {
-    let mut response = httparse::Response::new(&mut []);
-    let parsed =
-        ParserConfig::default().parse_response_with_uninit_headers(&mut response, buf, room)?;
-    let Status::Complete(end) = parsed else { return Ok(Status::Partial) };
-    fields.note(buf, response.headers, end);
-    let status = response.code.and_then(|it| StatusCode::from_u16(it).ok());
-    let status = status.ok_or(httparse::Error::Status)?;
-    Ok(Status::Complete(StatusLine { status, version: version(response.version) }))
-}
-
-fn version(minor: Option<u8>) -> Version {
-    if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 }
+    scan.header_lines(&mut headers, headers_max, |name, value| said.note(name, value, version))?;
+    said.check()?;
+    Ok((headers, said))
 }
 
 /// The target in the form that the method allows (RFC 9112, section 3.2). None of them has a fragment.
-fn target(method: &Method, text: Bytes) -> Result<Uri, HeadError> {
+fn target(method: &Method, text: &[u8]) -> Result<Uri, HeadError> {
+    if text == b"/" && *method != Method::CONNECT {
+        return Ok(Uri::default());
+    }
     let first = text.first().copied();
     if text.contains(&b'#') {
         return Err(HeadError::Target);
     }
-    let uri = Uri::from_maybe_shared(text).map_err(|_| HeadError::Target)?;
+    let uri = Uri::from_maybe_shared(Bytes::copy_from_slice(text));
+    let uri = uri.map_err(|_| HeadError::Target)?;
     let is_in_form = match first {
         _ if *method == Method::CONNECT => {
             uri.scheme().is_none() && uri.path_and_query().is_none() && uri.port_u16().is_some()
@@ -255,14 +206,13 @@ pub(super) fn trailers(
     if end > limits.bytes_max {
         return Err(HeadError::TooLong);
     }
-    let lines = buf.split_to(end).freeze();
-    let mut room = vec![httparse::EMPTY_HEADER; limits.headers_max.min(HEADERS_MAX)];
-    let mut fields = Fields::default();
-    match httparse::parse_headers(&lines, &mut room).map_err(refusal)? {
-        Status::Complete((parsed, headers)) if parsed == end => fields.note(&lines, headers, end),
-        Status::Complete(_) | Status::Partial => return Err(HeadError::HeaderLine),
-    }
-    let (mut headers, _) = fields.read(&lines, Version::HTTP_11, HeaderMap::new(), names::make)?;
+    let mut scan = Scan::new(&buf[..end]);
+    let (mut headers, _) = match lines(&mut scan, Version::HTTP_11, limits, HeaderMap::new) {
+        Ok(read) if scan.position() == end => read,
+        Ok(_) | Err(Stop::Partial) => return Err(HeadError::HeaderLine),
+        Err(Stop::Refused(error)) => return Err(error),
+    };
+    buf.advance(end);
     for name in NOT_IN_TRAILERS {
         headers.remove(name);
     }

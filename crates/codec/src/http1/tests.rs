@@ -11,22 +11,11 @@ const LIMITS: Limits = Limits { bytes_max: 4096, headers_max: 50 };
 
 /// What a reader makes of a request that is there at once.
 fn request(bytes: &[u8]) -> Result<Option<RequestHead>, HeadError> {
-    HeadDecoder::default().request(
-        &mut BytesMut::from(bytes),
-        LIMITS,
-        HeaderMap::new,
-        &mut HeaderNames::default(),
-    )
+    HeadDecoder::default().request(&mut BytesMut::from(bytes), LIMITS, HeaderMap::new)
 }
 
 fn response(bytes: &[u8], to: &Method) -> Result<Option<ResponseHead>, HeadError> {
-    HeadDecoder::default().response(
-        &mut BytesMut::from(bytes),
-        LIMITS,
-        to,
-        HeaderMap::new,
-        &mut HeaderNames::default(),
-    )
+    HeadDecoder::default().response(&mut BytesMut::from(bytes), LIMITS, to, HeaderMap::new)
 }
 
 /// All of a body, as it comes in these pieces: the bytes, the trailers, and what is left over after its end.

@@ -7,8 +7,6 @@ mod send;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use http::HeaderMap;
-
 use super::allowance::Allowance;
 use super::event::Event;
 use super::frame::{self, PREFACE, WINDOW_DEFAULT, setting};
@@ -16,6 +14,7 @@ use super::hpack::{Decoder, Encoder};
 use super::output::Output;
 use super::stream::{Recent, Stream, StreamKey, Streams};
 use super::{Code, ConnectionError};
+use crate::message::HeaderMap;
 
 pub use send::{Accepted, Target};
 

@@ -1,15 +1,14 @@
 //! Fields to heads of messages, with the rules of RFC 9113, section 8.
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 use super::hpack::Field;
-
-/// The value of `:protocol`, an extension of a request whose method is CONNECT (RFC 8441, section 4).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Protocol(pub Bytes);
+use crate::message::{
+    FieldName, HeaderMap, Protocol, Request, RequestParts, Response, ResponseParts,
+};
 
 /// Why a block of fields makes no message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,8 +38,9 @@ pub(super) struct Fields {
     list_bytes: usize,
 }
 
-/// Names as they are for most messages, so that the map does not grow step by step.
+/// Lines as they are for most messages, and their bytes, so that the map does not grow step by step.
 const HEADERS_EXPECTED: usize = 16;
+const HEADER_BYTES_EXPECTED: usize = 768;
 
 impl Fields {
     /// Puts the headers into an empty map.
@@ -79,7 +79,7 @@ impl Fields {
         if !self.has_regular {
             self.has_regular = true;
             if self.headers.capacity() == 0 {
-                self.headers.reserve(HEADERS_EXPECTED);
+                self.headers.reserve(HEADERS_EXPECTED, HEADER_BYTES_EXPECTED);
             }
         }
         // Section 8.2.2.
@@ -102,7 +102,7 @@ impl Fields {
             }
             _ => {}
         }
-        if self.headers.try_append(name, value).is_err() {
+        if self.headers.try_append(&name, &value).is_err() {
             self.is_too_large = true;
         }
     }
@@ -135,18 +135,12 @@ impl Fields {
         let uri = if is_plain_connect { self.connect_target() } else { self.target() };
         let uri = uri.map_err(Unusable::Malformed)?;
         self.check_host()?;
-        let mut request = Request::new(());
-        if let Some(protocol) = self.protocol {
-            if method != Method::CONNECT || !extended_connect {
-                return Err(Unusable::Malformed(":protocol was not offered, or is for CONNECT"));
-            }
-            request.extensions_mut().insert(Protocol(protocol));
+        if self.protocol.is_some() && (method != Method::CONNECT || !extended_connect) {
+            return Err(Unusable::Malformed(":protocol was not offered, or is for CONNECT"));
         }
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.version_mut() = Version::HTTP_2;
-        *request.headers_mut() = self.headers;
-        Ok(request)
+        let (version, protocol) = (Version::HTTP_2, self.protocol.map(Protocol));
+        let parts = RequestParts { method, uri, version, headers: self.headers, protocol };
+        Ok(Request::from_parts(parts, ()))
     }
 
     /// Section 8.5.
@@ -198,11 +192,8 @@ impl Fields {
             // Section 8.6.
             return Err(Unusable::Malformed("the status is 101"));
         }
-        let mut response = Response::new(());
-        *response.status_mut() = status;
-        *response.version_mut() = Version::HTTP_2;
-        *response.headers_mut() = self.headers;
-        Ok(response)
+        let parts = ResponseParts { status, version: Version::HTTP_2, headers: self.headers };
+        Ok(Response::from_parts(parts, ()))
     }
 
     pub(super) fn into_trailers(mut self) -> Result<HeaderMap, Unusable> {
@@ -226,9 +217,9 @@ fn content_length(value: &HeaderValue) -> Option<u64> {
 }
 
 /// Names that a head of HTTP/2 must not carry; a sender leaves them out (section 8.2.2).
-pub(super) fn is_connection_specific(name: &HeaderName) -> bool {
+pub(super) fn is_connection_specific(name: FieldName<'_>) -> bool {
     matches!(
-        name.as_str(),
-        "connection" | "proxy-connection" | "keep-alive" | "transfer-encoding" | "upgrade"
+        name.as_bytes(),
+        b"connection" | b"proxy-connection" | b"keep-alive" | b"transfer-encoding" | b"upgrade"
     )
 }

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
+use crate::message::HeaderMap;
 use bytes::Bytes;
-use http::HeaderMap;
 
 /// A stream of one connection. It may be over already: commands for it have no effect then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,11 +5,12 @@ mod rules;
 mod transfer;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use std::io::IoSlice;
 
 use super::frame::{Head, Kind, PREFACE};
 use super::{Code, Config, Connection, ConnectionError, Event, Role, StreamKey, Target};
+use crate::message::HeaderMap;
 
 /// Codes of kinds of frames.
 const DATA: u8 = 0;

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use codec::message::{FieldValue, HeaderMap};
+use http::{HeaderName, HeaderValue, Method, Uri, Version};
 use traffic::{
     AddressFact, Facts, NumberFact, Pseudo, RequestFields, ResponseFlag, ResponseFlags, TextFact,
     TimePoint, TlsFact,
@@ -47,8 +48,8 @@ impl RequestFields for ExchangeFacts<'_> {
     }
 
     fn all<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
-        let headers = self.request.as_ref().map(|it| it.headers.get_all(name));
-        headers.into_iter().flatten().map(HeaderValue::as_bytes)
+        let headers = self.request.as_ref().map(|it| it.headers.get_all(name.as_str()));
+        headers.into_iter().flatten().map(FieldValue::as_bytes)
     }
 }
 

@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
+use codec::message::HeaderMap;
+use http_body::SizeHint;
 
 use super::{BodyError, Given, RequestBody};
+use crate::frame::{Body, Frame};
 use crate::incoming::IncomingError;
 
 /// Part of a body.
@@ -20,11 +21,10 @@ enum Piece {
 }
 
 impl Piece {
-    fn of(frame: &Frame<Bytes>) -> Option<Self> {
-        match (frame.data_ref(), frame.trailers_ref()) {
-            (Some(data), _) => Some(Piece::Data(data.clone())),
-            (None, Some(trailers)) => Some(Piece::Trailers(trailers.clone())),
-            (None, None) => None,
+    fn of(frame: &Frame) -> Self {
+        match frame {
+            Frame::Data(data) => Piece::Data(data.clone()),
+            Frame::Trailers(trailers) => Piece::Trailers(trailers.clone()),
         }
     }
 
@@ -35,10 +35,10 @@ impl Piece {
         }
     }
 
-    fn frame(&self) -> Frame<Bytes> {
+    fn frame(&self) -> Frame {
         match self {
-            Piece::Data(data) => Frame::data(data.clone()),
-            Piece::Trailers(trailers) => Frame::trailers(trailers.clone()),
+            Piece::Data(data) => Frame::Data(data.clone()),
+            Piece::Trailers(trailers) => Frame::Trailers(trailers.clone()),
         }
     }
 }
@@ -98,7 +98,7 @@ impl KeptReader {
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame, BodyError>>> {
         if let Some(given) = self.given.take() {
             self.bytes += bytes_of(&given);
             return Poll::Ready(given);
@@ -113,9 +113,8 @@ impl KeptReader {
             return Poll::Ready(Some(Ok(piece.frame())));
         }
         let frame = ready!(Pin::new(&mut state.source).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(piece) = Piece::of(frame)
-        {
+        if let Some(Ok(frame)) = &frame {
+            let piece = Piece::of(frame);
             self.next += 1;
             self.bytes += piece.len() as u64;
             state.keep(piece, self.kept.bytes_max);
@@ -176,11 +175,11 @@ enum CopyEnd {
 }
 
 impl BodyCopy {
-    pub(super) fn note(&self, frame: &Frame<Bytes>) {
-        let Some(piece) = Piece::of(frame) else { return };
+    pub(super) fn note(&self, frame: &Frame) {
         if self.end.get() != CopyEnd::NotYet {
             return;
         }
+        let piece = Piece::of(frame);
         let bytes = self.bytes.get() + piece.len();
         if bytes > COPY_BYTES_MAX {
             return self.end(false);
@@ -200,9 +199,8 @@ impl BodyCopy {
 
     /// A part that was taken comes first again. What is no part is found out again.
     pub(super) fn put_back(&self, given: &Given) {
-        if let Some(Ok(frame)) = given
-            && let Some(piece) = Piece::of(frame)
-        {
+        if let Some(Ok(frame)) = given {
+            let piece = Piece::of(frame);
             self.bytes.set(self.bytes.get() + piece.len());
             self.pieces.borrow_mut().push_front(piece);
         }
@@ -217,7 +215,7 @@ impl BodyCopy {
     pub(super) fn poll_frame(
         &self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame, BodyError>>> {
         if self.end.get() == CopyEnd::Broken {
             return Poll::Ready(Some(Err(BodyError::Broken(IncomingError::RequestBroken))));
         }

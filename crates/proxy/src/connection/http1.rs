@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use bytes::BufMut;
 use codec::http1::{self, Framing, HeadError, RequestHead};
+use codec::message::{HeaderMap, Request, RequestParts, Response};
 use http::header::{CONNECTION, TE, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
-use http_body::Body;
+use http::{HeaderValue, Method, Version};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFuture;
@@ -27,6 +27,7 @@ use super::Client;
 use super::phase::{Limits, Phase};
 use crate::body::ResponseBody;
 use crate::buffers;
+use crate::frame::{Body, Frame};
 use crate::headers;
 use crate::incoming::{Upgrade, Upgraded};
 use crate::{observe, request};
@@ -144,11 +145,8 @@ impl Driver<'_, '_> {
             None => (None, None),
         };
         let accepts_trailers = headers::has_token(&headers, &TE, "trailers");
-        let mut request = Request::new(self.socket.body(self.client));
-        *request.method_mut() = method.clone();
-        *request.uri_mut() = uri;
-        *request.version_mut() = version;
-        *request.headers_mut() = headers;
+        let parts = RequestParts { method: method.clone(), uri, version, headers, protocol: None };
+        let request = Request::from_parts(parts, self.socket.body(self.client));
         let response = {
             // Large, and needed only while there is a request.
             let mut answer = Box::pin(request::answer(self.client.clone(), request, upgrade));
@@ -262,16 +260,14 @@ impl Driver<'_, '_> {
                     let _ = self.socket.poll_flush(cx);
                     return Poll::Ready(Sent::Broken);
                 }
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => {
-                        self.socket.write(|out| out.push(data, is_chunked));
-                        if !body.is_end_stream() {
-                            continue;
-                        }
-                        None
+                Some(Ok(Frame::Data(data))) => {
+                    self.socket.write(|out| out.push(data, is_chunked));
+                    if !body.is_end_stream() {
+                        continue;
                     }
-                    Err(frame) => frame.into_trailers().ok(),
-                },
+                    None
+                }
+                Some(Ok(Frame::Trailers(trailers))) => Some(trailers),
             };
             *is_ended = true;
             if is_chunked {

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use codec::http2::{Accepted, Code, Config, Role};
+use codec::message::Response;
 use http::header::{CONTENT_LENGTH, DATE};
-use http::{HeaderValue, Method, Response, StatusCode};
-use http_body::Body as _;
+use http::{HeaderValue, Method, StatusCode};
 use proxy_config::HttpListener;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::{Sleep, sleep, timeout};
@@ -23,6 +23,7 @@ use super::Client;
 use super::phase::{Limits, Phase};
 use crate::body::ResponseBody;
 use crate::buffers;
+use crate::frame::{Body as _, Frame};
 use crate::headers;
 use crate::http2::{Asked, Body, Rejected, Session, SessionError, Stream, StreamFailure, Tunnel};
 use crate::incoming::{Incoming, Upgrade};
@@ -415,20 +416,16 @@ impl Sending<'_> {
             };
             match frame {
                 None => self.end = true,
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => {
-                        self.rest = data;
-                        self.end = body.is_end_stream();
-                    }
-                    Err(frame) => {
-                        if let Ok(trailers) = frame.into_trailers() {
-                            let key = self.stream.key();
-                            self.session.tell(|codec| codec.send_trailers(key, trailers));
-                            self.stream.set_handed_over();
-                        }
-                        return Poll::Ready(());
-                    }
-                },
+                Some(Ok(Frame::Data(data))) => {
+                    self.rest = data;
+                    self.end = body.is_end_stream();
+                }
+                Some(Ok(Frame::Trailers(trailers))) => {
+                    let key = self.stream.key();
+                    self.session.tell(|codec| codec.send_trailers(key, trailers));
+                    self.stream.set_handed_over();
+                    return Poll::Ready(());
+                }
                 Some(Err(_)) => {
                     let key = self.stream.key();
                     self.session.tell(|codec| codec.reset(key, Code::INTERNAL_ERROR));

@@ -1,10 +1,11 @@
 //! Which responses are compressed, as Envoy's filter decides.
 
+use codec::message::HeaderMap;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     ETAG, VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use proxy_config::{Compression, Compressor};
 
 use super::Encoder;
@@ -165,13 +166,13 @@ mod tests {
         let lines = [("content-length", "30"), ("etag", "\"a\""), ("accept-ranges", "bytes")];
         let (is_compressed, headers) = begin(&lines, false);
         assert!(is_compressed);
-        assert_eq!(headers[CONTENT_ENCODING], "gzip");
-        assert_eq!(headers[VARY], "accept-encoding");
+        assert_eq!(headers.get(CONTENT_ENCODING).unwrap(), "gzip");
+        assert_eq!(headers.get(VARY).unwrap(), "accept-encoding");
         for name in [CONTENT_LENGTH, ETAG, ACCEPT_RANGES] {
             assert!(!headers.contains_key(&name), "{name}");
         }
-        assert_eq!(begin(&[("etag", "W/\"a\"")], false).1[ETAG], "W/\"a\"");
+        assert_eq!(begin(&[("etag", "W/\"a\"")], false).1.get(ETAG).unwrap(), "W/\"a\"");
         let (_, headers) = begin(&[("vary", "origin, Accept-Encoding")], false);
-        assert_eq!(headers.get_all(VARY).iter().count(), 1);
+        assert_eq!(headers.get_all(VARY).count(), 1);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use codec::message::HeaderMap;
 use proxy_config::{Fault, FilterSetting, Filters};
 use rand::Rng;
 use traffic::{

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use codec::message::{Request, RequestParts as Parts, Response};
 use http::header::HOST;
-use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, StatusCode, Version};
 use proxy_config::{RoutingPriority, UpstreamProtocol};
 use tokio::time::sleep_until;
 use traffic::{Failure, Origin, Outcome, Stage};
@@ -207,7 +207,7 @@ pub(super) fn upstream_request(
     protocol: UpstreamVersion,
 ) -> Option<Request<RequestBody>> {
     let headers = &mut parts.headers;
-    let version = match protocol {
+    parts.version = match protocol {
         UpstreamVersion::Http1 => {
             headers::for_http1(&mut parts.uri, headers, authority);
             Version::HTTP_11
@@ -217,12 +217,7 @@ pub(super) fn upstream_request(
             Version::HTTP_2
         }
     };
-    let mut request = Request::new(body);
-    *request.method_mut() = parts.method;
-    *request.uri_mut() = parts.uri;
-    *request.version_mut() = version;
-    *request.headers_mut() = parts.headers;
-    Some(request)
+    Some(Request::from_parts(parts, body))
 }
 
 /// Sends the request to another host than the one that it was made for; `None` when it is none.

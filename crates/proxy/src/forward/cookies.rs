@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use codec::message::HeaderMap;
+use http::HeaderValue;
 use http::header::SET_COOKIE;
-use http::{HeaderMap, HeaderValue};
 use proxy_config::CookieAffinity;
 use traffic::{EndpointState, NewCookie, affinity_cookie, read_affinity_cookie};
 

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
+use codec::message::{FieldValue, HeaderMap};
 use http::header::COOKIE;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderName, HeaderValue, Method, Uri, Version};
 use percent_encoding::percent_decode_str;
 use traffic::{
     AddressFact, Facts, Fields, HashFacts, NumberFact, Pseudo, RequestFields, ResponseFlags,
@@ -68,7 +69,7 @@ impl HashFacts for Sending<'_> {
             Some(Pseudo::Scheme) => Some(b"http".as_slice()),
             None => None,
         };
-        let fields = self.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        let fields = self.headers.get_all(name).map(FieldValue::as_bytes);
         let fields = pseudo.is_none().then_some(fields);
         pseudo.into_iter().chain(fields.into_iter().flatten())
     }
@@ -136,7 +137,7 @@ impl Facts for Sending<'_> {
     }
 
     fn response_header(&self, name: &HeaderName) -> Option<&[u8]> {
-        self.answer?.headers.get(name).map(HeaderValue::as_bytes)
+        self.answer?.headers.get(name).map(FieldValue::as_bytes)
     }
 
     fn response_trailer(&self, _: &HeaderName) -> Option<&[u8]> {
@@ -150,7 +151,7 @@ impl Facts for Sending<'_> {
 
 /// The value of a cookie (RFC 6265, section 5.4), without quotes around it.
 pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|it| it.to_str().ok());
+    let lines = headers.get_all(COOKIE).filter_map(|it| it.to_str().ok());
     let mut cookies = lines.flat_map(|line| line.split(';'));
     cookies.find_map(|cookie| {
         let (key, value) = cookie.trim().split_once('=')?;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::{HeaderValue, Request, Response};
+use codec::message::{Request, Response};
+use http::HeaderValue;
 use tokio::time::sleep_until;
 use traffic::{EndedTry, Hedge, HedgeVerdict, Outcome, Retry};
 
@@ -257,10 +258,5 @@ fn authority(tries: &Tries<'_>, upstream: &Upstream) -> HeaderValue {
 
 /// The head of a request with another body.
 fn copy(request: &Request<RequestBody>, body: Option<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(body.unwrap_or(RequestBody::Empty));
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    copy.headers_mut().clone_from(request.headers());
-    copy
+    Request::from_parts(request.head().clone(), body.unwrap_or(RequestBody::Empty))
 }

@@ -5,9 +5,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
-use http_body::Body;
+use codec::message::{HeaderMap, Request, RequestParts as Parts, Response};
+use http::{HeaderValue, Method, Uri, Version};
 use proxy_config::{Mirror, RoutingPriority, UpstreamProtocol};
 use traffic::{Outcome, Permit, PickRequest, ResponseFlags, mirrors, shadow_host};
 
@@ -16,6 +15,7 @@ use super::attempt::{Attempt, FailedTry, upstream_request};
 use crate::body::{BodyCopy, RequestBody};
 use crate::connection::Client;
 use crate::exchange::{Exchange, Upstream};
+use crate::frame::Body;
 use crate::incoming::Incoming;
 use crate::stats::MeshResponse;
 use crate::upstream::UpstreamVersion;
@@ -143,10 +143,8 @@ impl Copy {
     }
 
     fn request(&self, body: RequestBody) -> Option<Request<RequestBody>> {
-        let (mut parts, ()) = Request::new(()).into_parts();
-        parts.method = self.method.clone();
-        parts.uri = self.uri.clone();
-        parts.headers = self.headers.clone();
+        let (method, uri) = (self.method.clone(), self.uri.clone());
+        let parts = Parts { method, uri, headers: self.headers.clone(), ..Parts::default() };
         upstream_request(parts, body, &self.authority, self.version)
     }
 }

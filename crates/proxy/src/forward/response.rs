@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
+use codec::message::{HeaderMap, Response};
 use http::header::{CONTENT_LENGTH, TRAILER};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
-use http_body::Body;
+use http::{HeaderValue, Method, StatusCode, Version};
 use proxy_config::Forward;
 use traffic::Outcome;
 
 use super::Asked;
 use crate::body::ResponseBody;
 use crate::exchange::{Exchange, grpc_outcome, grpc_status, millis};
+use crate::frame::Body;
 use crate::headers::{self, IMMEDIATE_FAIL, SERVICE_TIME, X_REQUEST_ID};
 use crate::incoming::Incoming;
 use crate::response::finish_head;

@@ -1,6 +1,6 @@
 //! What becomes of the path, the host and the headers of a request before it is sent on.
 
-use http::request::Parts;
+use codec::message::RequestParts as Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderName, HeaderValue, Uri};
 use traffic::{NewHost, RequestView};

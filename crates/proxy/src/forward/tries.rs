@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, Request, Response};
+use codec::message::{HeaderMap, Request, Response};
+use http::HeaderValue;
 use traffic::{
     Affinity, EndpointState, Failure, Outcome, Permit, PickRequest, RequestTimeouts, RequestTraits,
     ResponseFlag, ResponseHead, Retry, RetryPlan, TryEnd, TryFacts,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use codec::message::HeaderMap;
+use http::HeaderValue;
 use proxy_config::{Forward, HeaderMatch};
 use traffic::{
     ChosenCluster, Fields, HeaderCondition, RequestHash, RequestTimeouts, RetryPlan, RoutePlan,

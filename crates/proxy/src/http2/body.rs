@@ -5,11 +5,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use codec::http2::{Accepted, Code, Role};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::SizeHint;
 
 use super::session::Session;
 use super::stream::{Piece, Stream, StreamFailure};
 use crate::body::RequestBody;
+use crate::frame::{Body as _, Frame};
 use crate::incoming::IncomingError;
 
 /// The content that comes on a stream. Whoever drops it before its end does not want the rest.
@@ -40,7 +41,7 @@ impl Body {
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, IncomingError>>> {
+    ) -> Poll<Option<Result<Frame, IncomingError>>> {
         if let Poll::Ready(Err(error)) = self.poll_send(cx) {
             return Poll::Ready(Some(Err(error)));
         }
@@ -48,9 +49,9 @@ impl Body {
         Poll::Ready(Some(match piece {
             Ok(Piece::Data(data)) => {
                 self.session.release(&self.stream, data.len());
-                Ok(Frame::data(data))
+                Ok(Frame::Data(data))
             }
-            Ok(Piece::Trailers(trailers)) => Ok(Frame::trailers(trailers)),
+            Ok(Piece::Trailers(trailers)) => Ok(Frame::Trailers(trailers)),
             Err(failure) => Err(IncomingError::Http2(failure)),
         }))
     }
@@ -179,21 +180,17 @@ impl Upload {
             return Poll::Ready(Ok(()));
         };
         match ready!(Pin::new(&mut *body).poll_frame(cx)) {
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => {
-                    self.is_last = body.is_end_stream();
-                    if !self.is_written {
-                        self.first = Some(data.clone());
-                    }
-                    self.rest = data;
+            Some(Ok(Frame::Data(data))) => {
+                self.is_last = body.is_end_stream();
+                if !self.is_written {
+                    self.first = Some(data.clone());
                 }
-                Err(frame) => {
-                    if let Ok(trailers) = frame.into_trailers() {
-                        session.tell(|codec| codec.send_trailers(stream.key(), trailers));
-                    }
-                    self.is_done = true;
-                }
-            },
+                self.rest = data;
+            }
+            Some(Ok(Frame::Trailers(trailers))) => {
+                session.tell(|codec| codec.send_trailers(stream.key(), trailers));
+                self.is_done = true;
+            }
             None => self.is_last = true,
             Some(Err(_)) => {
                 self.is_done = true;

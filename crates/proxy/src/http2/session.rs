@@ -10,7 +10,8 @@ use bytes::{Bytes, BytesMut};
 use codec::http2::{
     Accepted, Code, Config, Connection, ConnectionError, Event, Role, StreamKey, Target,
 };
-use http::{HeaderMap, Request, StatusCode};
+use codec::message::{HeaderMap, Request};
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use codec::http2::{Code, Inbox, StreamKey};
-use http::{HeaderMap, Response};
+use codec::message::{HeaderMap, Response};
 
 /// Heads before the last one that are kept. An endpoint sends one or two.
 const INTERIM_HEADS_MAX: usize = 16;

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use codec::message::{HeaderMap, RequestParts as Parts};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, MAX_FORWARDS, PROXY_AUTHORIZATION};
-use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
 use proxy_config::HttpListener;
 use traffic::{NormalPath, normal_path, without_port};
 
+use crate::buffers;
 use crate::headers;
 use crate::reply::{Answer, Refusal};
 
@@ -29,7 +30,7 @@ pub(super) fn check(parts: &Parts, config: &HttpListener) -> Result<(), Box<Answ
 
 /// Who the request is meant for: the target's authority if it has one, else `Host` (RFC 9112, section 3.2).
 pub(super) fn authority(parts: &Parts, strip_port: bool) -> Result<HeaderValue, Box<Answer>> {
-    let mut hosts = parts.headers.get_all(HOST).iter();
+    let mut hosts = parts.headers.get_all(HOST);
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err(bad("more than one Host\n"));
@@ -47,7 +48,7 @@ pub(super) fn authority(parts: &Parts, strip_port: bool) -> Result<HeaderValue, 
             .ok_or_else(|| bad("the authority is not one\n"))?
     } else {
         match host {
-            Some(host) => host.clone(),
+            Some(host) => buffers::copy(host),
             None if parts.version == Version::HTTP_10 => HeaderValue::from_static(""),
             None => return Err(bad("no Host\n")),
         }
@@ -112,7 +113,7 @@ pub(super) fn count_forwards_down(parts: &mut Parts) -> Result<(), Box<Answer>> 
 fn trace(parts: &Parts) -> Answer {
     let mut text = format!("TRACE {} HTTP/1.1\r\n", parts.uri).into_bytes();
     for (name, value) in &parts.headers {
-        if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name) {
+        if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].iter().any(|it| name == *it) {
             continue;
         }
         text.extend_from_slice(name.as_str().as_bytes());

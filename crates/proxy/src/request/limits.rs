@@ -6,14 +6,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::{Response, StatusCode};
-use http_body::Body;
+use codec::message::Response;
+use http::StatusCode;
 use tokio::time::sleep_until;
 use traffic::ResponseFlag;
 
 use crate::body::{RequestProgress, ResponseBody};
 use crate::connection::Client;
 use crate::exchange::Exchange;
+use crate::frame::Body;
 use crate::incoming::Incoming;
 use crate::reply::Answer;
 use crate::rules::StreamLimits;

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use codec::message::{FieldValue, HeaderMap};
 use http::header::{EXPECT, PROXY_AUTHORIZATION, VIA};
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::{HeaderName, HeaderValue, Version};
 use proxy_config::{ClientAddress, HttpListener};
 
 use crate::connection::Client;
@@ -55,21 +56,21 @@ impl Seen {
     fn of(headers: &HeaderMap) -> Self {
         let mut seen = Self::default();
         for name in headers.keys() {
-            match name.as_str() {
-                "connection" => seen.connection = true,
-                "keep-alive" | "proxy-connection" | "transfer-encoding" | "http2-settings" => {
+            match name.as_bytes() {
+                b"connection" => seen.connection = true,
+                b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"http2-settings" => {
                     seen.hop_by_hop = true;
                 }
-                "upgrade" => seen.upgrade = true,
-                "te" => seen.te = true,
-                "expect" => seen.expect = true,
-                "proxy-authorization" => seen.proxy_authorization = true,
-                "x-forwarded-for" => seen.forwarded_for = true,
-                "x-forwarded-proto" => seen.forwarded_proto = true,
-                "x-forwarded-port" => seen.forwarded_port = true,
-                "x-forwarded-client-cert" => seen.client_certificate = true,
-                "x-request-id" => seen.request_id = true,
-                other if other.starts_with("x-envoy-") => {
+                b"upgrade" => seen.upgrade = true,
+                b"te" => seen.te = true,
+                b"expect" => seen.expect = true,
+                b"proxy-authorization" => seen.proxy_authorization = true,
+                b"x-forwarded-for" => seen.forwarded_for = true,
+                b"x-forwarded-proto" => seen.forwarded_proto = true,
+                b"x-forwarded-port" => seen.forwarded_port = true,
+                b"x-forwarded-client-cert" => seen.client_certificate = true,
+                b"x-request-id" => seen.request_id = true,
+                other if other.starts_with(b"x-envoy-") => {
                     seen.envoy = true;
                     seen.orders |= is_order(other);
                 }
@@ -130,18 +131,18 @@ pub(super) fn clear(
 }
 
 /// True for what is said about retries and time limits rather than about the way.
-fn is_order(name: &str) -> bool {
+fn is_order(name: &[u8]) -> bool {
     matches!(
         name,
-        "x-envoy-upstream-rq-timeout-ms"
-            | "x-envoy-upstream-rq-per-try-timeout-ms"
-            | "x-envoy-hedge-on-per-try-timeout"
-            | "x-envoy-retry-on"
-            | "x-envoy-retry-grpc-on"
-            | "x-envoy-max-retries"
-            | "x-envoy-retriable-status-codes"
-            | "x-envoy-retriable-header-names"
-            | "x-envoy-upstream-stream-duration-ms"
+        b"x-envoy-upstream-rq-timeout-ms"
+            | b"x-envoy-upstream-rq-per-try-timeout-ms"
+            | b"x-envoy-hedge-on-per-try-timeout"
+            | b"x-envoy-retry-on"
+            | b"x-envoy-retry-grpc-on"
+            | b"x-envoy-max-retries"
+            | b"x-envoy-retriable-status-codes"
+            | b"x-envoy-retriable-header-names"
+            | b"x-envoy-upstream-stream-duration-ms"
     )
 }
 
@@ -203,7 +204,7 @@ fn scheme(
 ) -> bool {
     let is_tls = client.facts.tls.is_some();
     if seen.forwarded_proto && is_way_believed && (!is_tls || has_trusted_hops) {
-        let told = headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
+        let told = headers.get(X_FORWARDED_PROTO).map(FieldValue::as_bytes);
         match told {
             Some(told) if told.eq_ignore_ascii_case(b"https") => return true,
             Some(told) if told.eq_ignore_ascii_case(b"http") => return false,
@@ -227,7 +228,6 @@ fn told_address(
     }
     let mut entries = headers
         .get_all(X_FORWARDED_FOR)
-        .iter()
         .rev()
         .filter_map(|it| it.to_str().ok())
         .flat_map(|it| it.rsplit(','));
@@ -258,11 +258,7 @@ fn is_private(address: IpAddr) -> bool {
 }
 
 fn remove_envoy(headers: &mut HeaderMap) {
-    let names: Vec<HeaderName> =
-        headers.keys().filter(|it| it.as_str().starts_with("x-envoy-")).cloned().collect();
-    for name in names {
-        headers.remove(name);
-    }
+    headers.retain(|name| !name.as_bytes().starts_with(b"x-envoy-"));
 }
 
 fn is_listed(upgrade: &HeaderValue, upgrades: &[String]) -> bool {

@@ -5,7 +5,7 @@ mod exchange;
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::{Request, Response};
+use codec::message::{Request, Response};
 
 pub(crate) use exchange::Connection;
 

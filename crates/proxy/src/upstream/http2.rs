@@ -8,8 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use codec::http2::{Code, Config, Role, Target};
-use http::{Request, Response};
-use http_body::Body as _;
+use codec::message::{Request, Response};
 use proxy_config::Cluster;
 use tokio::io::AsyncWrite;
 use traffic::Stage;
@@ -19,6 +18,7 @@ use super::{EndpointPool, NoConnection, OpenConnection, SendFailure, Terms, Wire
 use crate::body::RequestBody;
 use crate::buffers;
 use crate::connection::Client;
+use crate::frame::Body as _;
 use crate::http2::{Body, Session, SessionError, Stream, StreamFailure, Upload};
 use crate::incoming::Incoming;
 use crate::tls::Offer;

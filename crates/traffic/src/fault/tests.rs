@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use codec::message::HeaderMap;
+use http::{HeaderName, HeaderValue};
 use proxy_config::{AbortWith, Fault, FaultAbort, FaultDelay, HeaderMatch, ValueMatch};
 
 use super::{AbortStatus, FaultState, Injection};

@@ -1,7 +1,8 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use codec::message::{FieldValue, HeaderMap};
+use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 use proxy_config::{Comparison, HeaderMatch, JsonField, LogFilter, LogFormat, Pattern, ValueMatch};
 
@@ -33,7 +34,7 @@ impl RequestFields for Known {
     }
 
     fn all<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
-        self.request.get_all(name).iter().map(HeaderValue::as_bytes)
+        self.request.get_all(name.as_str()).map(FieldValue::as_bytes)
     }
 }
 
@@ -96,11 +97,11 @@ impl Facts for Known {
     }
 
     fn response_header(&self, name: &HeaderName) -> Option<&[u8]> {
-        self.response.get(name).map(HeaderValue::as_bytes)
+        self.response.get(name).map(FieldValue::as_bytes)
     }
 
     fn response_trailer(&self, name: &HeaderName) -> Option<&[u8]> {
-        self.trailers.get(name).map(HeaderValue::as_bytes)
+        self.trailers.get(name).map(FieldValue::as_bytes)
     }
 
     fn environment(&self, name: &str) -> Option<&str> {

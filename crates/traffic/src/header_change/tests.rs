@@ -1,4 +1,5 @@
-use http::{HeaderMap, HeaderName, HeaderValue};
+use codec::message::HeaderMap;
+use http::{HeaderName, HeaderValue};
 use proxy_config::HeaderChange;
 
 use super::HeaderEdits;

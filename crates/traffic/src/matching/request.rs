@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use codec::message::{FieldValue, HeaderMap};
+use http::HeaderName;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName};
 
 /// A header block, by names.
 pub trait Fields {
@@ -13,7 +14,7 @@ pub trait Fields {
 
 impl Fields for HeaderMap {
     fn all<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
-        self.get_all(name).iter().map(http::HeaderValue::as_bytes)
+        self.get_all(name.as_str()).map(FieldValue::as_bytes)
     }
 }
 

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use codec::message::HeaderMap;
+use http::{HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 use proxy_config::{
     BackOff, HeaderMatch, RateLimitedBackOff, ResetHeader, RetryOn, RetryPolicy, ValueMatch,

@@ -1,7 +1,8 @@
 //! The router against the rules as they are documented, each domain and route looked at in turn,
 //! over committed tables and over what random edits make of them.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use codec::message::HeaderMap;
+use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 use proxy_config::{HeaderMatch, PathMatch, Pattern, Route, RouteTable, ValueMatch, VirtualHost};
 use serde::Deserialize;

@@ -214,7 +214,8 @@ pub fn stable_random(request_id: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue};
+    use codec::message::HeaderMap;
+    use http::HeaderValue;
     use proxy_config::{ClusterChoice, HeaderChange, WeightedCluster};
 
     use super::{ChosenCluster, ClusterSplit, stable_random};

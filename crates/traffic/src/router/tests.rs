@@ -1,4 +1,5 @@
-use http::{HeaderMap, HeaderName, HeaderValue};
+use codec::message::HeaderMap;
+use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 use proxy_config::{
     Conditions, Forward, HeaderChange, HeaderMatch, PathMatch, PathRewrite, Pattern, QueryMatch,

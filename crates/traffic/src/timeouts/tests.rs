@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use codec::message::HeaderMap;
+use http::{HeaderName, HeaderValue};
 use proxy_config::{Forward, Hedging, RetryPolicy};
 
 use super::{RequestTimeouts, grpc_timeout};

@@ -1,5 +1,3 @@
-use http::HeaderValue;
-
 use super::*;
 
 /// Chunked bodies with what comes after them.
@@ -61,7 +59,7 @@ fn trailers_are_read_but_for_those_that_would_frame_another_message() {
     let bytes = b"0\r\nX-Sum: 42\r\ncontent-length: 7\r\nhost: b\r\nconnection: x-sum\r\n\r\nGET";
     let (_, trailers, rest) = body(BodyLength::Chunked, [bytes.as_slice()]).unwrap();
     assert_eq!(trailers.len(), 1);
-    assert_eq!(trailers["x-sum"], HeaderValue::from_static("42"));
+    assert_eq!(trailers.get("x-sum").unwrap(), "42");
     assert_eq!(rest, "GET");
 }
 

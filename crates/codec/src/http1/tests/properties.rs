@@ -1,5 +1,5 @@
 use bytes::{BufMut, Bytes};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -19,9 +19,7 @@ fn head_in_pieces(pieces: &[&[u8]]) -> Result<Option<(RequestHead, BytesMut)>, H
     let mut buf = BytesMut::new();
     for (at, piece) in pieces.iter().enumerate() {
         buf.extend_from_slice(piece);
-        if let Some(head) =
-            decoder.request(&mut buf, LIMITS, HeaderMap::new, &mut HeaderNames::default())?
-        {
+        if let Some(head) = decoder.request(&mut buf, LIMITS, HeaderMap::new)? {
             pieces[at + 1..].iter().for_each(|rest| buf.extend_from_slice(rest));
             return Ok(Some((head, buf)));
         }

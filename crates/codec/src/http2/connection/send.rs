@@ -1,7 +1,7 @@
 //! What the shell asks for, and whose turn it is to send.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{Method, StatusCode, Uri, header};
 
 use super::{Connection, Role};
 use crate::http2::Code;
@@ -10,6 +10,7 @@ use crate::http2::frame::{self, Head, Kind, flag};
 use crate::http2::hpack::Encoder;
 use crate::http2::message::is_connection_specific;
 use crate::http2::stream::{Ending, Receiving, Sending, Stream, StreamKey};
+use crate::message::HeaderMap;
 
 /// Data is put into frames as long as less than this waits to be written: one write of the size that sockets take.
 const OUTPUT_BYTES_MAX: usize = 128 * 1024;
@@ -68,7 +69,7 @@ impl Connection {
         self.write_block(id, end, |encoder, out| {
             encode_target(target, encoder, out);
             for (name, value) in headers {
-                if !(is_connection_specific(name) || has_authority && *name == header::HOST) {
+                if !(is_connection_specific(name) || has_authority && name == header::HOST) {
                     encoder.header(name, value, out);
                 }
             }

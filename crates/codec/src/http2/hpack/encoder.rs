@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::static_table::{self, ACCEPT_ENCODING, AUTHORITY, METHOD, PATH, SCHEME, STATUS};
 use super::{ENTRY_OVERHEAD_BYTES, TABLE_BYTES, huffman, integer};
+use crate::message::{FieldName, FieldValue};
 
 /// Values of fields that were sent once lately. A field is put into the table when it comes for the second time: what
 /// is different in every message (a request id, a path) never pushes out what repeats.
@@ -42,14 +42,14 @@ struct Entry {
 /// A name: an index of the static table, or one that is not there.
 enum NameKey {
     Static(u8),
-    Other(HeaderName),
+    Other(Box<[u8]>),
 }
 
 /// The same, borrowed.
 #[derive(Clone, Copy)]
 enum NameRef<'a> {
     Static(u8),
-    Other(&'a HeaderName),
+    Other(&'a [u8]),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -141,12 +141,16 @@ impl Encoder {
 
     pub(in crate::http2) fn header(
         &mut self,
-        name: &HeaderName,
-        value: &HeaderValue,
+        name: FieldName<'_>,
+        value: FieldValue<'_>,
         out: &mut BytesMut,
     ) {
-        let indexing =
-            if is_secret(name, value) { Indexing::Never } else { Indexing::WhenRepeated };
+        let indexing = if is_secret(name.as_bytes(), value) {
+            Indexing::Never
+        } else {
+            Indexing::WhenRepeated
+        };
+        let name = name.as_bytes();
         match static_table::index_of(name) {
             Some(ACCEPT_ENCODING)
                 if value.as_bytes() == static_table::value(ACCEPT_ENCODING).as_bytes() =>
@@ -165,7 +169,7 @@ impl Encoder {
     fn field(&mut self, name: NameRef<'_>, value: &[u8], indexing: Indexing, out: &mut BytesMut) {
         let name_hash = match name {
             NameRef::Static(index) => u32::from(index),
-            NameRef::Other(name) => hash(0, name.as_str().as_bytes()),
+            NameRef::Other(name) => hash(0, name),
         };
         if indexing == Indexing::Never {
             return self.literal(name, name_hash, value, (4, 0x10), out);
@@ -220,7 +224,7 @@ impl Encoder {
         };
         integer::encode(index, prefix_bits, first, out);
         if let (0, NameRef::Other(name)) = (index, name) {
-            string(name.as_str().as_bytes(), out);
+            string(name, out);
         }
         string(value, out);
     }
@@ -245,14 +249,14 @@ impl NameRef<'_> {
     fn len(self) -> usize {
         match self {
             NameRef::Static(index) => super::Name::of_static(index).len(),
-            NameRef::Other(name) => name.as_str().len(),
+            NameRef::Other(name) => name.len(),
         }
     }
 
     fn is(self, key: &NameKey) -> bool {
         match (self, key) {
             (NameRef::Static(index), NameKey::Static(key)) => index == *key,
-            (NameRef::Other(name), NameKey::Other(key)) => name == key,
+            (NameRef::Other(name), NameKey::Other(key)) => *name == **key,
             (NameRef::Static(_), NameKey::Other(_)) | (NameRef::Other(_), NameKey::Static(_)) => {
                 false
             }
@@ -262,7 +266,7 @@ impl NameRef<'_> {
     fn to_key(self) -> NameKey {
         match self {
             NameRef::Static(index) => NameKey::Static(index),
-            NameRef::Other(name) => NameKey::Other(name.clone()),
+            NameRef::Other(name) => NameKey::Other(name.into()),
         }
     }
 }
@@ -273,12 +277,12 @@ fn position(hashes: &VecDeque<u32>, hash: u32, matches: impl Fn(usize) -> bool) 
 }
 
 /// Values that must stay out of every table on their way (section 7.1.3).
-fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
-    value.is_sensitive()
-        || *name == header::AUTHORIZATION
-        || *name == header::PROXY_AUTHORIZATION
-        || (value.len() < COOKIE_BYTES_MIN
-            && (*name == header::COOKIE || *name == header::SET_COOKIE))
+fn is_secret(name: &[u8], value: FieldValue<'_>) -> bool {
+    match name {
+        b"authorization" | b"proxy-authorization" => true,
+        b"cookie" | b"set-cookie" => value.len() < COOKIE_BYTES_MIN || value.is_sensitive(),
+        _ => value.is_sensitive(),
+    }
 }
 
 fn indexed(index: usize, out: &mut BytesMut) {

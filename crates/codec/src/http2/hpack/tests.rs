@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 use proptest::prelude::*;
 
 use super::{Decoder, Encoder, Field, HpackError, Name, TABLE_BYTES};
+use crate::message::{FieldValue, IntoValue};
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
@@ -214,7 +215,8 @@ fn header(encoder: &mut Encoder, name: &str, value: &str, is_sensitive: bool) ->
     encoder.begin(&mut block);
     let mut value = HeaderValue::from_str(value).unwrap();
     value.set_sensitive(is_sensitive);
-    encoder.header(&HeaderName::from_bytes(name.as_bytes()).unwrap(), &value, &mut block);
+    let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+    encoder.header((&name).into(), value.value(), &mut block);
     block
 }
 
@@ -316,7 +318,8 @@ proptest! {
             encoder.begin(&mut block);
             for (name, value) in fields {
                 let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-                encoder.header(&name, &HeaderValue::from_str(value.trim()).unwrap(), &mut block);
+                let value = FieldValue::new(value.trim().as_bytes()).unwrap();
+                encoder.header((&name).into(), value, &mut block);
             }
             let expected: Vec<(String, String)> =
                 fields.iter().map(|(a, b)| (a.clone(), b.trim().to_owned())).collect();

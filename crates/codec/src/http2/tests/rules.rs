@@ -381,7 +381,7 @@ fn extended_connect_is_taken_where_it_was_offered() {
     ];
     receive(&mut server, &headers(4, 1, &block(&fields))).unwrap();
     let Some(Event::Request { request, .. }) = server.next_event() else { panic!() };
-    let protocol = request.extensions().get::<crate::http2::Protocol>().unwrap();
+    let protocol = request.head().protocol.as_ref().unwrap();
     assert_eq!((&protocol.0[..], request.uri().path()), (&b"websocket"[..], "/chat"));
 }
 

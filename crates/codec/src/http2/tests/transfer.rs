@@ -90,7 +90,8 @@ impl End {
         while let Some(event) = self.connection.next_event() {
             match event {
                 Event::Request { stream, request, end, .. } => {
-                    assert_eq!(request.headers()["x-stream"], stream.id().to_string().as_str());
+                    let told = request.headers().get("x-stream").unwrap();
+                    assert_eq!(told, stream.id().to_string().as_str());
                     self.received.insert(stream.id(), (Vec::new(), Inbox::default(), end));
                     let headers = map(&[("content-type", "text/plain")]);
                     self.connection.send_response(stream, StatusCode::OK, &headers, false);
@@ -107,7 +108,7 @@ impl End {
                     received.2 |= end;
                 }
                 Event::Trailers { stream, trailers } => {
-                    assert_eq!(trailers["x-sum"], "42");
+                    assert_eq!(trailers.get("x-sum").unwrap(), "42");
                     self.received.get_mut(&stream.id()).unwrap().2 = true;
                 }
                 Event::Room { .. } | Event::SettingsAcked => {}

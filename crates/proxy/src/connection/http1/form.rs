@@ -1,11 +1,12 @@
 //! The form in which a response is sent over HTTP/1.
 
 use codec::http1::Framing;
+use codec::message::HeaderMap;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRAILER};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use http_body::Body;
+use http::{HeaderValue, Method, StatusCode, Version};
 
 use crate::body::ResponseBody;
+use crate::frame::Body;
 use crate::headers;
 
 /// How a response is sent.

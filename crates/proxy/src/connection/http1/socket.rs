@@ -7,18 +7,20 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use codec::http1::{
     self, BodyDecoder, BodyError, BodyLength, BodyPart, Framing, HeadDecoder, HeadError, Limits,
     RequestHead,
 };
-use http::{HeaderMap, StatusCode, Version};
-use http_body::{Frame, SizeHint};
+use codec::message::HeaderMap;
+use http::{StatusCode, Version};
+use http_body::SizeHint;
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
 use crate::buffers;
 use crate::connection::Client;
+use crate::frame::Frame;
 use crate::incoming::{Incoming, IncomingError};
 use crate::output::Output;
 use crate::stats::{HttpCounters, Shard};
@@ -93,10 +95,7 @@ impl Socket {
         loop {
             if !inner.input.is_empty() {
                 let (head, input) = (&mut inner.head, &mut inner.input);
-                let read = buffers::with_names(|names| {
-                    head.request(input, self.limits, buffers::take_map, names)
-                });
-                match read {
+                match head.request(input, self.limits, buffers::take_map) {
                     Ok(Some(head)) => {
                         inner.begin(&head, self.limits);
                         return Poll::Ready(Ok(Some(head)));
@@ -301,16 +300,16 @@ impl Socket {
         &self,
         of: u32,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, IncomingError>>> {
+    ) -> Poll<Option<Result<Frame, IncomingError>>> {
         let inner = &mut *self.inner.borrow_mut();
         if of != inner.requests || !inner.is_body_read {
             return Poll::Ready(Some(Err(BodyError::Incomplete.into())));
         }
         loop {
             match inner.body.decode(&mut inner.input) {
-                Ok(Some(BodyPart::Data(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Some(BodyPart::Data(data))) => return Poll::Ready(Some(Ok(Frame::Data(data)))),
                 Ok(Some(BodyPart::Trailers(them))) => {
-                    return Poll::Ready(Some(Ok(Frame::trailers(them))));
+                    return Poll::Ready(Some(Ok(Frame::Trailers(them))));
                 }
                 Ok(None) if inner.body.is_ended() => return Poll::Ready(None),
                 Ok(None) => {}
@@ -390,7 +389,7 @@ impl RequestReader {
     pub(crate) fn poll_frame(
         &self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, IncomingError>>> {
+    ) -> Poll<Option<Result<Frame, IncomingError>>> {
         self.socket().poll_body(self.of, cx)
     }
 

@@ -14,9 +14,10 @@ use bytes::{Bytes, BytesMut};
 use codec::http1::{
     self, BodyDecoder, BodyLength, BodyPart, Framing, HeadDecoder, Limits, ResponseHead,
 };
+use codec::message::{Request, Response, ResponseParts};
 use http::header::CONTENT_LENGTH;
-use http::{Method, Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http::{Method, StatusCode};
+use http_body::SizeHint;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
@@ -26,6 +27,7 @@ use super::Failed;
 use crate::body::RequestBody;
 use crate::buffers;
 use crate::connection::Client;
+use crate::frame::{Body, Frame};
 use crate::incoming::{Incoming, IncomingError};
 use crate::output::Output;
 
@@ -163,17 +165,14 @@ impl Connection {
                 Incoming::Http1Response(self.clone())
             }
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = head.status;
-        *response.version_mut() = head.version;
-        *response.headers_mut() = head.headers;
-        Ok(response)
+        let ResponseHead { status, version, headers, .. } = head;
+        Ok(Response::from_parts(ResponseParts { status, version, headers }, body))
     }
 
     pub(crate) fn poll_frame(
         &self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, IncomingError>>> {
+    ) -> Poll<Option<Result<Frame, IncomingError>>> {
         self.state.borrow_mut().poll_frame(cx)
     }
 
@@ -241,24 +240,20 @@ impl State {
                     let _ = self.poll_flush(cx);
                     return Poll::Pending;
                 }
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => {
-                        let is_last = request.is_end_stream();
-                        self.output.push(data, self.is_request_chunked);
-                        if is_last {
-                            self.end_request();
-                        }
-                    }
-                    Err(frame) => {
-                        if let (Ok(trailers), true) =
-                            (frame.into_trailers(), self.is_request_chunked)
-                        {
-                            self.output.push_trailers(&trailers);
-                            self.is_request_chunked = false;
-                        }
+                Poll::Ready(Some(Ok(Frame::Data(data)))) => {
+                    let is_last = request.is_end_stream();
+                    self.output.push(data, self.is_request_chunked);
+                    if is_last {
                         self.end_request();
                     }
-                },
+                }
+                Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => {
+                    if self.is_request_chunked {
+                        self.output.push_trailers(&trailers);
+                        self.is_request_chunked = false;
+                    }
+                    self.end_request();
+                }
                 Poll::Ready(Some(Err(_))) => {
                     self.keep_alive = false;
                     self.request = None;
@@ -319,10 +314,7 @@ impl State {
         }
         loop {
             let (head, input) = (&mut self.head, &mut self.input);
-            let read = buffers::with_names(|names| {
-                head.response(input, LIMITS, to, buffers::take_map, names)
-            });
-            match read {
+            match head.response(input, LIMITS, to, buffers::take_map) {
                 Err(error) => {
                     tracing::debug!(%error, "an endpoint does not speak HTTP/1");
                     return Poll::Ready(Err(HeadFailure::NotHttp));
@@ -347,20 +339,17 @@ impl State {
         }
     }
 
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, IncomingError>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, IncomingError>>> {
         if let Poll::Ready(Err(error)) = self.poll_send(cx) {
             return Poll::Ready(Some(Err(error)));
         }
         loop {
             match self.body.decode(&mut self.input) {
                 Ok(Some(BodyPart::Data(data))) => {
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                    return Poll::Ready(Some(Ok(Frame::Data(data))));
                 }
                 Ok(Some(BodyPart::Trailers(trailers))) => {
-                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                    return Poll::Ready(Some(Ok(Frame::Trailers(trailers))));
                 }
                 Ok(None) if self.body.is_ended() => return Poll::Ready(None),
                 Ok(None) => {}

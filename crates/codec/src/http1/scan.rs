@@ -1,0 +1,289 @@
+//! The bytes of a head, looked at once: the first line, and the header lines into a [`HeaderMap`].
+//!
+//! Every scan stops at the first byte that cannot be there, so that what can never become a head is refused before its
+//! end has come.
+
+use http::{Method, StatusCode, Version};
+
+use super::HeadError;
+use crate::message::HeaderMap;
+
+/// What a token may be made of, in lower case; 0 for what it may not (RFC 9110, section 5.6.2).
+const TOKEN: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let it = byte as u8;
+        if it.is_ascii_alphanumeric() {
+            table[byte] = it.to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = others[at];
+        at += 1;
+    }
+    table
+};
+
+/// Digits of a status.
+const STATUS_BYTES: usize = 3;
+
+/// Why a scan did not come to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stop {
+    /// There are no more bytes; with more it may be a head.
+    Partial,
+    Refused(HeadError),
+}
+
+impl From<HeadError> for Stop {
+    fn from(error: HeadError) -> Self {
+        Stop::Refused(error)
+    }
+}
+
+/// Bytes that are looked at one after the other.
+pub(super) struct Scan<'b> {
+    bytes: &'b [u8],
+    at: usize,
+}
+
+impl<'b> Scan<'b> {
+    pub(super) fn new(bytes: &'b [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// How many bytes were looked at.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    fn rest(&self) -> &'b [u8] {
+        &self.bytes[self.at..]
+    }
+
+    fn peek(&self) -> Result<u8, Stop> {
+        self.bytes.get(self.at).copied().ok_or(Stop::Partial)
+    }
+
+    /// As many bytes as are of a kind, not none.
+    fn take_while(&mut self, is: impl Fn(u8) -> bool, or: HeadError) -> Result<&'b [u8], Stop> {
+        let rest = self.rest();
+        let length = rest.iter().position(|it| !is(*it)).ok_or(Stop::Partial)?;
+        if length == 0 {
+            return Err(or.into());
+        }
+        self.at += length;
+        Ok(&rest[..length])
+    }
+
+    fn expect(&mut self, byte: u8, or: HeadError) -> Result<(), Stop> {
+        if self.peek()? != byte {
+            return Err(or.into());
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// The end of a line, which is CR LF and nothing else.
+    fn line_end(&mut self) -> Result<(), Stop> {
+        self.expect(b'\r', HeadError::LineEnd)?;
+        self.expect(b'\n', HeadError::LineEnd)
+    }
+
+    /// `HTTP/1.0` or `HTTP/1.1`.
+    fn version(&mut self) -> Result<Version, Stop> {
+        const NAME: &[u8] = b"HTTP/1.";
+        let rest = self.rest();
+        let length = rest.len().min(NAME.len());
+        if rest[..length] != NAME[..length] {
+            return Err(HeadError::Version.into());
+        }
+        let version = match rest.get(NAME.len()) {
+            Some(b'1') => Version::HTTP_11,
+            Some(b'0') => Version::HTTP_10,
+            Some(_) => return Err(HeadError::Version.into()),
+            None => return Err(Stop::Partial),
+        };
+        self.at += NAME.len() + 1;
+        Ok(version)
+    }
+
+    /// The first line of a request: its method, its target, which may be any text without spaces, and its version.
+    pub(super) fn request_line(&mut self) -> Result<(Method, &'b [u8], Version), Stop> {
+        let method = match self.rest() {
+            [b'G', b'E', b'T', b' ', ..] => {
+                self.at += 3;
+                Method::GET
+            }
+            _ => {
+                let is_token = |it: u8| TOKEN[usize::from(it)] != 0;
+                let method = self.take_while(is_token, HeadError::FirstLine)?;
+                Method::from_bytes(method).map_err(|_| HeadError::FirstLine)?
+            }
+        };
+        self.expect(b' ', HeadError::FirstLine)?;
+        let target = self.take_while(|it| it > b' ' && it != 0x7f, HeadError::FirstLine)?;
+        self.expect(b' ', HeadError::FirstLine)?;
+        let version = self.version()?;
+        self.line_end()?;
+        Ok((method, target, version))
+    }
+
+    /// The first line of a response. What it says beside the status is left out.
+    pub(super) fn status_line(&mut self) -> Result<(Version, StatusCode), Stop> {
+        let version = self.version()?;
+        self.expect(b' ', HeadError::FirstLine)?;
+        let digits = self.rest();
+        let digits = &digits[..digits.len().min(STATUS_BYTES)];
+        if !digits.iter().all(u8::is_ascii_digit) {
+            return Err(HeadError::FirstLine.into());
+        }
+        if digits.len() < STATUS_BYTES {
+            return Err(Stop::Partial);
+        }
+        let status = StatusCode::from_bytes(digits).map_err(|_| HeadError::FirstLine)?;
+        self.at += STATUS_BYTES;
+        match self.peek()? {
+            b' ' => {
+                self.at += 1;
+                self.at += value_bytes(self.rest());
+            }
+            b'\r' | b'\n' => {}
+            _ => return Err(HeadError::FirstLine.into()),
+        }
+        match self.peek()? {
+            b'\r' | b'\n' => self.line_end()?,
+            _ => return Err(HeadError::FirstLine.into()),
+        }
+        Ok((version, status))
+    }
+
+    /// Puts header lines into `headers`, up to the empty line, and tells `see` the name, in lower case, and the value of
+    /// each.
+    pub(super) fn header_lines(
+        &mut self,
+        headers: &mut HeaderMap,
+        headers_max: usize,
+        mut see: impl FnMut(&[u8], &[u8]) -> Result<(), HeadError>,
+    ) -> Result<(), Stop> {
+        loop {
+            match self.peek()? {
+                b'\r' | b'\n' => return self.line_end(),
+                _ if headers.len() >= headers_max => {
+                    return Err(HeadError::TooManyHeaders.into());
+                }
+                _ => {}
+            }
+            let (name, value) = self.header_line()?;
+            let lowered = name.iter().map(|it| TOKEN[usize::from(*it)]);
+            let line = headers.push_read(lowered, value);
+            let (name, value) = line.map_err(|_| HeadError::TooManyHeaders)?;
+            see(name, value)?;
+        }
+    }
+
+    /// A name and a value, without the white space around it (RFC 9112, section 5.1).
+    fn header_line(&mut self) -> Result<(&'b [u8], &'b [u8]), Stop> {
+        let is_token = |it: u8| TOKEN[usize::from(it)] != 0;
+        let name = self.take_while(is_token, HeadError::HeaderLine)?;
+        self.expect(b':', HeadError::HeaderLine)?;
+        let value = self.rest();
+        let length = value_bytes(value);
+        self.at += length;
+        match self.peek()? {
+            b'\r' => match self.bytes.get(self.at + 1) {
+                Some(b'\n') => self.at += 2,
+                Some(_) => return Err(HeadError::HeaderLine.into()),
+                None => return Err(Stop::Partial),
+            },
+            b'\n' => return Err(HeadError::LineEnd.into()),
+            _ => return Err(HeadError::HeaderLine.into()),
+        }
+        Ok((name, value[..length].trim_ascii()))
+    }
+}
+
+/// How many bytes from the beginning may be in a value: no control characters but tabs.
+fn value_bytes(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (idx, word) in words.iter().enumerate() {
+        // Eight bytes at a time. A byte's highest bit ends up set when it is below 0x20 or 0x7f; a borrow may set it in
+        // bytes above such a one, never below.
+        let word = u64::from_le_bytes(*word);
+        let delete = word ^ (ONES * 0x7f);
+        let below = word.wrapping_sub(ONES * 0x20) & !word;
+        let suspects = (below | delete.wrapping_sub(ONES) & !delete) & HIGH;
+        if suspects != 0 {
+            let at = idx * 8 + suspects.trailing_zeros() as usize / 8;
+            return at + one_by_one(&bytes[at..]);
+        }
+    }
+    let at = words.len() * 8;
+    at + one_by_one(rest)
+}
+
+fn one_by_one(bytes: &[u8]) -> usize {
+    let is_in_value = |it: &u8| *it >= b' ' && *it != 0x7f || *it == b'\t';
+    let end = bytes.iter().position(|it| !is_in_value(it));
+    end.unwrap_or(bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn values_end_where_they_end_byte_by_byte(
+            bytes in prop::collection::vec(
+                prop_oneof![8 => 0x20_u8..0x7f, 1 => any::<u8>(), 1 => Just(b'\t'), 1 => 0x7e_u8..0x81],
+                0..64,
+            ),
+        ) {
+            prop_assert_eq!(value_bytes(&bytes), one_by_one(&bytes));
+        }
+
+        /// Against another parser that is used everywhere. It takes a line feed for the end of a line, which nothing
+        /// here may; the rest is the same, to the byte.
+        #[test]
+        fn lines_are_what_another_parser_takes_them_for(
+            lines in prop::collection::vec(
+                ("[A-Za-z0-9!#$%&'*+.^_`|~-]{0,6}[ \t:]?", "[ -~\t\u{80}-\u{ff}\r\n\0\x7f]{0,12}"),
+                0..4,
+            ),
+        ) {
+            let text: String = lines.iter().map(|(name, value)| format!("{name}:{value}\r\n")).collect();
+            let bytes = format!("{text}\r\n").into_bytes();
+            let mut ours = HeaderMap::new();
+            let mut scan = Scan::new(&bytes);
+            let read = scan.header_lines(&mut ours, 50, |_, _| Ok(()));
+            let mut room = [httparse::EMPTY_HEADER; 50];
+            match httparse::parse_headers(&bytes, &mut room) {
+                Ok(httparse::Status::Complete((end, theirs))) if !has_bare_line_feed(&bytes[..end]) => {
+                    prop_assert_eq!(read, Ok(()));
+                    prop_assert_eq!(scan.position(), end);
+                    prop_assert_eq!(ours.len(), theirs.len());
+                    for ((name, value), theirs) in ours.iter().zip(theirs.iter()) {
+                        prop_assert_eq!(name.as_str(), theirs.name.to_ascii_lowercase());
+                        prop_assert_eq!(value.as_bytes(), theirs.value);
+                    }
+                }
+                Ok(httparse::Status::Complete(_)) => prop_assert!(read.is_err()),
+                Ok(httparse::Status::Partial) => prop_assert!(read.is_err()),
+                Err(_) => prop_assert!(matches!(read, Err(Stop::Refused(_)))),
+            }
+        }
+    }
+
+    fn has_bare_line_feed(bytes: &[u8]) -> bool {
+        (0..bytes.len()).any(|at| bytes[at] == b'\n' && (at == 0 || bytes[at - 1] != b'\r'))
+    }
+}

@@ -1,0 +1,113 @@
+use http::{HeaderName, HeaderValue};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+    lines.iter().map(|(name, value)| (*name, FieldValue::from_static(value))).collect()
+}
+
+fn written(map: &HeaderMap, left_out: &[&str]) -> String {
+    let mut out = BytesMut::new();
+    map.write_to(&mut out, left_out);
+    String::from_utf8(out.to_vec()).unwrap()
+}
+
+#[test]
+fn lines_are_found_by_their_names_and_written_in_their_order() {
+    let mut headers = map(&[("accept", "*/*"), ("x-a", "1"), ("cookie", "a=1"), ("x-a", "2")]);
+    assert_eq!(headers.get("x-a").unwrap(), "1");
+    assert_eq!(headers.get_all("x-a").map(FieldValue::as_bytes).collect::<Vec<_>>(), [b"1", b"2"]);
+    assert!(!headers.contains_key("x-b") && headers.get("").is_none());
+    headers.insert("cookie", FieldValue::from_static("longer"));
+    headers.insert("x-a", FieldValue::from_static("3"));
+    headers.append("via", FieldValue::from_static("1.1 a"));
+    assert_eq!(written(&headers, &[]), "accept: */*\r\nx-a: 3\r\ncookie: longer\r\nvia: 1.1 a\r\n");
+    assert_eq!(
+        written(&headers, &["x-a", "none"]),
+        "accept: */*\r\ncookie: longer\r\nvia: 1.1 a\r\n"
+    );
+    assert!(headers.remove("accept") && !headers.remove("accept"));
+    assert_eq!(headers, map(&[("via", "1.1 a"), ("cookie", "longer"), ("x-a", "3")]));
+}
+
+#[test]
+fn names_that_are_read_are_in_lower_case() {
+    let mut headers = HeaderMap::new();
+    let lowered = b"Sec-Fetch-Mode".iter().map(u8::to_ascii_lowercase);
+    let (name, value) = headers.push_read(lowered, b"navigate").unwrap();
+    assert_eq!((name, value), (&b"sec-fetch-mode"[..], &b"navigate"[..]));
+    assert_eq!(headers.get("sec-fetch-mode").unwrap(), "navigate");
+    assert!(headers.get("Sec-Fetch-Mode").is_none());
+}
+
+#[test]
+fn there_is_an_end_to_the_lines() {
+    let mut headers = HeaderMap::new();
+    for _ in 0..LINES_MAX {
+        headers.try_append("a", FieldValue::from_static("")).unwrap();
+    }
+    assert_eq!(headers.try_append("a", FieldValue::from_static("")), Err(TooManyHeaders));
+    headers.append("a", FieldValue::from_static(""));
+    assert_eq!(headers.len(), LINES_MAX);
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Append(usize, String),
+    Insert(usize, String),
+    Remove(usize),
+    Clear,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        (0..NAMES.len(), "[a-z]{0,3}").prop_map(|(name, value)| Act::Append(name, value)),
+        (0..NAMES.len(), "[a-z]{0,3}").prop_map(|(name, value)| Act::Insert(name, value)),
+        (0..NAMES.len()).prop_map(Act::Remove),
+        Just(Act::Clear),
+    ]
+}
+
+const NAMES: [&str; 5] = ["a", "b", "x-long-name", "content-length", "x-lonb-name"];
+
+proptest! {
+    /// Against the map of the `http` crate, whatever is done to both.
+    #[test]
+    fn it_does_what_another_map_does(acts in vec(act(), 0..30)) {
+        let (mut ours, mut theirs) = (HeaderMap::new(), http::HeaderMap::new());
+        for act in acts {
+            match act {
+                Act::Append(name, value) => {
+                    let value = HeaderValue::from_str(&value).unwrap();
+                    ours.append(NAMES[name], &value);
+                    theirs.append(HeaderName::from_static(NAMES[name]), value);
+                }
+                Act::Insert(name, value) => {
+                    let value = HeaderValue::from_str(&value).unwrap();
+                    ours.insert(NAMES[name], &value);
+                    theirs.insert(HeaderName::from_static(NAMES[name]), value);
+                }
+                Act::Remove(name) => {
+                    prop_assert_eq!(ours.remove(NAMES[name]), theirs.remove(NAMES[name]).is_some());
+                }
+                Act::Clear => {
+                    ours.clear();
+                    theirs.clear();
+                }
+            }
+            prop_assert_eq!(ours.len(), theirs.len());
+            for name in NAMES {
+                let ours: Vec<&[u8]> = ours.get_all(name).map(FieldValue::as_bytes).collect();
+                let theirs: Vec<&[u8]> =
+                    theirs.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+                prop_assert_eq!(ours, theirs);
+            }
+            let lines: String = ours.iter()
+                .map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()))
+                .collect();
+            prop_assert_eq!(written(&ours, &[]), lines);
+        }
+    }
+}
