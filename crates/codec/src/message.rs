@@ -6,7 +6,8 @@ mod value;
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri, Version};
 
-pub use header_map::{HeaderMap, Iter, TooManyHeaders};
+pub(crate) use header_map::LineRead;
+pub use header_map::{HeaderMap, Iter, NameSet, TooManyHeaders};
 pub use value::{AsName, FieldName, FieldValue, IntoValue, NotText};
 
 /// The value of `:protocol`, an extension of a request whose method is CONNECT (RFC 8441, section 4).

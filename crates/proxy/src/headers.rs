@@ -1,7 +1,7 @@
 //! What a proxy does to a header block: hop-by-hop fields go (RFC 9110, section 7.6.1), the trail of forwarding is
 //! added, and the two versions of HTTP are converted into each other (RFC 9113, section 8).
 
-use codec::message::{FieldName, FieldValue, HeaderMap};
+use codec::message::{FieldValue, HeaderMap, NameSet};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
@@ -29,6 +29,16 @@ pub(crate) const IMMEDIATE_FAIL: HeaderName =
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
+const HOP_BY_HOP: NameSet = NameSet::of(&[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+    "te",
+]);
+
 /// True when the comma-separated lists in all values of `name` hold `token`.
 pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers
@@ -43,8 +53,8 @@ fn tokens(value: FieldValue<'_>) -> impl Iterator<Item = &[u8]> {
 /// Removes the fields that concern one connection only, and those that `Connection` names. `TE: trailers` stays
 /// because trailers are passed on.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    // Most heads have none, and one look at each name costs less than looking for each of these.
-    if !headers.keys().any(is_hop_by_hop) {
+    // Most heads have none.
+    if !headers.may_have_any(HOP_BY_HOP) {
         return;
     }
     remove_named_by_connection(headers);
@@ -58,19 +68,6 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
     }
-}
-
-fn is_hop_by_hop(name: FieldName<'_>) -> bool {
-    matches!(
-        name.as_bytes(),
-        b"connection"
-            | b"keep-alive"
-            | b"proxy-connection"
-            | b"transfer-encoding"
-            | b"upgrade"
-            | b"http2-settings"
-            | b"te"
-    )
 }
 
 fn remove_named_by_connection(headers: &mut HeaderMap) {

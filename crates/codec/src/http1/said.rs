@@ -18,28 +18,33 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Takes a line. `name` is in lower case.
+    /// Takes a line.
     pub(super) fn note(
         &mut self,
         name: &[u8],
         value: &[u8],
         version: Version,
     ) -> Result<(), HeadError> {
-        match name {
-            b"content-length" => {
+        // One look at the length spares most names the others.
+        match name.len() {
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
                 if self.length.is_some() {
                     return Err(HeadError::ContentLength);
                 }
                 self.length = Some(length(value).ok_or(HeadError::ContentLength)?);
             }
-            b"transfer-encoding" => self.note_coding(value, version)?,
-            b"connection" => {
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.note_coding(value, version)?;
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
                 for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                     self.close |= token.eq_ignore_ascii_case(b"close");
                     self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
-            b"expect" => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
+            }
             _ => {}
         }
         Ok(())

@@ -6,28 +6,27 @@
 use http::{Method, StatusCode, Version};
 
 use super::HeadError;
-use crate::message::HeaderMap;
+use crate::message::{HeaderMap, LineRead};
 
-/// What a token may be made of, in lower case; 0 for what it may not (RFC 9110, section 5.6.2).
-const TOKEN: [u8; 256] = {
-    let mut table = [0; 256];
+/// Whether a token may be made of a byte (RFC 9110, section 5.6.2).
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
     let mut byte = 0;
     while byte < table.len() {
-        let it = byte as u8;
-        if it.is_ascii_alphanumeric() {
-            table[byte] = it.to_ascii_lowercase();
-        }
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
         byte += 1;
     }
     let others = b"!#$%&'*+-.^_`|~";
     let mut at = 0;
     while at < others.len() {
-        table[others[at] as usize] = others[at];
+        table[others[at] as usize] = true;
         at += 1;
     }
     table
 };
 
+/// Most heads have fewer lines than this; others need an allocation.
+const HEADERS_USUAL: usize = 32;
 /// Digits of a status.
 const STATUS_BYTES: usize = 3;
 
@@ -120,7 +119,7 @@ impl<'b> Scan<'b> {
                 Method::GET
             }
             _ => {
-                let is_token = |it: u8| TOKEN[usize::from(it)] != 0;
+                let is_token = |it: u8| TOKEN[usize::from(it)];
                 let method = self.take_while(is_token, HeadError::FirstLine)?;
                 Method::from_bytes(method).map_err(|_| HeadError::FirstLine)?
             }
@@ -162,48 +161,66 @@ impl<'b> Scan<'b> {
         Ok((version, status))
     }
 
-    /// Puts header lines into `headers`, up to the empty line, and tells `see` the name, in lower case, and the value of
-    /// each.
+    /// Puts header lines into `headers`, up to the empty line, and tells `see` the name and the value of each as they
+    /// are written.
     pub(super) fn header_lines(
         &mut self,
         headers: &mut HeaderMap,
         headers_max: usize,
         mut see: impl FnMut(&[u8], &[u8]) -> Result<(), HeadError>,
     ) -> Result<(), Stop> {
-        loop {
+        let start = self.at;
+        let mut usual = [const { LineRead { name: 0..0, value: 0..0, end: 0 } }; HEADERS_USUAL];
+        // In place of the others when there are more.
+        let mut many = Vec::new();
+        let mut count = 0;
+        let block = loop {
             match self.peek()? {
-                b'\r' | b'\n' => return self.line_end(),
-                _ if headers.len() >= headers_max => {
-                    return Err(HeadError::TooManyHeaders.into());
+                b'\r' | b'\n' => {
+                    let block = &self.bytes[start..self.at];
+                    self.line_end()?;
+                    break block;
                 }
+                _ if count >= headers_max => return Err(HeadError::TooManyHeaders.into()),
                 _ => {}
             }
-            let (name, value) = self.header_line()?;
-            let lowered = name.iter().map(|it| TOKEN[usize::from(*it)]);
-            let line = headers.push_read(lowered, value);
-            let (name, value) = line.map_err(|_| HeadError::TooManyHeaders)?;
-            see(name, value)?;
-        }
+            let line = self.header_line(start)?;
+            let bytes = &self.bytes[start..];
+            see(&bytes[line.name.clone()], &bytes[line.value.clone()])?;
+            if count == HEADERS_USUAL {
+                many.extend(usual.iter_mut().map(std::mem::take));
+            }
+            match usual.get_mut(count) {
+                Some(place) => *place = line,
+                None => many.push(line),
+            }
+            count += 1;
+        };
+        let lines = if many.is_empty() { &usual[..count] } else { &many[..] };
+        headers.fill(block, lines).map_err(|_| HeadError::TooManyHeaders.into())
     }
 
-    /// A name and a value, without the white space around it (RFC 9112, section 5.1).
-    fn header_line(&mut self) -> Result<(&'b [u8], &'b [u8]), Stop> {
-        let is_token = |it: u8| TOKEN[usize::from(it)] != 0;
-        let name = self.take_while(is_token, HeadError::HeaderLine)?;
+    /// A name and a value, without the white space around it (RFC 9112, section 5.1). Their places are counted from
+    /// `start` on.
+    fn header_line(&mut self, start: usize) -> Result<LineRead, Stop> {
+        let begin = self.at - start;
+        let is_token = |it: u8| TOKEN[usize::from(it)];
+        let name = self.take_while(is_token, HeadError::HeaderLine)?.len();
         self.expect(b':', HeadError::HeaderLine)?;
+        let value_at = self.at - start;
         let value = self.rest();
-        let length = value_bytes(value);
-        self.at += length;
-        match self.peek()? {
-            b'\r' => match self.bytes.get(self.at + 1) {
-                Some(b'\n') => self.at += 2,
-                Some(_) => return Err(HeadError::HeaderLine.into()),
-                None => return Err(Stop::Partial),
-            },
-            b'\n' => return Err(HeadError::LineEnd.into()),
+        let value = &value[..value_bytes(value)];
+        self.at += value.len();
+        match self.rest() {
+            [b'\r', b'\n', ..] => self.at += 2,
+            [b'\r'] | [] => return Err(Stop::Partial),
+            [b'\n', ..] => return Err(HeadError::LineEnd.into()),
             _ => return Err(HeadError::HeaderLine.into()),
         }
-        Ok((name, value[..length].trim_ascii()))
+        let from_first = value.trim_ascii_start();
+        let first = value_at + value.len() - from_first.len();
+        let value = first..first + from_first.trim_ascii_end().len();
+        Ok(LineRead { name: begin..begin + name, value, end: self.at - start })
     }
 }
 

@@ -18,6 +18,9 @@ const SEPARATOR: &[u8] = b": ";
 const LINE_END: &[u8] = b"\r\n";
 /// What a line has beside its name and its value.
 const FRAME_BYTES: usize = SEPARATOR.len() + LINE_END.len();
+/// What a proxy adds to a head: room for it is made at once.
+const LINES_ADDED: usize = 8;
+const BYTES_ADDED: usize = 384;
 
 /// Header lines in their order. Names are in lower case; several lines may have the same name.
 #[derive(Clone, Default)]
@@ -29,13 +32,24 @@ pub struct HeaderMap {
     names: u64,
 }
 
-/// Where a line is.
+/// Where a line is: its name, a separator, its value, and the end of a line.
 #[derive(Clone, Copy)]
 struct Line {
     at: u32,
     name_bytes: u32,
     value_bytes: u32,
     is_sensitive: bool,
+}
+
+/// A line of a block that is read.
+#[derive(Default)]
+pub(crate) struct LineRead {
+    /// Where the name begins and ends in the block.
+    pub(crate) name: Range<usize>,
+    /// The same of the value, without the white space around it.
+    pub(crate) value: Range<usize>,
+    /// Where the next line begins.
+    pub(crate) end: usize,
 }
 
 /// There is no room for another line.
@@ -144,41 +158,50 @@ impl HeaderMap {
         name: impl AsName,
         value: impl IntoValue,
     ) -> Result<(), TooManyHeaders> {
-        let value = value.value();
-        self.push_read(name.as_name().bytes(), value.as_bytes())?;
-        if value.is_sensitive()
-            && let Some(line) = self.lines.last_mut()
-        {
-            line.is_sensitive = true;
+        let line = self.write(name.as_name().as_bytes(), value.value())?;
+        self.lines.push(line);
+        Ok(())
+    }
+
+    /// Fills an empty map with a block of lines that were read: their names are tokens in any case, their values are
+    /// values.
+    ///
+    /// # Errors
+    /// When there are more than 24,000 lines.
+    pub(crate) fn fill(&mut self, block: &[u8], lines: &[LineRead]) -> Result<(), TooManyHeaders> {
+        if lines.len() > LINES_MAX || block.len() > u32::MAX as usize / 2 {
+            return Err(TooManyHeaders);
+        }
+        self.clear();
+        self.lines.reserve(lines.len() + LINES_ADDED);
+        self.text.reserve(block.len() + BYTES_ADDED);
+        self.text.extend_from_slice(block);
+        for line in lines {
+            let (name, value) = (line.name.clone(), line.value.clone());
+            self.text[name.clone()].make_ascii_lowercase();
+            self.names |= bit(&self.text[name.clone()]);
+            let is_plain = name.end + SEPARATOR.len() == value.start
+                && block[name.end + 1] == SEPARATOR[1]
+                && value.end + LINE_END.len() == line.end;
+            let at = if is_plain { name.start } else { self.respell(name.clone(), value.clone()) };
+            self.lines.push(Line {
+                at: at as u32,
+                name_bytes: name.len() as u32,
+                value_bytes: value.len() as u32,
+                is_sensitive: false,
+            });
         }
         Ok(())
     }
 
-    /// Adds a line as it was read: `name` is a token in lower case, `value` is a value. Gives both as they are here.
-    pub(crate) fn push_read(
-        &mut self,
-        name: impl ExactSizeIterator<Item = u8>,
-        value: &[u8],
-    ) -> Result<(&[u8], &[u8]), TooManyHeaders> {
-        let (at, name_bytes) = (self.text.len(), name.len());
-        let room = name_bytes + value.len() + FRAME_BYTES;
-        if self.lines.len() >= LINES_MAX || at + room > u32::MAX as usize {
-            return Err(TooManyHeaders);
-        }
-        self.text.reserve(room);
-        self.text.extend(name);
+    /// Writes a line again that has other white space than usual, and says where.
+    fn respell(&mut self, name: Range<usize>, value: Range<usize>) -> usize {
+        let at = self.text.len();
+        self.text.extend_from_within(name);
         self.text.extend_from_slice(SEPARATOR);
-        self.text.extend_from_slice(value);
+        self.text.extend_from_within(value);
         self.text.extend_from_slice(LINE_END);
-        self.names |= bit(&self.text[at..at + name_bytes]);
-        let line = Line {
-            at: at as u32,
-            name_bytes: name_bytes as u32,
-            value_bytes: value.len() as u32,
-            is_sensitive: false,
-        };
-        self.lines.push(line);
-        Ok((&self.text[line.name()], &self.text[line.value()]))
+        at
     }
 
     /// Makes this the only line of its name, in the place of the first one that there is.
@@ -191,8 +214,8 @@ impl HeaderMap {
         if line.value_bytes as usize == value.len() {
             self.text[line.value()].copy_from_slice(value.as_bytes());
             self.lines[at].is_sensitive = value.is_sensitive();
-        } else if self.try_append(name, value).is_ok() {
-            self.lines.swap_remove(at);
+        } else if let Ok(line) = self.write(name.as_bytes(), value) {
+            self.lines[at] = line;
         }
         self.remove_from(at + 1, name);
     }
@@ -238,6 +261,31 @@ impl HeaderMap {
         out.put_slice(&self.text[run]);
     }
 
+    fn write(&mut self, name: &[u8], value: FieldValue<'_>) -> Result<Line, TooManyHeaders> {
+        let at = self.text.len();
+        let bytes = name.len() + value.len() + FRAME_BYTES;
+        if self.lines.len() >= LINES_MAX || at + bytes > u32::MAX as usize {
+            return Err(TooManyHeaders);
+        }
+        self.text.reserve(bytes);
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(SEPARATOR);
+        self.text.extend_from_slice(value.as_bytes());
+        self.text.extend_from_slice(LINE_END);
+        self.names |= bit(name);
+        Ok(Line {
+            at: at as u32,
+            name_bytes: name.len() as u32,
+            value_bytes: value.len() as u32,
+            is_sensitive: value.is_sensitive(),
+        })
+    }
+
+    /// False when none of these names is there; true does not mean that one is.
+    pub fn may_have_any(&self, names: NameSet) -> bool {
+        self.names & names.0 != 0
+    }
+
     fn may_have(&self, name: &str) -> bool {
         self.names & bit(name.as_bytes()) != 0
     }
@@ -261,12 +309,29 @@ impl HeaderMap {
     }
 }
 
+/// Names that are looked for together.
+#[derive(Clone, Copy, Debug)]
+pub struct NameSet(u64);
+
+impl NameSet {
+    /// Of names in lower case.
+    #[must_use]
+    pub const fn of(names: &[&str]) -> Self {
+        let (mut set, mut at) = (0, 0);
+        while at < names.len() {
+            set |= bit(names[at].as_bytes());
+            at += 1;
+        }
+        Self(set)
+    }
+}
+
 /// One of 64 bits, by the length and the ends of a name.
-fn bit(name: &[u8]) -> u64 {
+const fn bit(name: &[u8]) -> u64 {
     // Fibonacci hashing: the upper bits of a product with 2^64 divided by the golden ratio.
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let (Some(first), Some(last)) = (name.first(), name.last()) else { return 1 };
-    let mixed = name.len() as u64 | u64::from(*first) << 16 | u64::from(*last) << 24;
+    let mixed = name.len() as u64 | (*first as u64) << 16 | (*last as u64) << 24;
     1 << (mixed.wrapping_mul(FACTOR) >> (u64::BITS - 6))
 }
 
