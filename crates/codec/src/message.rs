@@ -8,6 +8,7 @@ use http::{Method, StatusCode, Uri, Version};
 
 pub(crate) use header_map::LineRead;
 pub use header_map::{HeaderMap, Iter, NameSet, TooManyHeaders};
+pub(crate) use value::value_bytes;
 pub use value::{AsName, FieldName, FieldValue, IntoValue, NotText};
 
 /// The value of `:protocol`, an extension of a request whose method is CONNECT (RFC 8441, section 4).

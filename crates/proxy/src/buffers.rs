@@ -82,11 +82,6 @@ pub(crate) fn put_map(map: &mut HeaderMap) {
     });
 }
 
-/// A header value that is made here: a few letters and digits.
-pub(crate) fn value(text: &[u8]) -> HeaderValue {
-    HeaderValue::from_maybe_shared(cut(text)).expect("letters and digits are a header value")
-}
-
 /// A copy of a header value that outlives the others of its head.
 pub(crate) fn copy(value: FieldValue<'_>) -> HeaderValue {
     let copied = HeaderValue::from_maybe_shared(cut(value.as_bytes()));

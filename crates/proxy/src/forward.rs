@@ -301,13 +301,12 @@ fn limits(
 }
 
 fn tell_timeout(headers: &mut HeaderMap, own: &WorkerRoute, limits: &RequestTimeouts) {
-    let expected = if *limits == own.timeouts {
-        own.expected.clone()
-    } else {
-        limits.expected(Duration::ZERO).map(|it| headers::number(millis(it)))
-    };
-    if let Some(expected) = expected {
-        headers.insert(EXPECTED_TIMEOUT, expected);
+    if *limits == own.timeouts {
+        if let Some(expected) = &own.expected {
+            headers.insert(EXPECTED_TIMEOUT, expected);
+        }
+    } else if let Some(expected) = limits.expected(Duration::ZERO) {
+        headers.insert(EXPECTED_TIMEOUT, headers::number(millis(expected)));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a proxy does to a header block: hop-by-hop fields go (RFC 9110, section 7.6.1), the trail of forwarding is
 //! added, and the two versions of HTTP are converted into each other (RFC 9113, section 8).
 
-use codec::message::{FieldValue, HeaderMap, NameSet};
+use codec::message::{FieldValue, HeaderMap, IntoValue, NameSet};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
@@ -160,12 +160,26 @@ pub(crate) fn announce_close(headers: &mut HeaderMap) {
 }
 
 /// A number as a header value.
-pub(crate) fn number(value: u64) -> HeaderValue {
-    buffers::value(codec::http1::decimal(value, &mut [0; 20]))
+pub(crate) struct Number([u8; 20]);
+
+pub(crate) fn number(value: u64) -> Number {
+    let mut text = [0; 20];
+    codec::http1::decimal(value, &mut text);
+    Number(text)
 }
 
-/// A random UUID (version 4) from 128 random bits.
-pub(crate) fn request_id(random: u128) -> HeaderValue {
+impl IntoValue for Number {
+    fn value(&self) -> FieldValue<'_> {
+        let digits = self.0.iter().position(|it| *it != 0).unwrap_or(0);
+        FieldValue::new(&self.0[digits..]).expect("digits are a value")
+    }
+}
+
+/// A random UUID (version 4).
+pub(crate) struct RequestId([u8; 36]);
+
+/// The one with these random bits.
+pub(crate) fn request_id(random: u128) -> RequestId {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let version = 0x4 << 76;
     let variant = 0x8 << 60;
@@ -180,7 +194,13 @@ pub(crate) fn request_id(random: u128) -> HeaderValue {
         text[at + 1] = HEX[usize::from(byte & 0xf)];
         at += 2;
     }
-    buffers::value(&text)
+    RequestId(text)
+}
+
+impl IntoValue for RequestId {
+    fn value(&self) -> FieldValue<'_> {
+        FieldValue::new(&self.0).expect("hexadecimal digits are a value")
+    }
 }
 
 #[cfg(test)]
@@ -240,7 +260,13 @@ mod tests {
 
     #[test]
     fn a_request_id_is_a_uuid_of_version_4() {
-        assert_eq!(request_id(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
-        assert_eq!(request_id(0), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(request_id(u128::MAX).value(), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(request_id(0).value(), "00000000-0000-4000-8000-000000000000");
+    }
+
+    #[test]
+    fn a_number_is_written_in_digits() {
+        assert_eq!(number(0).value(), "0");
+        assert_eq!(number(u64::MAX).value(), "18446744073709551615");
     }
 }

@@ -105,7 +105,7 @@ impl Worker {
         self.date.at(self.last_now())
     }
 
-    pub(crate) fn request_id(&self) -> http::HeaderValue {
+    pub(crate) fn request_id(&self) -> headers::RequestId {
         let mut rng = self.rng.borrow_mut();
         let random = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
         headers::request_id(random)

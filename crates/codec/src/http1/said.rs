@@ -19,6 +19,7 @@ pub(super) struct Said {
 
 impl Said {
     /// Takes a line.
+    #[inline]
     pub(super) fn note(
         &mut self,
         name: &[u8],

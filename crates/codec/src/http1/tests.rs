@@ -1,4 +1,5 @@
 mod bodies;
+mod corpus;
 mod heads;
 mod properties;
 

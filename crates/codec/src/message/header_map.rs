@@ -41,15 +41,29 @@ struct Line {
     is_sensitive: bool,
 }
 
-/// A line of a block that is read.
-#[derive(Default)]
+/// A line of a block that is read, by the places in the block.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct LineRead {
-    /// Where the name begins and ends in the block.
-    pub(crate) name: Range<usize>,
-    /// The same of the value, without the white space around it.
-    pub(crate) value: Range<usize>,
+    pub(crate) at: u32,
+    /// Where the name ends.
+    pub(crate) colon: u32,
+    /// Where the value begins and ends, without the white space around it.
+    pub(crate) value: u32,
+    pub(crate) value_end: u32,
     /// Where the next line begins.
-    pub(crate) end: usize,
+    pub(crate) end: u32,
+    /// One space behind the colon and none behind the value.
+    pub(crate) is_plain: bool,
+}
+
+impl LineRead {
+    pub(crate) fn name(&self) -> Range<usize> {
+        self.at as usize..self.colon as usize
+    }
+
+    pub(crate) fn value(&self) -> Range<usize> {
+        self.value as usize..self.value_end as usize
+    }
 }
 
 /// There is no room for another line.
@@ -177,17 +191,13 @@ impl HeaderMap {
         self.text.reserve(block.len() + BYTES_ADDED);
         self.text.extend_from_slice(block);
         for line in lines {
-            let (name, value) = (line.name.clone(), line.value.clone());
-            self.text[name.clone()].make_ascii_lowercase();
-            self.names |= bit(&self.text[name.clone()]);
-            let is_plain = name.end + SEPARATOR.len() == value.start
-                && block[name.end + 1] == SEPARATOR[1]
-                && value.end + LINE_END.len() == line.end;
-            let at = if is_plain { name.start } else { self.respell(name.clone(), value.clone()) };
+            make_lower(&mut self.text, line.name());
+            self.names |= bit(&self.text[line.name()]);
+            let at = if line.is_plain { line.at } else { self.respell(line) };
             self.lines.push(Line {
-                at: at as u32,
-                name_bytes: name.len() as u32,
-                value_bytes: value.len() as u32,
+                at,
+                name_bytes: line.colon - line.at,
+                value_bytes: line.value_end - line.value,
                 is_sensitive: false,
             });
         }
@@ -195,13 +205,15 @@ impl HeaderMap {
     }
 
     /// Writes a line again that has other white space than usual, and says where.
-    fn respell(&mut self, name: Range<usize>, value: Range<usize>) -> usize {
+    #[cold]
+    fn respell(&mut self, line: &LineRead) -> u32 {
         let at = self.text.len();
-        self.text.extend_from_within(name);
+        self.text.extend_from_within(line.name());
         self.text.extend_from_slice(SEPARATOR);
-        self.text.extend_from_within(value);
+        self.text.extend_from_within(line.value());
         self.text.extend_from_slice(LINE_END);
-        at
+        // At most twice the block.
+        at as u32
     }
 
     /// Makes this the only line of its name, in the place of the first one that there is.
@@ -307,6 +319,33 @@ impl HeaderMap {
     fn value_of(&self, line: Line) -> FieldValue<'_> {
         FieldValue { bytes: &self.text[line.value()], is_sensitive: line.is_sensitive }
     }
+}
+
+/// Makes a name one in lower case, eight bytes at a time.
+fn make_lower(text: &mut [u8], name: Range<usize>) {
+    let mut at = name.start;
+    while at < name.end {
+        let length = (name.end - at).min(8);
+        let Some(chunk) = text.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<8>) else {
+            text[at..name.end].make_ascii_lowercase();
+            return;
+        };
+        let word = u64::from_le_bytes(*chunk);
+        let of_name = u64::MAX >> (64 - 8 * length);
+        *chunk = (word | upper_bits(word) & of_name).to_le_bytes();
+        at += length;
+    }
+}
+
+/// The bit that makes a letter one in lower case, for each byte that is one in upper case. Bytes above one that is not
+/// ASCII may be wrong.
+fn upper_bits(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // The highest bit of a byte ends up set from `A` on, and from behind `Z` on.
+    let from_a = word.wrapping_add(ONES * (0x80 - b'A' as u64));
+    let behind_z = word.wrapping_add(ONES * (0x80 - b'Z' as u64 - 1));
+    (from_a & !behind_z & HIGH) >> 2
 }
 
 /// Names that are looked for together.

@@ -106,7 +106,7 @@ impl<'a> FieldValue<'a> {
     /// `None` when it has control characters.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Option<Self> {
-        let is_valid = bytes.iter().all(|it| *it >= b' ' && *it != 0x7f || *it == b'\t');
+        let is_valid = value_bytes(bytes) == bytes.len();
         is_valid.then_some(Self { bytes, is_sensitive: false })
     }
 
@@ -203,5 +203,52 @@ impl IntoValue for &HeaderValue {
 impl IntoValue for FieldValue<'_> {
     fn value(&self) -> FieldValue<'_> {
         *self
+    }
+}
+
+/// How many bytes from the beginning may be in a value: no control characters but tabs.
+#[inline]
+pub(crate) fn value_bytes(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (idx, word) in words.iter().enumerate() {
+        // Eight bytes at a time. A byte's highest bit ends up set when it is below 0x20 or 0x7f; a borrow may set it in
+        // bytes above such a one, never below.
+        let word = u64::from_le_bytes(*word);
+        let delete = word ^ (ONES * 0x7f);
+        let below = word.wrapping_sub(ONES * 0x20) & !word;
+        let suspects = (below | delete.wrapping_sub(ONES) & !delete) & HIGH;
+        if suspects != 0 {
+            let at = idx * 8 + suspects.trailing_zeros() as usize / 8;
+            return at + one_by_one(&bytes[at..]);
+        }
+    }
+    let at = words.len() * 8;
+    at + one_by_one(rest)
+}
+
+fn one_by_one(bytes: &[u8]) -> usize {
+    let is_in_value = |it: &u8| *it >= b' ' && *it != 0x7f || *it == b'\t';
+    let end = bytes.iter().position(|it| !is_in_value(it));
+    end.unwrap_or(bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn values_end_where_they_end_byte_by_byte(
+            bytes in prop::collection::vec(
+                prop_oneof![8 => 0x20_u8..0x7f, 1 => any::<u8>(), 1 => Just(b'\t'), 1 => 0x7e_u8..0x81],
+                0..64,
+            ),
+        ) {
+            prop_assert_eq!(value_bytes(&bytes), one_by_one(&bytes));
+        }
     }
 }

@@ -12,7 +12,6 @@ use traffic::{
 };
 
 use crate::exchange::millis;
-use crate::headers;
 use crate::view::{Clusters, WorkerCluster};
 use crate::worker::Worker;
 
@@ -66,7 +65,7 @@ impl WorkerRoute {
             subsets: entries.iter().map(|it| subset(&it.subset)).collect(),
             mirrors: route.mirrors.iter().map(|it| clusters.get(&it.cluster).cloned()).collect(),
             hash,
-            expected: timeouts.expected(Duration::ZERO).map(|it| headers::number(millis(it))),
+            expected: timeouts.expected(Duration::ZERO).map(|it| millis(it).into()),
             timeouts,
             retry: RetryPlan::of_policy(&route.retry, || true),
             retry_requests: conditions(&route.retry.request_headers),

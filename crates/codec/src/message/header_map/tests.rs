@@ -43,7 +43,10 @@ fn lines_that_are_read_are_spelled_as_usual() {
         let skipped = line[colon + 1..].iter().take_while(|it| matches!(it, b' ' | b'\t')).count();
         let start = at + colon + 1 + if value.is_empty() { 0 } else { skipped };
         let end = at + line.len();
-        lines.push(LineRead { name: at..at + colon, value: start..start + value.len(), end });
+        let is_plain = line[colon + 1..] == *format!(" {}\r\n", value.escape_ascii()).as_bytes();
+        let [at32, colon, value, value_end, end32] =
+            [at, at + colon, start, start + value.len(), end].map(|it| it as u32);
+        lines.push(LineRead { at: at32, colon, value, value_end, end: end32, is_plain });
         at = end;
     }
     let mut headers = HeaderMap::new();
@@ -85,6 +88,18 @@ fn act() -> impl Strategy<Value = Act> {
 const NAMES: [&str; 5] = ["a", "b", "x-long-name", "content-length", "x-lonb-name"];
 
 proptest! {
+    #[test]
+    fn names_become_lower_case_and_nothing_else_does(
+        before in "[ -~]{0,9}",
+        name in "[!#$%&'*+.^_`|~0-9A-Za-z-]{0,40}",
+        after in "[ -~\u{80}-\u{ff}]{0,9}",
+    ) {
+        let mut text = format!("{before}{name}{after}").into_bytes();
+        make_lower(&mut text, before.len()..before.len() + name.len());
+        let expected = format!("{before}{}{after}", name.to_ascii_lowercase());
+        prop_assert_eq!(text, expected.into_bytes());
+    }
+
     /// Against the map of the `http` crate, whatever is done to both.
     #[test]
     fn it_does_what_another_map_does(acts in vec(act(), 0..30)) {
