@@ -160,6 +160,7 @@ impl Backends<'_> {
                 RouteAction::Forward(Box::new(Forward {
                     timeout: self.settings.request_timeout,
                     timing_headers: ingress.timing_headers,
+                    request_id_in_response: ingress.timing_headers,
                     timing_trailer: ingress.timing_trailer,
                     ..Forward::to(&cluster)
                 }))

@@ -216,8 +216,10 @@ pub struct Forward {
     pub cluster_not_found_status: u16,
     /// A cookie that names the endpoint, so that a client keeps it.
     pub affinity: Option<CookieAffinity>,
-    /// Add `x-envoy-upstream-service-time` and `x-request-id` to the response head.
+    /// Add `x-envoy-upstream-service-time` to the response head.
     pub timing_headers: bool,
+    /// Add `x-request-id` to the response head.
+    pub request_id_in_response: bool,
     /// Send `x-envoy-upstream-service-time` as a trailer where the client accepts trailers.
     pub timing_trailer: bool,
     /// Add `x-envoy-attempt-count` to the request.
@@ -247,6 +249,7 @@ impl Default for Forward {
             cluster_not_found_status: 503,
             affinity: None,
             timing_headers: false,
+            request_id_in_response: false,
             timing_trailer: false,
             attempt_count_in_request: false,
             attempt_count_in_response: false,

@@ -155,7 +155,7 @@ fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<T
         parts.headers.insert(UPGRADE, value);
         upgrade
     });
-    let request_id = if route.timing_headers {
+    let request_id = if route.request_id_in_response {
         parts.headers.get(X_REQUEST_ID).map(buffers::copy)
     } else {
         None

@@ -2,17 +2,12 @@
 //! added, and the two versions of HTTP are converted into each other (RFC 9113, section 8).
 
 use codec::message::{FieldValue, HeaderMap, IntoValue, NameSet};
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRAILER, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Uri, Version};
 
 use crate::buffers;
 
-pub(crate) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-pub(crate) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-pub(crate) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(crate) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
@@ -51,45 +46,44 @@ fn tokens(value: FieldValue<'_>) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Removes the fields that concern one connection only, and those that `Connection` names. `TE: trailers` stays
-/// because trailers are passed on.
-pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// because trailers are passed on. True when `Connection` named others than the usual ones.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {
     // Most heads have none.
     if !headers.may_have_any(HOP_BY_HOP) {
-        return;
+        return false;
     }
-    remove_named_by_connection(headers);
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, HTTP2_SETTINGS] {
-        headers.remove(name);
+    let named = named_by_connection(headers);
+    let takes_trailers = has_token(headers, &TE, "trailers");
+    headers.retain(|name| {
+        let is_hop_by_hop = matches!(
+            name.as_bytes(),
+            b"connection"
+                | b"keep-alive"
+                | b"proxy-connection"
+                | b"transfer-encoding"
+                | b"upgrade"
+                | b"http2-settings"
+                | b"te"
+        );
+        !is_hop_by_hop && !named.iter().any(|it| name == *it)
+    });
+    if takes_trailers {
+        headers.append(TE, FieldValue::from_static("trailers"));
     }
-    if headers.contains_key(TE) {
-        let trailers = has_token(headers, &TE, "trailers");
-        headers.remove(TE);
-        if trailers {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
-    }
+    !named.is_empty()
 }
 
-fn remove_named_by_connection(headers: &mut HeaderMap) {
-    let mut named: Vec<HeaderName> = Vec::new();
-    for token in headers.get_all(CONNECTION).flat_map(tokens) {
-        // The usual ones are no header names, and these must not be taken away: without them the message would end
-        // somewhere else, or go somewhere else, than the sender meant.
-        let is_option = [b"close".as_slice(), b"keep-alive", b"upgrade", b"te"]
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    // The usual ones are no header names, and some must not be taken away: without them the message would end somewhere
+    // else, or go somewhere else, than the sender meant.
+    let is_option = |it: &&[u8]| {
+        [b"close".as_slice(), b"keep-alive", b"upgrade", b"te"]
             .iter()
-            .any(|it| token.eq_ignore_ascii_case(it));
-        if is_option {
-            continue;
-        }
-        let Ok(name) = HeaderName::from_bytes(token) else { continue };
-        if name != HOST && name != CONTENT_LENGTH && name != TRAILER {
-            named.push(name);
-        }
-    }
-    headers.remove(CONNECTION);
-    for name in named {
-        headers.remove(name);
-    }
+            .any(|option| it.eq_ignore_ascii_case(option))
+    };
+    let names = headers.get_all(CONNECTION).flat_map(tokens).filter(|it| !is_option(it));
+    let names = names.filter_map(|it| HeaderName::from_bytes(it).ok());
+    names.filter(|it| *it != HOST && *it != CONTENT_LENGTH && *it != TRAILER).collect()
 }
 
 /// The value of `Upgrade` when the request asks for one that is passed on. h2c is not: who speaks HTTP/2 says so at

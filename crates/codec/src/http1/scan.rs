@@ -203,9 +203,11 @@ impl<'b> Scan<'b> {
 fn header_line(bytes: &[u8], at: usize) -> Result<LineRead, Stop> {
     let mut colon = at;
     loop {
+        colon += plain_bytes(&bytes[colon..]);
         match bytes.get(colon) {
-            Some(byte) if TOKEN[usize::from(*byte)] => colon += 1,
             Some(b':') if colon > at => break,
+            // What names seldom have.
+            Some(byte) if TOKEN[usize::from(*byte)] => colon += 1,
             Some(_) => return Err(HeadError::HeaderLine.into()),
             None => return Err(Stop::Partial),
         }
@@ -237,11 +239,48 @@ fn header_line(bytes: &[u8], at: usize) -> Result<LineRead, Stop> {
     })
 }
 
+/// How many bytes from the beginning are letters, digits and hyphens, which most names are made of. It may stop early.
+#[inline]
+fn plain_bytes(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    /// The highest bit of each byte that is at least `first`; all bytes are ASCII.
+    const fn from(word: u64, first: u8) -> u64 {
+        word + ONES * (0x80 - first as u64)
+    }
+    let (words, _) = bytes.as_chunks::<8>();
+    for (idx, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let ascii = word & !HIGH;
+        let lower = ascii | ONES * 0x20;
+        let letters = from(lower, b'a') & !from(lower, b'z' + 1);
+        let digits = from(ascii, b'0') & !from(ascii, b'9' + 1);
+        let hyphens = from(ascii, b'-') & !from(ascii, b'-' + 1);
+        let others = !((letters | digits | hyphens) & !word) & HIGH;
+        if others != 0 {
+            return idx * 8 + others.trailing_zeros() as usize / 8;
+        }
+    }
+    words.len() * 8
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn letters_digits_and_hyphens_are_plain() {
+        for byte in 0..=u8::MAX {
+            let is_plain = byte.is_ascii_alphanumeric() || byte == b'-';
+            for at in 0..8 {
+                let mut bytes = *b"aZ09-zA5";
+                bytes[at] = byte;
+                assert_eq!(plain_bytes(&bytes), if is_plain { 8 } else { at }, "{byte}");
+            }
+        }
+    }
 
     proptest! {
         /// Against another parser that is used everywhere. It takes a line feed for the end of a line, which nothing

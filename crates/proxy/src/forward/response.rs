@@ -46,9 +46,9 @@ pub(super) fn respond(
     parts.version = asked.version;
     if route.timing_headers {
         parts.headers.insert(SERVICE_TIME, headers::number(millis(service_time)));
-        if let Some(request_id) = asked.request_id {
-            parts.headers.insert(X_REQUEST_ID, request_id);
-        }
+    }
+    if let Some(request_id) = asked.request_id {
+        parts.headers.insert(X_REQUEST_ID, request_id);
     }
     let timing_trailer = route.timing_trailer
         && asked.accepts_trailers

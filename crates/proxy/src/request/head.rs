@@ -1,5 +1,7 @@
 //! What of a request's head is checked and changed before it is routed.
 
+mod hosts;
+
 use std::borrow::Cow;
 
 use codec::message::{HeaderMap, RequestParts as Parts};
@@ -9,7 +11,6 @@ use http::{HeaderValue, Method, StatusCode, Uri, Version};
 use proxy_config::HttpListener;
 use traffic::{NormalPath, normal_path, without_port};
 
-use crate::buffers;
 use crate::headers;
 use crate::reply::{Answer, Refusal};
 
@@ -35,20 +36,19 @@ pub(super) fn authority(parts: &Parts, strip_port: bool) -> Result<HeaderValue, 
     if hosts.next().is_some() {
         return Err(bad("more than one Host\n"));
     }
-    if host.is_some_and(|it| !is_host(it.as_bytes())) {
-        return Err(bad("the host is not one\n"));
-    }
     let authority = if let Some(authority) = parts.uri.authority() {
+        if host.is_some_and(|it| !hosts::is_host(it.as_bytes())) {
+            return Err(bad("the host is not one\n"));
+        }
         // What comes before `@` is a name and a password, for the client alone.
         let text = authority.as_str();
         let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
-        HeaderValue::from_str(text)
-            .ok()
-            .filter(|it| is_host(it.as_bytes()))
-            .ok_or_else(|| bad("the authority is not one\n"))?
+        hosts::known(text.as_bytes()).ok_or_else(|| bad("the authority is not one\n"))?
     } else {
         match host {
-            Some(host) => buffers::copy(host),
+            Some(host) => {
+                hosts::known(host.as_bytes()).ok_or_else(|| bad("the host is not one\n"))?
+            }
             None if parts.version == Version::HTTP_10 => HeaderValue::from_static(""),
             None => return Err(bad("no Host\n")),
         }
@@ -62,34 +62,6 @@ pub(super) fn authority(parts: &Parts, strip_port: bool) -> Result<HeaderValue, 
         return Ok(authority);
     }
     Ok(HeaderValue::from_str(name).unwrap_or(authority))
-}
-
-/// A host with a port or without (RFC 3986, section 3.2.2). An empty one is one.
-fn is_host(host: &[u8]) -> bool {
-    let (name, port) = match host.strip_prefix(b"[") {
-        Some(rest) => {
-            let Some(end) = rest.iter().position(|it| *it == b']') else { return false };
-            let is_address = rest[..end]
-                .iter()
-                .all(|it| it.is_ascii_alphanumeric() || matches!(it, b':' | b'.' | b'%' | b'-'));
-            if !is_address || end == 0 {
-                return false;
-            }
-            (&b""[..], &rest[end + 1..])
-        }
-        None => host.split_at(host.iter().position(|it| *it == b':').unwrap_or(host.len())),
-    };
-    let is_port = match port {
-        [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    is_port && name.iter().all(|it| is_name_byte(*it))
-}
-
-/// Letters, digits, `-._~`, `%` and the sub-delimiters of RFC 3986; and what is not ASCII, which some clients send.
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte >= 0x80 || b"-._~%!$&'()*+,;=".contains(&byte)
 }
 
 /// Counts `max-forwards` down; who is the last recipient answers (RFC 9110, section 7.6.2).
@@ -169,22 +141,4 @@ fn is_asterisk(parts: &Parts) -> bool {
 
 fn bad(why: &'static str) -> Box<Answer> {
     Box::new(Answer::refusal(Refusal::BadRequest(why)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_host;
-
-    #[test]
-    fn hosts_are_names_and_addresses_with_a_port_or_without() {
-        for host in ["", "web", "web:80", "web:", "a_b.c-d", "1.2.3.4:5", "[::1]", "[::1]:80", "é"]
-        {
-            assert!(is_host(host.as_bytes()), "{host:?}");
-        }
-        for host in
-            ["a b", "a/b", "a@b", "a:b", "a?b", "a#b", "[::1", "[]", "[::1]x", "a\\b", "a:1:2"]
-        {
-            assert!(!is_host(host.as_bytes()), "{host:?}");
-        }
-    }
 }

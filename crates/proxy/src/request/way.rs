@@ -100,9 +100,9 @@ pub(super) fn clear(
         None
     };
     if seen.connection || seen.hop_by_hop || seen.upgrade || seen.te {
-        headers::remove_hop_by_hop(headers);
+        let has_named = headers::remove_hop_by_hop(headers);
         // It may have named any of the others.
-        if seen.connection {
+        if has_named {
             seen = Seen::of(headers);
         }
     }

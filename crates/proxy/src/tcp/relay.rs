@@ -137,19 +137,25 @@ struct Idle {
     since: Instant,
     /// Not set anew with each byte: it looks at `since` when it fires.
     timer: Option<Pin<Box<Sleep>>>,
+    /// The timer wakes the task when it fires.
+    is_armed: bool,
 }
 
 impl Idle {
     fn new(limit: Duration) -> Self {
         let timer = (!limit.is_zero()).then(|| Box::pin(sleep(limit)));
-        Self { limit, since: runtime::monotonic(), timer }
+        Self { limit, since: runtime::monotonic(), timer, is_armed: false }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, has_moved: bool) -> Poll<()> {
         let Some(timer) = &mut self.timer else { return Poll::Pending };
         if has_moved {
             self.since = runtime::monotonic();
+            if self.is_armed && self.since < timer.deadline().into_std() {
+                return Poll::Pending;
+            }
         }
+        self.is_armed = true;
         loop {
             ready!(timer.as_mut().poll(cx));
             let deadline = self.since + self.limit;
@@ -304,6 +310,10 @@ impl Direction {
             && let Some(pipe) = pools.pipe()
         {
             return self.poll_fill(cx, pools, from, pipe);
+        }
+        // A buffer is fetched when there is something to put into it.
+        if let Some(socket) = source.socket() {
+            ready!(socket.poll_read_ready(cx))?;
         }
         let mut buffer = pools.buffer();
         let mut into = ReadBuf::new(&mut buffer);

@@ -122,7 +122,10 @@ async fn an_endpoint_sees_who_asked_and_no_hop_by_hop_fields() {
     .await;
     let proxy = Setup::new()
         .listener("in")
-        .route_with("web", "/", &[web.address], |forward, _| forward.timing_headers = true)
+        .route_with("web", "/", &[web.address], |forward, _| {
+            forward.timing_headers = true;
+            forward.request_id_in_response = true;
+        })
         .start();
     let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
     let request = Request::get("/")
