@@ -6,8 +6,8 @@ mod value;
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri, Version};
 
-pub(crate) use header_map::LineRead;
 pub use header_map::{HeaderMap, Iter, NameSet, TooManyHeaders};
+pub(crate) use header_map::{LineRead, Reading};
 pub(crate) use value::value_bytes;
 pub use value::{AsName, FieldName, FieldValue, IntoValue, NotText};
 

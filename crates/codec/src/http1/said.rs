@@ -26,7 +26,6 @@ impl Said {
         value: &[u8],
         version: Version,
     ) -> Result<(), HeadError> {
-        // One look at the length spares most names the others.
         match name.len() {
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 if self.length.is_some() {

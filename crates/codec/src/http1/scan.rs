@@ -6,7 +6,7 @@
 use http::{Method, StatusCode, Version};
 
 use super::HeadError;
-use crate::message::{HeaderMap, LineRead, value_bytes};
+use crate::message::{HeaderMap, LineRead, Reading, value_bytes};
 
 /// Whether a token may be made of a byte (RFC 9110, section 5.6.2).
 const TOKEN: [bool; 256] = {
@@ -25,8 +25,6 @@ const TOKEN: [bool; 256] = {
     table
 };
 
-/// Most heads have fewer lines than this; others need an allocation.
-const HEADERS_USUAL: usize = 32;
 /// Digits of a status.
 const STATUS_BYTES: usize = 3;
 
@@ -161,8 +159,8 @@ impl<'b> Scan<'b> {
         Ok((version, status))
     }
 
-    /// Puts header lines into `headers`, up to the empty line, and tells `see` the name and the value of each as they
-    /// are written.
+    /// Puts header lines into `headers`, up to the empty line, and tells `see` the name and the value of each that may say
+    /// something about the message, as they are written.
     pub(super) fn header_lines(
         &mut self,
         headers: &mut HeaderMap,
@@ -170,37 +168,35 @@ impl<'b> Scan<'b> {
         mut see: impl FnMut(&[u8], &[u8]) -> Result<(), HeadError>,
     ) -> Result<(), Stop> {
         let bytes = self.rest();
-        let mut usual = [LineRead::default(); HEADERS_USUAL];
-        // In place of the others when there are more.
-        let mut many = Vec::new();
+        let bytes = &bytes[..bytes.len().min(Reading::BYTES_MAX)];
+        let mut reading = headers.read();
         let (mut count, mut at) = (0, 0);
         while !matches!(bytes.get(at), Some(b'\r' | b'\n') | None) {
             if count >= headers_max {
                 return Err(HeadError::TooManyHeaders.into());
             }
-            let line = header_line(bytes, at)?;
-            see(&bytes[line.name()], &bytes[line.value()])?;
-            at = line.end as usize;
-            if let Some(place) = usual.get_mut(count) {
-                *place = line;
-            } else {
-                if many.is_empty() {
-                    many.extend_from_slice(&usual);
-                }
-                many.push(line);
-            }
             count += 1;
+            let (line, end) = header_line(bytes, at)?;
+            // One look at the length spares most names the others.
+            if matches!(line.name_bytes, 6 | 10 | 14 | 17) {
+                let value = line.value as usize;
+                let name = &bytes[at..at + line.name_bytes as usize];
+                see(name, &bytes[value..value + line.value_bytes as usize])?;
+            }
+            reading.push(&line);
+            at = end;
         }
         self.at += at;
         self.line_end()?;
-        let lines = if many.is_empty() { &usual[..count] } else { &many[..] };
-        headers.fill(&bytes[..at], lines).map_err(|_| HeadError::TooManyHeaders.into())
+        reading.finish(&bytes[..at]);
+        Ok(())
     }
 }
 
-/// The line that begins at `at`: a name and a value, without the white space around it (RFC 9112, section 5.1).
+/// The line that begins at `at`, a name and a value without the white space around it (RFC 9112, section 5.1), and where
+/// it ends. `bytes` are no more than [`Reading::BYTES_MAX`].
 #[inline]
-fn header_line(bytes: &[u8], at: usize) -> Result<LineRead, Stop> {
+fn header_line(bytes: &[u8], at: usize) -> Result<(LineRead, usize), Stop> {
     let mut colon = at;
     loop {
         colon += plain_bytes(&bytes[colon..]);
@@ -217,26 +213,34 @@ fn header_line(bytes: &[u8], at: usize) -> Result<LineRead, Stop> {
         value += 1;
     }
     let mut end = value + value_bytes(&bytes[value..]);
-    let line_end = match &bytes[end..] {
-        [b'\r', b'\n', ..] => end + 2,
-        [b'\r'] | [] => return Err(Stop::Partial),
-        [b'\n', ..] => return Err(HeadError::LineEnd.into()),
-        _ => return Err(HeadError::HeaderLine.into()),
-    };
+    let line_end = end + 2;
+    match bytes.get(end..line_end) {
+        Some(b"\r\n") => {}
+        Some([b'\n', _]) => return Err(HeadError::LineEnd.into()),
+        Some(_) => return Err(HeadError::HeaderLine.into()),
+        None => return Err(line_end_missing(&bytes[end..])),
+    }
     while end > value && matches!(bytes[end - 1], b' ' | b'\t') {
         end -= 1;
     }
-    let is_plain = value == colon + 2 && bytes[colon + 1] == b' ' && end + 2 == line_end;
-    // A head is refused when it is longer than its limit, which is far below 4 GiB.
-    let place = |it: usize| u32::try_from(it).map_err(|_| HeadError::TooLong);
-    Ok(LineRead {
-        at: place(at)?,
-        colon: place(colon)?,
-        value: place(value)?,
-        value_end: place(end)?,
-        end: place(line_end)?,
-        is_plain,
-    })
+    let line = LineRead {
+        at: at as u32,
+        name_bytes: (colon - at) as u32,
+        value: value as u32,
+        value_bytes: (end - value) as u32,
+        is_plain: value == colon + 2 && bytes[colon + 1] == b' ' && end + 2 == line_end,
+    };
+    Ok((line, line_end))
+}
+
+/// What the last byte, or none, says of a line that has not ended.
+#[cold]
+fn line_end_missing(rest: &[u8]) -> Stop {
+    match rest {
+        [] | [b'\r'] => Stop::Partial,
+        [b'\n', ..] => HeadError::LineEnd.into(),
+        _ => HeadError::HeaderLine.into(),
+    }
 }
 
 /// How many bytes from the beginning are letters, digits and hyphens, which most names are made of. It may stop early.

@@ -18,8 +18,8 @@ const SEPARATOR: &[u8] = b": ";
 const LINE_END: &[u8] = b"\r\n";
 /// What a line has beside its name and its value.
 const FRAME_BYTES: usize = SEPARATOR.len() + LINE_END.len();
-/// What a proxy adds to a head: room for it is made at once.
-const LINES_ADDED: usize = 8;
+/// Lines of most heads, and bytes that a proxy adds to one: room for them is made at once.
+const LINES_USUAL: usize = 32;
 const BYTES_ADDED: usize = 384;
 
 /// Header lines in their order. Names are in lower case; several lines may have the same name.
@@ -41,28 +41,54 @@ struct Line {
     is_sensitive: bool,
 }
 
-/// A line of a block that is read, by the places in the block.
-#[derive(Clone, Copy, Default)]
+/// A block of lines that is being read into a map. What was read is there when [`Reading::finish`] is called; without
+/// it the map is of no use but to be cleared.
+pub(crate) struct Reading<'m> {
+    map: &'m mut HeaderMap,
+    /// Lines with other white space than usual: which, and where their values begin. Few heads have any.
+    odd: Vec<(usize, u32)>,
+}
+
+/// A line of a block: where it begins, and how long its parts are.
 pub(crate) struct LineRead {
     pub(crate) at: u32,
-    /// Where the name ends.
-    pub(crate) colon: u32,
-    /// Where the value begins and ends, without the white space around it.
+    pub(crate) name_bytes: u32,
+    /// Where the value begins.
     pub(crate) value: u32,
-    pub(crate) value_end: u32,
-    /// Where the next line begins.
-    pub(crate) end: u32,
+    pub(crate) value_bytes: u32,
     /// One space behind the colon and none behind the value.
     pub(crate) is_plain: bool,
 }
 
-impl LineRead {
-    pub(crate) fn name(&self) -> Range<usize> {
-        self.at as usize..self.colon as usize
+impl Reading<'_> {
+    /// Most bytes of a block: no head may be as long.
+    pub(crate) const BYTES_MAX: usize = 1 << 30;
+
+    #[inline]
+    pub(crate) fn push(&mut self, line: &LineRead) {
+        if !line.is_plain {
+            self.odd.push((self.map.lines.len(), line.value));
+        }
+        self.map.lines.push(Line {
+            at: line.at,
+            name_bytes: line.name_bytes,
+            value_bytes: line.value_bytes,
+            is_sensitive: false,
+        });
     }
 
-    pub(crate) fn value(&self) -> Range<usize> {
-        self.value as usize..self.value_end as usize
+    /// All lines of the block were pushed. Their names are tokens in any case, their values are values.
+    pub(crate) fn finish(self, block: &[u8]) {
+        let map = self.map;
+        map.text.reserve(block.len() + BYTES_ADDED);
+        map.text.extend_from_slice(block);
+        for line in &map.lines {
+            make_lower(&mut map.text, line.name());
+            map.names |= bit(&map.text[line.name()]);
+        }
+        for (at, value) in self.odd {
+            map.respell(at, value as usize);
+        }
     }
 }
 
@@ -177,43 +203,24 @@ impl HeaderMap {
         Ok(())
     }
 
-    /// Fills an empty map with a block of lines that were read: their names are tokens in any case, their values are
-    /// values.
-    ///
-    /// # Errors
-    /// When there are more than 24,000 lines.
-    pub(crate) fn fill(&mut self, block: &[u8], lines: &[LineRead]) -> Result<(), TooManyHeaders> {
-        if lines.len() > LINES_MAX || block.len() > u32::MAX as usize / 2 {
-            return Err(TooManyHeaders);
-        }
+    /// Begins to read at most so many lines into this map, whose own lines are forgotten.
+    pub(crate) fn read(&mut self) -> Reading<'_> {
         self.clear();
-        self.lines.reserve(lines.len() + LINES_ADDED);
-        self.text.reserve(block.len() + BYTES_ADDED);
-        self.text.extend_from_slice(block);
-        for line in lines {
-            make_lower(&mut self.text, line.name());
-            self.names |= bit(&self.text[line.name()]);
-            let at = if line.is_plain { line.at } else { self.respell(line) };
-            self.lines.push(Line {
-                at,
-                name_bytes: line.colon - line.at,
-                value_bytes: line.value_end - line.value,
-                is_sensitive: false,
-            });
-        }
-        Ok(())
+        self.lines.reserve(LINES_USUAL);
+        Reading { map: self, odd: Vec::new() }
     }
 
-    /// Writes a line again that has other white space than usual, and says where.
+    /// Writes the line at `at` again, whose value is at `value`, with the usual white space.
     #[cold]
-    fn respell(&mut self, line: &LineRead) -> u32 {
-        let at = self.text.len();
+    fn respell(&mut self, at: usize, value: usize) {
+        let line = self.lines[at];
+        let place = self.text.len();
         self.text.extend_from_within(line.name());
         self.text.extend_from_slice(SEPARATOR);
-        self.text.extend_from_within(line.value());
+        self.text.extend_from_within(value..value + line.value_bytes as usize);
         self.text.extend_from_slice(LINE_END);
         // At most twice the block.
-        at as u32
+        self.lines[at].at = place as u32;
     }
 
     /// Makes this the only line of its name, in the place of the first one that there is.

@@ -17,14 +17,20 @@ const COOKIE_BYTES_MIN: usize = 20;
 /// A field that is larger is not worth its place.
 const INDEXED_BYTES_MAX: usize = TABLE_BYTES / 4;
 
+/// Bits of the first number of a field that enters the table (section 6.2.1).
+const INDEXED_PREFIX_BITS: u32 = 6;
+
 /// The sending end's state of one connection. Holds at most [`TABLE_BYTES`] as section 4.1 counts them, whatever the
 /// receiver would allow; an entry is at least 32 of these bytes, so at most 128 entries.
 pub(in crate::http2) struct Encoder {
-    /// The newest first, as the next three are.
+    /// The newest first.
     entries: VecDeque<Entry>,
-    /// Hashes of names and values together, and of names: what is looked through first.
-    hashes: VecDeque<u32>,
-    name_hashes: VecDeque<u32>,
+    /// How many entries were ever made: the number of the newest one.
+    made: u16,
+    /// Numbers of the newest entries with a field, and with a name, by their hashes. What has fallen out of the table, or
+    /// has another field of the same hash, is found out by a look at the entry.
+    fields: Places,
+    names: Places,
     bytes: usize,
     bytes_max: usize,
     /// The receiver changed its mind: the smallest size that it asked for since the last block (section 4.2).
@@ -37,6 +43,27 @@ struct Entry {
     name: NameKey,
     value: Bytes,
     bytes: usize,
+}
+
+/// Numbers of entries by hashes; empty until the first entry. There are twice as many as entries can be, and some ten
+/// times as many as there are, so that few share one; who loses his is sent again as if he were new. Numbers begin again
+/// after 65,536, long after the table has forgotten the ones before.
+#[derive(Default)]
+struct Places(Vec<u16>);
+
+impl Places {
+    const COUNT: usize = 2 * TABLE_BYTES / ENTRY_OVERHEAD_BYTES;
+
+    fn get(&self, hash: u32) -> Option<u16> {
+        self.0.get(hash as usize % Self::COUNT).copied()
+    }
+
+    fn set(&mut self, hash: u32, number: u16) {
+        if self.0.is_empty() {
+            self.0 = vec![0; Self::COUNT];
+        }
+        self.0[hash as usize % Self::COUNT] = number;
+    }
 }
 
 /// A name: an index of the static table, or one that is not there.
@@ -62,8 +89,9 @@ impl Encoder {
     pub(in crate::http2) fn new() -> Self {
         Self {
             entries: VecDeque::new(),
-            hashes: VecDeque::new(),
-            name_hashes: VecDeque::new(),
+            made: 0,
+            fields: Places::default(),
+            names: Places::default(),
             bytes: 0,
             bytes_max: TABLE_BYTES,
             resized_to_min: None,
@@ -175,27 +203,28 @@ impl Encoder {
             return self.literal(name, name_hash, value, (4, 0x10), out);
         }
         let value_hash = hash(name_hash, value);
-        if let Some(found) = self.find(name, value, value_hash) {
+        let is_same = |it: &Entry| name.is(&it.name) && it.value == value;
+        if let Some(found) = self.find(self.fields.get(value_hash), is_same) {
             return indexed(static_table::LEN + 1 + found, out);
         }
         let bytes = name.len() + value.len() + ENTRY_OVERHEAD_BYTES;
         if bytes > INDEXED_BYTES_MAX.min(self.bytes_max) || !self.was_seen(value_hash) {
             return self.literal(name, name_hash, value, (4, 0x00), out);
         }
-        self.literal(name, name_hash, value, (6, 0x40), out);
+        self.literal(name, name_hash, value, (INDEXED_PREFIX_BITS, 0x40), out);
         self.shrink_to(self.bytes_max - bytes);
         self.bytes += bytes;
         let name = name.to_key();
         self.entries.push_front(Entry { name, value: Bytes::copy_from_slice(value), bytes });
-        self.hashes.push_front(value_hash);
-        self.name_hashes.push_front(name_hash);
+        self.made = self.made.wrapping_add(1);
+        self.fields.set(value_hash, self.made);
+        self.names.set(name_hash, self.made);
     }
 
-    fn find(&self, name: NameRef<'_>, value: &[u8], value_hash: u32) -> Option<usize> {
-        let matches = |at: usize| {
-            self.entries.get(at).is_some_and(|it| name.is(&it.name) && it.value == value)
-        };
-        position(&self.hashes, value_hash, matches)
+    /// Where an entry is in the table, by its number.
+    fn find(&self, number: Option<u16>, matches: impl Fn(&Entry) -> bool) -> Option<usize> {
+        let at = usize::from(self.made.wrapping_sub(number?));
+        self.entries.get(at).is_some_and(matches).then_some(at)
     }
 
     /// True when a field with this hash was sent lately, as far as is remembered; from now on it was.
@@ -217,8 +246,7 @@ impl Encoder {
         let index = match name {
             NameRef::Static(index) => usize::from(index),
             NameRef::Other(_) => {
-                let matches = |at: usize| self.entries.get(at).is_some_and(|it| name.is(&it.name));
-                let found = position(&self.name_hashes, name_hash, matches);
+                let found = self.find(self.names.get(name_hash), |it| name.is(&it.name));
                 found.map_or(0, |it| static_table::LEN + 1 + it)
             }
         };
@@ -226,7 +254,14 @@ impl Encoder {
         if let (0, NameRef::Other(name)) = (index, name) {
             string(name, out);
         }
-        string(value, out);
+        // What is different in every message, such as a request id, is sent as it is: to pack it costs more than the few
+        // bytes that it saves.
+        if prefix_bits == INDEXED_PREFIX_BITS {
+            string(value, out);
+        } else {
+            integer::encode(value.len(), 7, 0, out);
+            out.extend_from_slice(value);
+        }
     }
 
     fn shrink_to(&mut self, bytes_max: usize) {
@@ -234,8 +269,6 @@ impl Encoder {
             && let Some(oldest) = self.entries.pop_back()
         {
             self.bytes -= oldest.bytes;
-            self.hashes.pop_back();
-            self.name_hashes.pop_back();
         }
     }
 
@@ -269,11 +302,6 @@ impl NameRef<'_> {
             NameRef::Other(name) => NameKey::Other(name.into()),
         }
     }
-}
-
-fn position(hashes: &VecDeque<u32>, hash: u32, matches: impl Fn(usize) -> bool) -> Option<usize> {
-    let found = hashes.iter().enumerate().find(|(at, it)| **it == hash && matches(*at));
-    found.map(|(at, _)| at)
 }
 
 /// Values that must stay out of every table on their way (section 7.1.3).
