@@ -60,25 +60,27 @@ impl Default for ResponseParts {
 }
 
 /// A request: a head and a body.
+///
+/// The head is in a box, for it is handed on many times between its reader and its writer.
 #[derive(Debug)]
 pub struct Request<B> {
-    parts: RequestParts,
+    parts: Box<RequestParts>,
     body: B,
 }
 
 impl<B> Request<B> {
     /// `GET /` without headers.
     pub fn new(body: B) -> Self {
-        Self { parts: RequestParts::default(), body }
+        Self { parts: Box::default(), body }
     }
 
     /// A head and a body together.
-    pub fn from_parts(parts: RequestParts, body: B) -> Self {
+    pub fn from_parts(parts: Box<RequestParts>, body: B) -> Self {
         Self { parts, body }
     }
 
     /// The head and the body.
-    pub fn into_parts(self) -> (RequestParts, B) {
+    pub fn into_parts(self) -> (Box<RequestParts>, B) {
         (self.parts, self.body)
     }
 

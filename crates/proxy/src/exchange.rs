@@ -86,11 +86,11 @@ impl Exchange {
         view: Rc<ListenerView>,
         request: &Request<Incoming>,
         is_grpc: bool,
-    ) -> Self {
+    ) -> Box<Self> {
         client.enter();
         let started = client.worker.now();
         let is_logged = !view.logs().is_empty();
-        let mut exchange = Self {
+        let mut exchange = Box::new(Self {
             started,
             forwarded_at: started,
             is_https: client.facts.tls.is_some(),
@@ -119,7 +119,7 @@ impl Exchange {
             grpc_status: None,
             kept: None,
             is_concluded: false,
-        };
+        });
         if is_logged {
             exchange.keep(request.uri(), None, request.headers());
         }

@@ -49,7 +49,7 @@ pub(crate) struct Way<'a> {
 
 /// A request with the place that it goes to.
 pub(crate) struct Forwarded<'a> {
-    pub(crate) parts: Parts,
+    pub(crate) parts: Box<Parts>,
     pub(crate) body: Incoming,
     /// The client's connection, should the response end HTTP on it.
     pub(crate) upgrade: Option<Upgrade>,
@@ -104,7 +104,7 @@ pub(crate) async fn forward(
         Err(refusal) => return reply::refuse(refusal, exchange),
     };
     let ended = tries.run_within_time_limit(&mut exchange).await;
-    let Tries { mut request, asked, sticky, authority, limits, .. } = tries;
+    let Tries { mut request, asked, sticky, authority, limits, .. } = *tries;
     let response = match ended {
         Err(refusal) => reply::refuse(refusal, exchange),
         Ok(mut response) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
@@ -129,7 +129,10 @@ pub(crate) async fn forward(
 }
 
 /// Makes a request ready to be sent.
-fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<Tries<'a>, Refusal> {
+fn prepare<'a>(
+    request: Forwarded<'a>,
+    exchange: &mut Box<Exchange>,
+) -> Result<Box<Tries<'a>>, Refusal> {
     let Forwarded { mut parts, body, upgrade, authority, chosen, way, idle_timeout, .. } = request;
     let (is_trusted, has_orders) = (request.is_trusted, request.has_orders);
     let Way { route, own, .. } = way;
@@ -182,7 +185,8 @@ fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<T
     let is_agreed = cluster.state.cluster().protocol == UpstreamProtocol::Alpn
         && !exchange.is_grpc
         && asked.upgrade.is_none();
-    Ok(Tries {
+    // In a box, for its room is not to be carried along by all that waits for it.
+    Ok(Box::new(Tries {
         cluster,
         way,
         is_agreed,
@@ -202,7 +206,7 @@ fn prepare<'a>(request: Forwarded<'a>, exchange: &mut Box<Exchange>) -> Result<T
         stale: 0,
         tried: Vec::new(),
         awaited: Vec::new(),
-    })
+    }))
 }
 
 /// What decides on the endpoint: the hash of the request, and what its client keeps.

@@ -38,7 +38,7 @@ pub(crate) async fn answer(
     let view = client.slot.view();
     let is_grpc =
         request.headers().get(CONTENT_TYPE).is_some_and(|it| is_grpc_content_type(it.as_bytes()));
-    let mut exchange = Box::new(Exchange::new(client, view.clone(), &request, is_grpc));
+    let mut exchange = Exchange::new(client, view.clone(), &request, is_grpc);
     let limits = exchange.rules().and_then(|it| it.limits);
     let deadline = limits.and_then(|it| limits::deadline(it, request.body(), &mut exchange));
     match deadline {

@@ -48,7 +48,7 @@ usage: cargo xtask bench data-plane [SCENARIO]… [OPTION]…
   --rate N              requests a second of fixed-rate [default: 4000]
   --idle N              connections of idle-100k [default: 100000]
   --reloads N           reloads of reloads [default: 1000]
-  --leno PATH           a built binary [default: builds the release]
+  --leno PATH           a built binary [default: builds what is shipped, profile dist]
   --leno-arguments TEXT how it is called [default: proxy -c {config} --concurrency {workers} -l error --drain-time-s 1]
   -o json               JSON on standard output; the default is text
 
@@ -242,14 +242,14 @@ fn build() -> anyhow::Result<PathBuf> {
     note("building leno");
     let built = Command::new(env!("CARGO"))
         .current_dir(root())
-        .args(["build", "--release", "--package", "cli"])
+        .args(["build", "--profile", "dist", "--package", "cli"])
         .status()?;
     if !built.success() {
-        bail!("the release build failed");
+        bail!("the build failed");
     }
     let target =
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("release/leno"))
+    Ok(target.join("dist/leno"))
 }
 
 /// What each proxy says of itself, in its first line.

@@ -140,7 +140,7 @@ impl Fields {
         }
         let (version, protocol) = (Version::HTTP_2, self.protocol.map(Protocol));
         let parts = RequestParts { method, uri, version, headers: self.headers, protocol };
-        Ok(Request::from_parts(parts, ()))
+        Ok(Request::from_parts(Box::new(parts), ()))
     }
 
     /// Section 8.5.

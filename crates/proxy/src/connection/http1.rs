@@ -96,8 +96,8 @@ enum Sent {
 impl Driver<'_, '_> {
     async fn run(&mut self) -> io::Result<()> {
         loop {
-            let serving = match poll_fn(|cx| self.poll_arrival(cx)).await {
-                Ok(Some(head)) => self.serve_one(head),
+            let head = match poll_fn(|cx| self.poll_arrival(cx)).await {
+                Ok(Some(head)) => head,
                 Err(error) => {
                     self.reject(error);
                     self.close(true).await;
@@ -108,7 +108,7 @@ impl Driver<'_, '_> {
                     return Ok(());
                 }
             };
-            match serving.await {
+            match self.serve_one(head).await {
                 Next::Request => {}
                 Next::Close { lingers } => {
                     self.close(lingers).await;
@@ -146,10 +146,10 @@ impl Driver<'_, '_> {
         };
         let accepts_trailers = headers::has_token(&headers, &TE, "trailers");
         let parts = RequestParts { method: method.clone(), uri, version, headers, protocol: None };
-        let request = Request::from_parts(parts, self.socket.body(self.client));
+        let request = Request::from_parts(Box::new(parts), self.socket.body(self.client));
         let response = {
-            // Large, and needed only while there is a request.
-            let mut answer = Box::pin(request::answer(self.client.clone(), request, upgrade));
+            // In its place, although it is large: into a box it would be copied, for each request.
+            let mut answer = pin!(request::answer(self.client.clone(), request, upgrade));
             poll_fn(|cx| self.poll_answer(cx, answer.as_mut())).await
         };
         let Some(response) = response else { return Next::Gone };

@@ -201,7 +201,7 @@ fn version_of(request: &Request<RequestBody>) -> UpstreamVersion {
 
 /// `None` when the authority is not one.
 pub(super) fn upstream_request(
-    mut parts: Parts,
+    mut parts: Box<Parts>,
     body: RequestBody,
     authority: &HeaderValue,
     protocol: UpstreamVersion,

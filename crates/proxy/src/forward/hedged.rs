@@ -258,5 +258,5 @@ fn authority(tries: &Tries<'_>, upstream: &Upstream) -> HeaderValue {
 
 /// The head of a request with another body.
 fn copy(request: &Request<RequestBody>, body: Option<RequestBody>) -> Request<RequestBody> {
-    Request::from_parts(request.head().clone(), body.unwrap_or(RequestBody::Empty))
+    Request::from_parts(Box::new(request.head().clone()), body.unwrap_or(RequestBody::Empty))
 }

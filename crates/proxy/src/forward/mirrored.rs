@@ -145,6 +145,7 @@ impl Copy {
     fn request(&self, body: RequestBody) -> Option<Request<RequestBody>> {
         let (method, uri) = (self.method.clone(), self.uri.clone());
         let parts = Parts { method, uri, headers: self.headers.clone(), ..Parts::default() };
+        let parts = Box::new(parts);
         upstream_request(parts, body, &self.authority, self.version)
     }
 }
