@@ -1,5 +1,6 @@
 //! `leno proxy`: the data plane alone, by an Envoy bootstrap file.
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use anyhow::{Context, bail};
 use proxy::{LogLevels, Proxy, ProxyHandle, ProxyOptions, Quit};
 use runtime::{Hangup, LogRotation, Termination};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use xds::bootstrap::{Bootstrap, Finding, Severity};
 
 use crate::args::ProxyArguments;
@@ -16,6 +17,13 @@ use crate::bootstrap_file::{BootstrapFile, Watch};
 
 /// How long files that are written one after the other are waited for: a key follows its certificate at once.
 const SETTLE_TIME: Duration = Duration::from_millis(100);
+
+/// What is used at the beginning is not all used when a proxy is ready: the first handshakes and the first answers of
+/// health checks come then. So code that is not used any more is let go of again after this time, and after ten times as
+/// long each further time, up to the longest; what a change of the configuration needed goes with it. What is in use
+/// comes back within some 0.1 ms.
+const RELEASE_AFTER: Duration = Duration::from_secs(2);
+const RELEASE_AFTER_MAX: Duration = Duration::from_mins(30);
 
 /// Runs until a signal ends it. One thread of its own waits here; the proxy has the others.
 pub(crate) fn run(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::Result<ExitCode> {
@@ -42,6 +50,8 @@ async fn serve(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::Res
     let proxy = Proxy::start(options, Arc::new(bootstrap.config.clone()))
         .context("the proxy does not start")?;
     let mut is_ready = false;
+    let mut release_after = RELEASE_AFTER;
+    let mut release = pin!(sleep(release_after));
     let mut watch = Watch::start(file.named());
     let mut running = Running { file, bootstrap, proxy, strict: arguments.strict };
     // What changed before it was watched.
@@ -52,9 +62,14 @@ async fn serve(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::Res
             warm = running.proxy.warmed(), if !is_ready => {
                 is_ready = true;
                 if warm {
-                    runtime::release_startup_code();
+                    runtime::release_unused_code();
                     tracing::info!("ready");
                 }
+            }
+            () = release.as_mut() => {
+                runtime::release_unused_code();
+                release_after = (10 * release_after).min(RELEASE_AFTER_MAX);
+                release.as_mut().reset(Instant::now() + release_after);
             }
             () = asked_to_quit.notified() => return Ok(ExitCode::SUCCESS),
             signal = termination.next() => {

@@ -42,7 +42,7 @@ impl Kept {
                 continue;
             }
             for value in headers.get_all(name) {
-                kept.append(name.clone(), value.clone());
+                kept.append(name, value);
             }
         }
         let of_target = || HeaderValue::from_str(uri.authority()?.as_str()).ok();

@@ -63,7 +63,7 @@ fn follow(rules: &HttpRules, of_all: &ResponseRules, headers: &mut HeaderMap, ex
     if let Some(server) = &of_all.server
         && (server.is_overwritten || !headers.contains_key(SERVER))
     {
-        headers.insert(SERVER, server.name.clone());
+        headers.insert(SERVER, &server.name);
     }
     if let Some(via) = &rules.via {
         let lease = exchange.upstream.as_ref().and_then(|it| it.lease.as_ref());
@@ -72,11 +72,11 @@ fn follow(rules: &HttpRules, of_all: &ResponseRules, headers: &mut HeaderMap, ex
             Some(UpstreamVersion::Http2) => Version::HTTP_2,
             None => exchange.version,
         };
-        headers.append(VIA, via.of(version).clone());
+        headers.append(VIA, via.of(version));
     }
     if of_all.request_id
         && let Some(id) = &exchange.request_id
     {
-        headers.insert(X_REQUEST_ID, id.clone());
+        headers.insert(X_REQUEST_ID, id);
     }
 }

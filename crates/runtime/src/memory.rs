@@ -3,10 +3,10 @@
 use std::fs;
 use std::ops::Range;
 
-/// Lets go of the pages of the program's code and constants that only its start needed: reading arguments and files,
-/// setting up. What is needed again comes back from the page cache as it is used. Without it most of a proxy's resident
-/// memory would be code that it never runs again.
-pub fn release_startup_code() {
+/// Lets go of the pages of the program's code and constants, so that those which are used come back from the page cache
+/// as they are used, and those which were not used again stay away: what a start needed, or a change of the
+/// configuration. Without it most of a proxy's resident memory would be code that it seldom runs.
+pub fn release_unused_code() {
     let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
     let program = fs::read_link("/proc/self/exe").unwrap_or_default();
     let program = program.to_string_lossy();
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_program_goes_on_as_before() {
-        release_startup_code();
+        release_unused_code();
         assert_eq!(format!("{:?}", code_of("/a", "")), "None");
     }
 }

@@ -43,27 +43,10 @@ impl HeadDecoder {
         if !self.is_worth_parsing(buf)? {
             return self.unfinished(buf, limits);
         }
-        let mut scan = Scan::new(buf);
-        let (method, text, version) = match scan.request_line() {
-            Ok(line) => line,
-            Err(stop) => return self.stopped(stop, buf, limits),
-        };
-        let (headers, said) = match lines(&mut scan, version, limits, empty) {
-            Ok(read) => read,
-            Err(stop) => return self.stopped(stop, buf, limits),
-        };
-        let length = scan.position();
-        let uri = target(&method, text)?;
-        self.take(buf, length, limits)?;
-        Ok(Some(RequestHead {
-            method,
-            uri,
-            version,
-            body: said.request_body(),
-            keep_alive: said.keep_alive(version),
-            expects_continue: said.expects_continue && version == Version::HTTP_11,
-            headers,
-        }))
+        match read_request(buf, limits, empty) {
+            Ok((head, length)) => self.take(buf, length, limits).map(|()| Some(head)),
+            Err(stop) => self.stopped(stop, buf, limits),
+        }
     }
 
     /// Takes the head of a response to a request with the method `to` from the front of `buf`; `None` when it is not
@@ -84,25 +67,10 @@ impl HeadDecoder {
         if !self.is_worth_parsing(buf)? {
             return self.unfinished(buf, limits);
         }
-        let mut scan = Scan::new(buf);
-        let (version, status) = match scan.status_line() {
-            Ok(line) => line,
-            Err(stop) => return self.stopped(stop, buf, limits),
-        };
-        let (headers, said) = match lines(&mut scan, version, limits, empty) {
-            Ok(read) => read,
-            Err(stop) => return self.stopped(stop, buf, limits),
-        };
-        let length = scan.position();
-        self.take(buf, length, limits)?;
-        let body = said.response_body(to, status);
-        Ok(Some(ResponseHead {
-            status,
-            version,
-            body,
-            keep_alive: body != BodyLength::UntilClose && said.keep_alive(version),
-            headers,
-        }))
+        match read_response(buf, limits, to, empty) {
+            Ok((head, length)) => self.take(buf, length, limits).map(|()| Some(head)),
+            Err(stop) => self.stopped(stop, buf, limits),
+        }
     }
 
     fn stopped<T>(
@@ -153,6 +121,43 @@ impl HeadDecoder {
         buf.advance(length);
         Ok(())
     }
+}
+
+/// The head at the front of `buf`, and how many bytes it has.
+fn read_request(
+    buf: &[u8],
+    limits: Limits,
+    empty: fn() -> HeaderMap,
+) -> Result<(RequestHead, usize), Stop> {
+    let mut scan = Scan::new(buf);
+    let (method, text, version) = scan.request_line()?;
+    let (headers, said) = lines(&mut scan, version, limits, empty)?;
+    let uri = target(&method, text)?;
+    let head = RequestHead {
+        method,
+        uri,
+        version,
+        body: said.request_body(),
+        keep_alive: said.keep_alive(version),
+        expects_continue: said.expects_continue && version == Version::HTTP_11,
+        headers,
+    };
+    Ok((head, scan.position()))
+}
+
+fn read_response(
+    buf: &[u8],
+    limits: Limits,
+    to: &Method,
+    empty: fn() -> HeaderMap,
+) -> Result<(ResponseHead, usize), Stop> {
+    let mut scan = Scan::new(buf);
+    let (version, status) = scan.status_line()?;
+    let (headers, said) = lines(&mut scan, version, limits, empty)?;
+    let body = said.response_body(to, status);
+    let keep_alive = body != BodyLength::UntilClose && said.keep_alive(version);
+    let head = ResponseHead { status, version, headers, body, keep_alive };
+    Ok((head, scan.position()))
 }
 
 /// Header lines up to the empty one, and what they say about the message.

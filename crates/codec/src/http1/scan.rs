@@ -256,7 +256,7 @@ fn plain_bytes(bytes: &[u8]) -> usize {
     for (idx, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
         let ascii = word & !HIGH;
-        let lower = ascii | ONES * 0x20;
+        let lower = ascii | (ONES * 0x20);
         let letters = from(lower, b'a') & !from(lower, b'z' + 1);
         let digits = from(ascii, b'0') & !from(ascii, b'9' + 1);
         let hyphens = from(ascii, b'-') & !from(ascii, b'-' + 1);

@@ -339,7 +339,7 @@ fn make_lower(text: &mut [u8], name: Range<usize>) {
         };
         let word = u64::from_le_bytes(*chunk);
         let of_name = u64::MAX >> (64 - 8 * length);
-        *chunk = (word | upper_bits(word) & of_name).to_le_bytes();
+        *chunk = (word | (upper_bits(word) & of_name)).to_le_bytes();
         at += length;
     }
 }

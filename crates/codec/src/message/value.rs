@@ -218,7 +218,7 @@ pub(crate) fn value_bytes(bytes: &[u8]) -> usize {
         let word = u64::from_le_bytes(*word);
         let delete = word ^ (ONES * 0x7f);
         let below = word.wrapping_sub(ONES * 0x20) & !word;
-        let suspects = (below | delete.wrapping_sub(ONES) & !delete) & HIGH;
+        let suspects = (below | (delete.wrapping_sub(ONES) & !delete)) & HIGH;
         if suspects != 0 {
             let at = idx * 8 + suspects.trailing_zeros() as usize / 8;
             return at + one_by_one(&bytes[at..]);

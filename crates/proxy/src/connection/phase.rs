@@ -85,3 +85,34 @@ impl Phase {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_busy_when_the_listener_began_to_close_lingers_less() {
+        let limits = Limits {
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            stream_idle: Duration::ZERO,
+            request: Duration::ZERO,
+            duration: Duration::ZERO,
+            requests_max: 0,
+        };
+        let closing = Instant::now();
+        let second = Duration::from_secs(1);
+        let deadline = |since| Phase::Idle { since }.deadline(limits, Some(closing));
+        // It answered after that.
+        let since = closing + second;
+        assert_eq!(deadline(since), Some(since + LINGER_AFTER_RESPONSE));
+        // It was idle then, and would have been closed soon, or not.
+        assert_eq!(deadline(closing - second), Some(closing + LINGER));
+        let since = closing - limits.idle + LINGER / 2;
+        assert_eq!(deadline(since), Some(closing + LINGER / 2));
+        assert_eq!(Phase::Idle { since }.deadline(limits, None), Some(since + limits.idle));
+        let first = Phase::First { since: closing - second };
+        assert_eq!(first.deadline(limits, Some(closing)), Some(closing + LINGER));
+        assert_eq!(Phase::Busy.deadline(limits, Some(closing)), None);
+    }
+}

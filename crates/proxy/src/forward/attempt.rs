@@ -227,7 +227,7 @@ pub(super) fn set_authority(
 ) -> Option<()> {
     match version_of(request) {
         UpstreamVersion::Http1 => {
-            request.headers_mut().insert(HOST, authority.clone());
+            request.headers_mut().insert(HOST, authority);
         }
         UpstreamVersion::Http2 => {
             let uri = request.uri().clone();

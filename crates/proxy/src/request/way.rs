@@ -108,7 +108,7 @@ pub(super) fn clear(
     }
     let (remote, is_https, is_trusted) = forwarding(headers, &seen, config, client);
     if let Some(via) = &rules.via {
-        headers.append(VIA, via.of(version).clone());
+        headers.append(VIA, via.of(version));
     }
     if seen.expect {
         headers.remove(EXPECT);
@@ -118,7 +118,7 @@ pub(super) fn clear(
     }
     match client.facts.forwarded_certificate() {
         Some(told) => {
-            headers.insert(X_FORWARDED_CLIENT_CERT, told.clone());
+            headers.insert(X_FORWARDED_CLIENT_CERT, told);
         }
         // Without one nothing is believed of what the client says.
         None if seen.client_certificate => {

