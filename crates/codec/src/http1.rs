@@ -153,5 +153,12 @@ pub enum BodyError {
     Incomplete,
 }
 
+/// Reads header lines alone.
+#[cfg(test)]
+pub(crate) fn read_lines(bytes: &[u8], headers: &mut HeaderMap) -> Result<(), HeadError> {
+    let read = scan::Scan::new(bytes).header_lines(headers, usize::MAX, |_, _| Ok(()));
+    read.map_err(|_| HeadError::HeaderLine)
+}
+
 #[cfg(test)]
 mod tests;

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::{Method, StatusCode, Uri, Version};
 
 pub use header_map::{HeaderMap, Iter, NameSet, TooManyHeaders};
-pub(crate) use header_map::{LineRead, Reading};
-pub(crate) use value::value_bytes;
+pub(crate) use header_map::{LINES_READ_MAX, LineRead, Reading};
 pub use value::{AsName, FieldName, FieldValue, IntoValue, NotText};
+pub(crate) use value::{TOKEN, value_bytes};
 
 /// The value of `:protocol`, an extension of a request whose method is CONNECT (RFC 8441, section 4).
 #[derive(Clone, PartialEq, Eq, Debug)]

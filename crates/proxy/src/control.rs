@@ -16,9 +16,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use proxy_config::ProxyConfig;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::LocalSet;
 use traffic::Evidence;
 
 use self::binding::SocketKey;
@@ -83,8 +82,8 @@ fn spawn_thread(name: String, run: impl FnOnce() + Send + 'static) -> Result<(),
 
 /// Runs a thread's one future on a runtime of its own.
 fn block_on_local(future: impl Future<Output = ()>) {
-    match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => LocalSet::new().block_on(&runtime, future),
+    match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+        Ok(runtime) => runtime.block_on(future),
         Err(error) => tracing::error!(%error, "a thread of the proxy cannot wait for events"),
     }
 }

@@ -1,8 +1,10 @@
 //! What a proxy does to a header block: hop-by-hop fields go (RFC 9110, section 7.6.1), the trail of forwarding is
 //! added, and the two versions of HTTP are converted into each other (RFC 9113, section 8).
 
+use std::ops::Range;
+
 use codec::message::{FieldValue, HeaderMap, IntoValue, NameSet};
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRAILER, UPGRADE};
+use http::header::{CONNECTION, COOKIE, HOST, TE, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Uri, Version};
 
@@ -65,7 +67,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {
                 | b"http2-settings"
                 | b"te"
         );
-        !is_hop_by_hop && !named.iter().any(|it| name == *it)
+        !is_hop_by_hop && !named.contains(name.as_bytes())
     });
     if takes_trailers {
         headers.append(TE, FieldValue::from_static("trailers"));
@@ -73,17 +75,42 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {
     !named.is_empty()
 }
 
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    // The usual ones are no header names, and some must not be taken away: without them the message would end somewhere
-    // else, or go somewhere else, than the sender meant.
-    let is_option = |it: &&[u8]| {
-        [b"close".as_slice(), b"keep-alive", b"upgrade", b"te"]
-            .iter()
-            .any(|option| it.eq_ignore_ascii_case(option))
-    };
-    let names = headers.get_all(CONNECTION).flat_map(tokens).filter(|it| !is_option(it));
-    let names = names.filter_map(|it| HeaderName::from_bytes(it).ok());
-    names.filter(|it| *it != HOST && *it != CONTENT_LENGTH && *it != TRAILER).collect()
+/// What `Connection` names beside the usual ones, in order, so that however much it names each line is looked for in few
+/// steps.
+struct Named {
+    /// In lower case, one behind the other.
+    text: Vec<u8>,
+    names: Vec<Range<usize>>,
+}
+
+impl Named {
+    fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    fn contains(&self, name: &[u8]) -> bool {
+        self.names.binary_search_by(|it| self.text[it.clone()].cmp(name)).is_ok()
+    }
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Named {
+    let mut named = Named { text: Vec::new(), names: Vec::new() };
+    for token in headers.get_all(CONNECTION).flat_map(tokens) {
+        // The usual ones are no header names, and some must not be taken away: without them the message would end
+        // somewhere else, or go somewhere else, than the sender meant.
+        let is_kept =
+            ["", "close", "keep-alive", "upgrade", "te", "host", "content-length", "trailer"]
+                .iter()
+                .any(|it| token.eq_ignore_ascii_case(it.as_bytes()));
+        if !is_kept {
+            let at = named.text.len();
+            named.text.extend(token.iter().map(u8::to_ascii_lowercase));
+            named.names.push(at..named.text.len());
+        }
+    }
+    let Named { text, names } = &mut named;
+    names.sort_unstable_by(|a, b| text[a.clone()].cmp(&text[b.clone()]));
+    named
 }
 
 /// The value of `Upgrade` when the request asks for one that is passed on. h2c is not: who speaks HTTP/2 says so at

@@ -7,10 +7,8 @@ use http::{HeaderName, Method, Uri, Version};
 use super::said::Said;
 use super::scan::{Scan, Stop};
 use super::{BodyLength, HeadError, Limits, RequestHead, ResponseHead};
-use crate::message::HeaderMap;
+use crate::message::{HeaderMap, LINES_READ_MAX};
 
-/// What a [`HeaderMap`] can hold.
-const HEADERS_MAX: usize = 24_000;
 /// Empty lines before a request that are skipped (RFC 9112, section 2.2, asks for one).
 const EMPTY_LINES_MAX: u8 = 4;
 /// What says how a message is read or where it goes is not heeded when it comes after the message (RFC 9110, section
@@ -169,7 +167,7 @@ fn lines(
 ) -> Result<(HeaderMap, Said), Stop> {
     let mut headers = empty();
     let mut said = Said::default();
-    let headers_max = limits.headers_max.min(HEADERS_MAX);
+    let headers_max = limits.headers_max.min(LINES_READ_MAX);
     scan.header_lines(&mut headers, headers_max, |name, value| said.note(name, value, version))?;
     said.check()?;
     Ok((headers, said))

@@ -7,7 +7,7 @@ use http::{Method, StatusCode, Version};
 
 use super::hpack::Field;
 use crate::message::{
-    FieldName, HeaderMap, Protocol, Request, RequestParts, Response, ResponseParts,
+    FieldName, HeaderMap, LINES_READ_MAX, Protocol, Request, RequestParts, Response, ResponseParts,
 };
 
 /// Why a block of fields makes no message.
@@ -102,7 +102,7 @@ impl Fields {
             }
             _ => {}
         }
-        if self.headers.try_append(&name, &value).is_err() {
+        if self.headers.len() >= LINES_READ_MAX || self.headers.try_append(&name, &value).is_err() {
             self.is_too_large = true;
         }
     }

@@ -12,8 +12,10 @@ use bytes::{BufMut, BytesMut};
 
 use super::value::{AsName, FieldName, FieldValue, IntoValue};
 
-/// Most lines of one head, whoever wrote it.
-const LINES_MAX: usize = 24_000;
+/// Most lines that a reader puts into a map.
+pub(crate) const LINES_READ_MAX: usize = 24_000;
+/// Most lines of one head: what a proxy adds has room, however many came.
+const LINES_MAX: usize = LINES_READ_MAX + 512;
 const SEPARATOR: &[u8] = b": ";
 const LINE_END: &[u8] = b"\r\n";
 /// What a line has beside its name and its value.
@@ -185,19 +187,22 @@ impl HeaderMap {
 
     /// Adds a line behind the others. What is too much for any head is left out.
     pub fn append(&mut self, name: impl AsName, value: impl IntoValue) {
-        // Only what came from outside can be so much, and that was read with `try_append`.
+        // Only what came from outside can be so much, and its readers stop before.
         let _ = self.try_append(name, value);
     }
 
     /// Adds a line behind the others.
     ///
     /// # Errors
-    /// When there are 24,000 lines, or 4 GiB of them.
+    /// When there are 24,512 lines, or 4 GiB of them.
     pub fn try_append(
         &mut self,
         name: impl AsName,
         value: impl IntoValue,
     ) -> Result<(), TooManyHeaders> {
+        if self.lines.len() >= LINES_MAX {
+            return Err(TooManyHeaders);
+        }
         let line = self.write(name.as_name().as_bytes(), value.value())?;
         self.lines.push(line);
         Ok(())
@@ -283,7 +288,7 @@ impl HeaderMap {
     fn write(&mut self, name: &[u8], value: FieldValue<'_>) -> Result<Line, TooManyHeaders> {
         let at = self.text.len();
         let bytes = name.len() + value.len() + FRAME_BYTES;
-        if self.lines.len() >= LINES_MAX || at + bytes > u32::MAX as usize {
+        if at + bytes > u32::MAX as usize {
             return Err(TooManyHeaders);
         }
         self.text.reserve(bytes);

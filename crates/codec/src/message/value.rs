@@ -52,12 +52,6 @@ impl<'a> FieldName<'a> {
     pub fn as_bytes(self) -> &'a [u8] {
         self.0
     }
-
-    /// A copy that lives on its own.
-    #[must_use]
-    pub fn to_owned(self) -> HeaderName {
-        HeaderName::from_bytes(self.0).expect("it was read as a name")
-    }
 }
 
 impl<'a> From<&'a HeaderName> for FieldName<'a> {
@@ -205,6 +199,23 @@ impl IntoValue for FieldValue<'_> {
         *self
     }
 }
+
+/// Whether a token may be made of a byte (RFC 9110, section 5.6.2).
+pub(crate) const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 /// How many bytes from the beginning may be in a value: no control characters but tabs.
 #[inline]

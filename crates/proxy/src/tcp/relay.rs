@@ -5,13 +5,14 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::unconstrained;
 use tokio::time::{Sleep, sleep};
 
 use super::pools::Pools;
@@ -131,11 +132,16 @@ pub(crate) async fn relay<A: ByteStream, B: ByteStream>(
     Relayed { to_endpoint: up.bytes, to_client: down.bytes, ended }
 }
 
-/// The time since a byte moved last.
+/// How often in a limit it is looked whether bytes have moved: so much later than its limit an idle relay may end.
+const LOOKS_PER_LIMIT: u32 = 4;
+
+/// The time since a byte moved last, as far as is known without looking at the clock each time.
 struct Idle {
     limit: Duration,
+    /// When it was seen last that bytes had moved.
     since: Instant,
-    /// Not set anew with each byte: it looks at `since` when it fires.
+    /// Bytes have moved since the last look.
+    has_moved: bool,
     timer: Option<Pin<Box<Sleep>>>,
     /// The timer wakes the task when it fires.
     is_armed: bool,
@@ -143,26 +149,30 @@ struct Idle {
 
 impl Idle {
     fn new(limit: Duration) -> Self {
-        let timer = (!limit.is_zero()).then(|| Box::pin(sleep(limit)));
-        Self { limit, since: runtime::monotonic(), timer, is_armed: false }
+        let timer = (!limit.is_zero()).then(|| Box::pin(sleep(limit / LOOKS_PER_LIMIT)));
+        let since = runtime::monotonic();
+        Self { limit, since, has_moved: false, timer, is_armed: false }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, has_moved: bool) -> Poll<()> {
         let Some(timer) = &mut self.timer else { return Poll::Pending };
-        if has_moved {
-            self.since = runtime::monotonic();
-            if self.is_armed && self.since < timer.deadline().into_std() {
-                return Poll::Pending;
-            }
+        self.has_moved |= has_moved;
+        if self.is_armed && !timer.is_elapsed() {
+            return Poll::Pending;
         }
         self.is_armed = true;
         loop {
-            ready!(timer.as_mut().poll(cx));
-            let deadline = self.since + self.limit;
-            if deadline <= runtime::monotonic() {
+            // However much the relay has done in its turn: a timer that is not asked wakes nobody.
+            ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
+            let now = runtime::monotonic();
+            if std::mem::take(&mut self.has_moved) {
+                self.since = now;
+            }
+            let ends = self.since + self.limit;
+            if ends <= now {
                 return Poll::Ready(());
             }
-            timer.as_mut().reset(deadline.into());
+            timer.as_mut().reset(ends.min(now + self.limit / LOOKS_PER_LIMIT).into());
         }
     }
 }

@@ -6,6 +6,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, StatusCode};
 
 use super::static_table;
+use crate::message::TOKEN;
 
 /// A field line, already in the form in which a message holds it: what the dynamic table repeats is parsed once.
 #[derive(Clone, PartialEq, Debug)]
@@ -44,6 +45,8 @@ impl Name {
             b":path" => Name::Path,
             b":status" => Name::Status,
             b":protocol" => Name::Protocol,
+            // The `http` crate takes some that are no tokens, which HTTP/1 could not pass on.
+            _ if !name.iter().all(|it| TOKEN[usize::from(*it)]) => Name::Malformed,
             _ => HeaderName::from_lowercase(name).map_or(Name::Malformed, Name::Regular),
         }
     }

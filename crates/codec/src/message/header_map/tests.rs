@@ -65,6 +65,9 @@ fn there_is_an_end_to_the_lines() {
     assert_eq!(headers.try_append("a", FieldValue::from_static("")), Err(TooManyHeaders));
     headers.append("a", FieldValue::from_static(""));
     assert_eq!(headers.len(), LINES_MAX);
+    // What is there is replaced all the same.
+    headers.insert("a", FieldValue::from_static("longer"));
+    assert_eq!((headers.len(), headers.get("a").unwrap().as_bytes()), (1, &b"longer"[..]));
 }
 
 #[derive(Clone, Debug)]
@@ -97,6 +100,55 @@ proptest! {
         make_lower(&mut text, before.len()..before.len() + name.len());
         let expected = format!("{before}{}{after}", name.to_ascii_lowercase());
         prop_assert_eq!(text, expected.into_bytes());
+    }
+
+    /// What is read, changed and written is what a list of lines becomes by the same changes.
+    #[test]
+    fn what_is_read_and_changed_is_written_so(
+        read in vec((0..NAMES.len(), "[ \t]{0,2}", "([!-~]([ -~]{0,9}[!-~])?)?", "[ \t]{0,2}"), 0..8),
+        acts in vec(act(), 0..6),
+        left_out in 0..NAMES.len(),
+    ) {
+        let block: String = read.iter()
+            .map(|(name, before, value, after)| format!("{}:{before}{value}{after}\r\n", NAMES[*name].to_ascii_uppercase()))
+            .collect();
+        let mut ours = HeaderMap::new();
+        let head = format!("{block}\r\n");
+        crate::http1::read_lines(head.as_bytes(), &mut ours).unwrap();
+        let mut theirs: Vec<(usize, String)> =
+            read.into_iter().map(|(name, _, value, _)| (name, value)).collect();
+        for act in acts {
+            match act {
+                Act::Append(name, value) => {
+                    ours.append(NAMES[name], FieldValue::new(value.as_bytes()).unwrap());
+                    theirs.push((name, value));
+                }
+                Act::Insert(name, value) => {
+                    ours.insert(NAMES[name], FieldValue::new(value.as_bytes()).unwrap());
+                    match theirs.iter().position(|it| it.0 == name) {
+                        Some(at) => {
+                            theirs[at].1 = value;
+                            let mut place = 0;
+                            theirs.retain(|it| {
+                                place += 1;
+                                it.0 != name || place == at + 1
+                            });
+                        }
+                        None => theirs.push((name, value)),
+                    }
+                }
+                Act::Remove(name) => {
+                    ours.retain(|it| it.as_str() != NAMES[name]);
+                    theirs.retain(|it| it.0 != name);
+                }
+                Act::Clear => {}
+            }
+        }
+        let expected: String = theirs.iter()
+            .filter(|it| it.0 != left_out)
+            .map(|(name, value)| format!("{}: {value}\r\n", NAMES[*name]))
+            .collect();
+        prop_assert_eq!(written(&ours, &[NAMES[left_out], "none"]), expected);
     }
 
     /// Against the map of the `http` crate, whatever is done to both.

@@ -134,3 +134,24 @@ async fn a_relay_on_which_nothing_moves_ends() {
     assert!(matches!(relayed.ended, Ended::Idle), "{:?}", relayed.ended);
     drop((client, endpoint));
 }
+
+#[tokio::test]
+async fn a_relay_ends_when_bytes_have_moved_and_nothing_more_comes() {
+    // More operations than tokio lets a task do in one turn, then silence.
+    const BYTES: usize = 1000;
+    let pools = Pools::default();
+    let (mut client, near) = duplex(BYTES);
+    let (far, mut endpoint) = duplex(1);
+    let limit = Duration::from_millis(20);
+    client.write_all(&[b'x'; BYTES]).await.unwrap();
+    let test = async {
+        endpoint.read_exact(&mut [0; BYTES]).await.unwrap();
+        (client, endpoint)
+    };
+    let relayed = relay(&pools, (near, Bytes::new()), (far, Bytes::new()), limit, |_, _| {});
+    let hang = Duration::from_secs(20);
+    let ended = tokio::time::timeout(hang, async { tokio::join!(relayed, test) }).await;
+    let (relayed, _both) = ended.expect("it ends");
+    assert!(matches!(relayed.ended, Ended::Idle), "{:?}", relayed.ended);
+    assert_eq!(relayed.to_endpoint, BYTES as u64);
+}
