@@ -57,6 +57,9 @@ impl Controller {
                         let source = runtime::naming_port_owner(address.port(), source);
                         let listener = name.clone();
                         errors.push(ProxyError::Listen { listener, address, source });
+                        let Some(socket) = self.stays_at(config, name) else { continue };
+                        tracing::warn!(listener = %name, address = %socket.1, "it stays where it is");
+                        sockets.insert(name.clone(), socket);
                         continue;
                     }
                 },
@@ -65,6 +68,19 @@ impl Controller {
             sockets.insert(name.clone(), socket);
         }
         (sockets, new, errors)
+    }
+
+    /// Where a listener goes on that cannot be where it is to be: at its old place, if it has one. Not when another one
+    /// is to be there, nor when what it wants may be ours, and free when another listener has gone.
+    fn stays_at(&self, config: &ProxyConfig, name: &str) -> Option<(SocketId, SocketAddr)> {
+        let wanted = config.listeners.get(name)?.address;
+        let old = *self.shared.published.load().listeners.get(name)?;
+        let is_ours = self.bound.values().any(|it| it.1.port() == wanted.port());
+        let is_given_away = config.listeners.values().any(|it| it.address == old);
+        if is_ours || is_given_away {
+            return None;
+        }
+        self.bound.values().find(|it| it.1 == old).copied()
     }
 
     fn open(

@@ -158,3 +158,31 @@ async fn a_renamed_listener_keeps_its_socket() {
     assert_eq!(client.get("web", "/").await.0, 200);
     assert_eq!(proxy.local_addr("out"), Some(address));
 }
+
+#[tokio::test]
+async fn a_listener_that_cannot_move_stays_where_it_is() {
+    let web = Backend::text("web").await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let wanted = taken.local_addr().unwrap();
+    let setup = Setup::new().listener("in").route("web", "/", &[web.address]);
+    let proxy = setup.start();
+    let old = proxy.local_addr("in").unwrap();
+    let mut client = Client::http1(old).await;
+    let setup = setup.listener_with("in", |it| it.address = wanted);
+    for _ in 0..2 {
+        let failed = soon(proxy.update(setup.config())).await.unwrap();
+        assert!(matches!(failed.as_slice(), [ProxyError::Listen { .. }]), "{failed:?}");
+        assert_eq!(proxy.local_addr("in"), Some(old));
+        assert_eq!(client.get("web", "/").await.1, "web");
+        let answer = raw(old, GET).await;
+        assert!(answer.ends_with("web"), "{answer}");
+    }
+    // Unless another one is to be there.
+    let moved = setup.config();
+    let other = setup.listener_with("other", |it| it.address = old);
+    assert_eq!(soon(proxy.update(other.config())).await.unwrap().len(), 1);
+    assert_eq!((proxy.local_addr("in"), proxy.local_addr("other")), (None, Some(old)));
+    drop(taken);
+    assert!(soon(proxy.update(moved)).await.unwrap().is_empty());
+    assert_eq!(proxy.local_addr("in"), Some(wanted));
+}
