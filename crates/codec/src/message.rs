@@ -173,16 +173,6 @@ impl<B> Response<B> {
         &mut self.parts.status
     }
 
-    /// Version of HTTP.
-    pub fn version(&self) -> Version {
-        self.parts.version
-    }
-
-    /// Version of HTTP, to be changed.
-    pub fn version_mut(&mut self) -> &mut Version {
-        &mut self.parts.version
-    }
-
     /// Header lines.
     pub fn headers(&self) -> &HeaderMap {
         &self.parts.headers
@@ -191,11 +181,6 @@ impl<B> Response<B> {
     /// Header lines, to be changed.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.parts.headers
-    }
-
-    /// Body.
-    pub fn body(&self) -> &B {
-        &self.body
     }
 
     /// Body, to be read or changed.

@@ -26,7 +26,7 @@ pub(crate) const IMMEDIATE_FAIL: HeaderName =
 pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-const HOP_BY_HOP: NameSet = NameSet::of(&[
+const HOP_BY_HOP: [&str; 7] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -34,7 +34,8 @@ const HOP_BY_HOP: NameSet = NameSet::of(&[
     "upgrade",
     "http2-settings",
     "te",
-]);
+];
+const HOP_BY_HOP_SET: NameSet = NameSet::of(&HOP_BY_HOP);
 
 /// True when the comma-separated lists in all values of `name` hold `token`.
 pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
@@ -51,23 +52,14 @@ fn tokens(value: FieldValue<'_>) -> impl Iterator<Item = &[u8]> {
 /// because trailers are passed on. True when `Connection` named others than the usual ones.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {
     // Most heads have none.
-    if !headers.may_have_any(HOP_BY_HOP) {
+    if !headers.may_have_any(HOP_BY_HOP_SET) {
         return false;
     }
     let named = named_by_connection(headers);
     let takes_trailers = has_token(headers, &TE, "trailers");
     headers.retain(|name| {
-        let is_hop_by_hop = matches!(
-            name.as_bytes(),
-            b"connection"
-                | b"keep-alive"
-                | b"proxy-connection"
-                | b"transfer-encoding"
-                | b"upgrade"
-                | b"http2-settings"
-                | b"te"
-        );
-        !is_hop_by_hop && !named.contains(name.as_bytes())
+        let name = name.as_bytes();
+        !HOP_BY_HOP.iter().any(|it| it.as_bytes() == name) && !named.contains(name)
     });
     if takes_trailers {
         headers.append(TE, FieldValue::from_static("trailers"));

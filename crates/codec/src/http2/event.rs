@@ -1,8 +1,9 @@
 //! What a connection tells its shell.
 
+use bytes::Bytes;
+
 use super::{Code, StreamKey};
 use crate::message::{HeaderMap, Request, Response};
-use bytes::Bytes;
 
 /// What has come from the peer, in the order in which it came.
 #[derive(Debug)]

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::message::HeaderMap;
 use bytes::Bytes;
+
+use crate::message::HeaderMap;
 
 /// A stream of one connection. It may be over already: commands for it have no effect then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -208,7 +208,7 @@ impl HeaderMap {
         Ok(())
     }
 
-    /// Begins to read at most so many lines into this map, whose own lines are forgotten.
+    /// Begins to read lines into this map, whose own lines are forgotten.
     pub(crate) fn read(&mut self) -> Reading<'_> {
         self.clear();
         self.lines.reserve(LINES_USUAL);

@@ -173,12 +173,9 @@ impl Encoder {
         value: FieldValue<'_>,
         out: &mut BytesMut,
     ) {
-        let indexing = if is_secret(name.as_bytes(), value) {
-            Indexing::Never
-        } else {
-            Indexing::WhenRepeated
-        };
         let name = name.as_bytes();
+        let indexing =
+            if is_secret(name, value) { Indexing::Never } else { Indexing::WhenRepeated };
         match static_table::index_of(name) {
             Some(ACCEPT_ENCODING)
                 if value.as_bytes() == static_table::value(ACCEPT_ENCODING).as_bytes() =>
