@@ -1,6 +1,6 @@
 //! `leno echo`: a small real application to test a mesh with.
 //!
-//! Any path answers with JSON about the request and the copy that answered. `/health` says 200 or, after
+//! Any path answers with JSON about the request and the copy that answered, with `?delay_ms=N` after so long. `/health` says 200 or, after
 //! `PUT /health?status=fail`, 503. gRPC health (`/grpc.health.v1.Health/Check`) says the same over HTTP/2.
 
 use std::convert::Infallible;
@@ -26,6 +26,8 @@ use crate::output::print_line;
 
 /// How long requests under way may take after SIGTERM.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest delay that a request may ask for.
+const DELAY_MAX: Duration = Duration::from_secs(60);
 /// Most bytes of a request body that are read and thrown away.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -89,6 +91,14 @@ async fn serve(stream: TcpStream, echo: Arc<Echo>, drain: runtime::Drain) {
     let _ = connection.await;
 }
 
+/// What a query asks for.
+fn delay(query: Option<&str>) -> Duration {
+    let mut pairs = query.unwrap_or_default().split('&').filter_map(|it| it.split_once('='));
+    let value = pairs.find(|(name, _)| *name == "delay_ms").map(|(_, value)| value);
+    let asked = value.and_then(|it| it.parse().ok()).map_or(Duration::ZERO, Duration::from_millis);
+    asked.min(DELAY_MAX)
+}
+
 type Body = http_body_util::Either<Full<Bytes>, GrpcBody>;
 type GrpcBody =
     StreamBody<futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
@@ -110,10 +120,11 @@ impl Echo {
             "/health" => self.text(StatusCode::SERVICE_UNAVAILABLE, "unhealthy\n".into()),
             "/grpc.health.v1.Health/Check" => self.grpc_health(),
             path => {
-                let delay = if self.latency.is_zero() {
+                let latency = self.latency + delay(parts.uri.query());
+                let delay = if latency.is_zero() {
                     Either::Left(std::future::ready(()))
                 } else {
-                    Either::Right(tokio::time::sleep(self.latency))
+                    Either::Right(tokio::time::sleep(latency))
                 };
                 delay.await;
                 let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;

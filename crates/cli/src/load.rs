@@ -104,14 +104,22 @@ impl Caller {
     }
 }
 
-/// Sends `requests` over `connections` at once; `done` counts them for a progress bar.
+/// What is sent.
+pub(crate) struct Volley {
+    pub(crate) path: &'static str,
+    pub(crate) requests: u64,
+    /// At once.
+    pub(crate) connections: u64,
+}
+
+/// Sends them all; `done` counts them for a progress bar.
 pub(crate) async fn send(
     address: SocketAddr,
     host: &str,
-    requests: u64,
-    connections: u64,
+    volley: &Volley,
     done: &Arc<AtomicU64>,
 ) -> Tally {
+    let &Volley { path, requests, connections } = volley;
     let callers = (0..connections).map(|idx| {
         let share = requests / connections + u64::from(idx < requests % connections);
         let mut caller = Caller::new(address, host);
@@ -119,7 +127,7 @@ pub(crate) async fn send(
         tokio::spawn(async move {
             let mut tally = Tally::default();
             for _ in 0..share {
-                tally.add(caller.get("/").await);
+                tally.add(caller.get(path).await);
                 done.fetch_add(1, Ordering::Relaxed);
             }
             tally

@@ -232,8 +232,15 @@ async fn a_client_that_trickles_bytes_is_cut_off_by_the_deadline_of_the_message(
 
 #[tokio::test]
 async fn an_address_in_use_is_named_with_its_protocol() {
-    let taken = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = taken.local_addr().unwrap();
+    // Both sockets must be tried on one port, and over TCP it may be somebody else's.
+    let (_taken, address) = (0..PORT_ATTEMPTS)
+        .map(|_| {
+            let taken = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let address = taken.local_addr().unwrap();
+            (taken, address)
+        })
+        .find(|(_, address)| std::net::TcpListener::bind(address).is_ok())
+        .expect("a port that is free over TCP");
     let error = DnsServer::bind(address, DnsOptions::default()).unwrap_err();
     assert_eq!(error.to_string(), format!("cannot listen on {address} (UDP)"));
     let DnsServerError::Listen { source, .. } = error;
