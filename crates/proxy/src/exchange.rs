@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use codec::message::{HeaderMap, Request};
 use http::{HeaderValue, Method, Version};
-use traffic::{Outcome, Permit, Picked, ResponseFlag, ResponseFlags, Router};
+use traffic::{LentEndpoint, Outcome, Permit, Picked, ResponseFlag, ResponseFlags, Router};
 
 use crate::body::{BodyError, RequestProgress};
 use crate::connection::Client;
@@ -73,7 +73,7 @@ pub(crate) type RequestPermit = Permit<Rc<WorkerCluster>>;
 
 /// The try that the response comes from, or the last one.
 pub(crate) struct Upstream {
-    pub(crate) picked: Picked,
+    pub(crate) picked: Picked<LentEndpoint>,
     pub(crate) lease: Option<Lease>,
     pub(crate) sent_at: Instant,
     /// How it ended has been told to `traffic`.

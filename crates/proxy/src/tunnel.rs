@@ -106,7 +106,8 @@ pub(crate) fn upgrade(
         return reply::refuse(Refusal::NotHttp, exchange);
     };
     let counted = worker.count_connection();
-    let picked = upstream.picked;
+    let mut picked = upstream.picked;
+    picked.keep();
     let place = exchange.client.clone();
     tokio::task::spawn_local(async move {
         if let Ok(client) = downstream.upgraded().await {

@@ -39,7 +39,7 @@ pub(crate) struct Roster {
     pub cluster: Arc<Cluster>,
     pub endpoints: Arc<Endpoints>,
     /// In the order of `endpoints`.
-    states: Vec<Arc<EndpointState>>,
+    states: Arc<[Arc<EndpointState>]>,
     spots: Vec<Spot>,
     pub parts: Parts,
     /// Number of priorities, at least 1.
@@ -134,7 +134,7 @@ impl ClusterState {
     pub fn endpoints(
         &self,
     ) -> impl ExactSizeIterator<Item = (&Endpoint, &Arc<EndpointState>)> + use<'_> {
-        self.roster.endpoints.endpoints.iter().zip(&self.roster.states)
+        self.roster.endpoints.endpoints.iter().zip(self.roster.states.iter())
     }
 
     /// Endpoints that the configuration calls healthy or degraded, ejected or not.
@@ -271,7 +271,7 @@ impl ClusterState {
     /// Index of the endpoint with this address (`ip:port`).
     pub(crate) fn index_of_address(&self, address: &str) -> Option<u32> {
         let by_address = self.by_address.get_or_init(|| {
-            (0u32..).zip(&self.roster.states).map(|(idx, it)| (it.address(), idx)).collect()
+            (0u32..).zip(self.roster.states.iter()).map(|(idx, it)| (it.address(), idx)).collect()
         });
         by_address.get(address).copied()
     }
@@ -299,11 +299,11 @@ impl Roster {
         let previous = surroundings.previous;
         let known: foldhash::HashMap<&str, &Arc<EndpointState>> = previous
             .iter()
-            .flat_map(|previous| &previous.roster.states)
+            .flat_map(|previous| previous.roster.states.iter())
             .map(|state| (state.id(), state))
             .collect();
         let is_late = previous.is_some_and(|it| !it.roster.states.is_empty());
-        let states: Vec<_> = endpoints
+        let states: Arc<[_]> = endpoints
             .endpoints
             .iter()
             .map(|endpoint| match known.get(endpoint.id.as_str()) {
@@ -357,6 +357,11 @@ impl Roster {
 
     pub(crate) fn endpoint(&self, idx: u32) -> &Endpoint {
         &self.endpoints.endpoints[idx as usize]
+    }
+
+    /// All of them, in the order of the configuration.
+    pub(crate) fn states(&self) -> &Arc<[Arc<EndpointState>]> {
+        &self.states
     }
 
     #[inline]

@@ -98,8 +98,8 @@ pub use outlier::{
 };
 pub use path::{NormalPath, has_dot_segment, normal_path};
 pub use pick::{
-    Affinity, CandidateExplanation, PickError, PickExplanation, PickRequest, Picked, Picker,
-    Verdict, affinity_cookie, read_affinity_cookie,
+    Affinity, CandidateExplanation, LentEndpoint, PickError, PickExplanation, PickRequest, Picked,
+    Picker, Verdict, affinity_cookie, read_affinity_cookie,
 };
 pub use rate_limit::{RateLimitCounters, RateLimiter, RateVerdict, TokenBucket, TokenState};
 pub use redirect::Redirector;

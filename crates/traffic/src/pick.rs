@@ -1,3 +1,4 @@
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
@@ -8,7 +9,7 @@ use serde::Serialize;
 
 pub use self::affinity::{affinity_cookie, read_affinity_cookie};
 pub use self::explanation::{CandidateExplanation, PickExplanation, Verdict};
-pub use self::picker::Picker;
+pub use self::picker::{LentEndpoint, Picker};
 use self::plan::{Group, Part, Plan, Spread};
 use self::set::{Draw, Set};
 use self::trace::{Dry, Recorded, Silent, Trace};
@@ -63,18 +64,21 @@ pub struct Affinity<'a> {
 }
 
 /// A picked endpoint; counts as one active request of it until it is dropped.
+///
+/// `H` holds the endpoint: an `Arc` of its own, or what a [`Picker`] lends.
 #[derive(Debug)]
-pub struct Picked {
-    endpoint: Arc<EndpointState>,
+pub struct Picked<H: Borrow<Arc<EndpointState>> = Arc<EndpointState>> {
+    endpoint: H,
     panic: bool,
     /// Where the cluster's requests are counted too.
     shared: Option<Arc<Shared>>,
 }
 
-impl Picked {
-    fn new(cluster: &ClusterState, choice: Choice) -> Self {
-        let endpoint = Arc::clone(cluster.roster().state(choice.idx));
-        endpoint.counters().rq_total.fetch_add(1, Relaxed);
+impl<H: Borrow<Arc<EndpointState>>> Picked<H> {
+    /// `endpoint` is the one that was chosen.
+    #[inline]
+    fn new(cluster: &ClusterState, choice: Choice, endpoint: H) -> Self {
+        cluster.roster().state(choice.idx).counters().rq_total.fetch_add(1, Relaxed);
         let shared = choice.counted.then(|| Arc::clone(cluster.shared()));
         if let Some(shared) = &shared {
             shared.active.fetch_add(1, Relaxed);
@@ -85,7 +89,7 @@ impl Picked {
     /// The endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &Arc<EndpointState> {
-        &self.endpoint
+        self.endpoint.borrow()
     }
 
     /// It was picked although it may be known to be bad: all are ejected, or too few are well.
@@ -95,10 +99,10 @@ impl Picked {
     }
 }
 
-impl Drop for Picked {
+impl<H: Borrow<Arc<EndpointState>>> Drop for Picked<H> {
     fn drop(&mut self) {
         // A reader that sees this sees the beginning, too.
-        self.endpoint.counters().rq_ended.fetch_add(1, Release);
+        self.endpoint.borrow().counters().rq_ended.fetch_add(1, Release);
         if let Some(shared) = &self.shared {
             shared.active.fetch_sub(1, Relaxed);
         }
@@ -170,7 +174,7 @@ impl ClusterState {
     ) -> Result<Picked, PickError> {
         let plan = self.plan(request.now_ns);
         let choice = self.choose(&plan, request, rng, &mut Silent)?;
-        Ok(Picked::new(self, choice))
+        Ok(self.picked(choice))
     }
 
     /// [`ClusterState::pick`] with a record of every stage.
@@ -183,7 +187,7 @@ impl ClusterState {
         let mut trace = Recorded::default();
         let choice = self.choose(&plan, request, rng, &mut trace);
         let explanation = self.explain(&plan, request, choice.map(|it| it.idx), trace.0);
-        (choice.map(|choice| Picked::new(self, choice)), explanation)
+        (choice.map(|choice| self.picked(choice)), explanation)
     }
 
     /// What [`ClusterState::pick`] would do now: takes no turn and counts nothing.
@@ -235,6 +239,10 @@ impl ClusterState {
             choice => choice,
         }
         .map_err(|error| error.unwrap_or_else(|| self.why_none()))
+    }
+
+    fn picked(&self, choice: Choice) -> Picked {
+        Picked::new(self, choice, Arc::clone(self.roster().state(choice.idx)))
     }
 
     fn why_none(&self) -> PickError {

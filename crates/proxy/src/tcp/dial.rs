@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use traffic::{ActiveConnection, EndpointState, Outcome, Picked};
+use traffic::{ActiveConnection, EndpointState, LentEndpoint, Outcome, Picked};
 
 use crate::reply::Refusal;
 use crate::stats::{ClusterCounters, Shard};
@@ -12,7 +12,7 @@ use crate::worker::Worker;
 /// A connection to an endpoint, counted as long as it lives.
 pub(crate) struct Dialed {
     pub(crate) stream: UpstreamStream,
-    pub(crate) picked: Picked,
+    pub(crate) picked: Picked<LentEndpoint>,
     _counted: ActiveConnection,
     _active: Active,
 }
@@ -37,10 +37,12 @@ pub(crate) async fn dial(
     let limit = cluster.state.cluster().connect_timeout;
     let counters = &cluster.counters;
     loop {
-        let picked = worker.pick(cluster, &tried, worker.now()).map_err(|_| {
+        let mut picked = worker.pick(cluster, &tried, worker.now()).map_err(|_| {
             counters.upstream_cx_none_healthy.inc();
             Refusal::NoHealthyUpstream
         })?;
+        // A relay may outlive many configurations.
+        picked.keep();
         let endpoint = picked.endpoint();
         let transport = &cluster.transport;
         let connected =

@@ -246,21 +246,18 @@ impl Set {
         draw: &mut Draw<'_, R, T>,
         choices: usize,
     ) -> u32 {
+        if choices == 2 {
+            return self.less_of_two(draw);
+        }
         let active = |draw: &Draw<'_, R, T>, position: u32| {
             draw.roster.state(self.members[position as usize]).active()
         };
         let count = self.members.len() as u32;
         let mut drawn = [u32::MAX; CHOICES_MAX];
-        if choices == 2 {
-            drawn[0] = draw.rng.random_range(0..count);
-            let other = draw.rng.random_range(0..count - 1);
-            drawn[1] = other + u32::from(other >= drawn[0]);
-        } else {
-            for (nth, last) in (count - choices as u32..count).enumerate() {
-                let position = draw.rng.random_range(0..=last);
-                let is_new = !drawn[..nth].contains(&position);
-                drawn[nth] = if is_new { position } else { last };
-            }
+        for (nth, last) in (count - choices as u32..count).enumerate() {
+            let position = draw.rng.random_range(0..=last);
+            let is_new = !drawn[..nth].contains(&position);
+            drawn[nth] = if is_new { position } else { last };
         }
         let mut best = (drawn[0], active(draw, drawn[0]));
         for position in &drawn[1..choices] {
@@ -271,6 +268,25 @@ impl Set {
         }
         self.note_compared(draw, &drawn[..choices]);
         self.members[best.0 as usize]
+    }
+
+    /// The one with fewer active requests of two distinct ones, which there must be.
+    #[inline]
+    fn less_of_two<R: Rng + ?Sized, T: Trace>(&self, draw: &mut Draw<'_, R, T>) -> u32 {
+        let (first, second) = self.two(draw);
+        let active = |position: u32| draw.roster.state(self.members[position as usize]).active();
+        let best = if active(second) < active(first) { second } else { first };
+        self.note_compared(draw, &[first, second]);
+        self.members[best as usize]
+    }
+
+    /// Positions of two distinct members with equal chances; there must be two.
+    #[inline]
+    fn two<R: Rng + ?Sized, T>(&self, draw: &mut Draw<'_, R, T>) -> (u32, u32) {
+        let count = self.members.len() as u32;
+        let first = draw.rng.random_range(0..count);
+        let other = draw.rng.random_range(0..count - 1);
+        (first, other + u32::from(other >= first))
     }
 
     /// The cheapest of all; ties are broken with equal chances (reservoir sampling).
@@ -318,14 +334,11 @@ impl Set {
     /// Reference/load-balancing.md 2.3, as tower does it: of two distinct the one with the lower
     /// latency times active requests, the first at a tie.
     fn fastest<R: Rng + ?Sized, T: Trace>(&self, draw: &mut Draw<'_, R, T>, scale: &Scale) -> u32 {
-        let count = self.members.len() as u32;
-        if count == 1 {
+        if self.members.len() == 1 {
             draw.note(|name| format!("{name}: there is one"));
             return self.members[0];
         }
-        let first = draw.rng.random_range(0..count);
-        let other = draw.rng.random_range(0..count - 1);
-        let second = other + u32::from(other >= first);
+        let (first, second) = self.two(draw);
         let cost = |position: u32| {
             let state = draw.roster.state(self.members[position as usize]);
             let latency = state.counters().latency.at(draw.now_ns, scale);
@@ -376,6 +389,7 @@ impl Set {
         table.members()[owner as usize]
     }
 
+    #[inline]
     fn note_compared<R: Rng + ?Sized, T: Trace>(&self, draw: &mut Draw<'_, R, T>, drawn: &[u32]) {
         let roster = draw.roster;
         draw.note(|name| {

@@ -194,6 +194,24 @@ fn a_picker_sees_at_once_what_others_see() {
 }
 
 #[test]
+fn what_is_kept_of_a_pick_is_its_endpoint_alone() {
+    let state = Arc::new(state(Balancing::Random, &[1; 3]));
+    let mut picker = Picker::new(state.clone());
+    let mut picked = picker.pick(&PickRequest::at(0), &mut rng()).unwrap();
+    let endpoint = picked.endpoint().clone();
+    picked.keep();
+    let others: Vec<Arc<EndpointState>> = state.endpoints().map(|it| it.1.clone()).collect();
+    drop((picker, state));
+    for other in others {
+        let held = if Arc::ptr_eq(&other, &endpoint) { 3 } else { 1 };
+        assert_eq!(Arc::strong_count(&other), held);
+    }
+    assert_eq!(endpoint.active(), 1);
+    drop(picked);
+    assert_eq!(endpoint.active(), 0);
+}
+
+#[test]
 fn turns_stay_fair_while_one_is_ejected() {
     let state = state(Balancing::RoundRobin, &[1; 5]);
     state.report(by_id(&state, "n/web-2"), Outcome::ConnectFailed, 0, &mut seeded()).unwrap();
