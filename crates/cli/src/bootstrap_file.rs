@@ -79,13 +79,11 @@ pub(crate) fn read_text(
         named.insert(PathBuf::from(name));
         read_named(name).map_err(|error| format!("{error:#}"))
     })?;
-    let (errors, rest): (Vec<Finding>, Vec<Finding>) =
-        usable::check(&bootstrap.config).into_iter().partition(|it| it.severity == Severity::Error);
-    if errors.is_empty() {
-        findings.extend(rest);
-        Ok((bootstrap, findings))
+    findings.extend(usable::check(&bootstrap.config));
+    if findings.iter().any(|it| it.severity == Severity::Error) {
+        Err(ReadError::Wrong { findings })
     } else {
-        Err(ReadError::Wrong { findings: errors })
+        Ok((bootstrap, findings))
     }
 }
 

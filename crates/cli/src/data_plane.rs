@@ -174,7 +174,11 @@ impl Running {
         }
         // What cannot be done is logged there, and the rest holds.
         match self.proxy.update(Arc::new(bootstrap.config.clone())).await {
-            Ok(errors) => tracing::info!(errors = errors.len(), "{what}"),
+            Ok(errors) if errors.is_empty() => tracing::info!("{what}"),
+            Ok(errors) => tracing::warn!(
+                errors = errors.len(),
+                "{what}, except what cannot be done as it is written: see the errors above"
+            ),
             Err(error) => tracing::error!(%error, "the proxy takes no configuration"),
         }
         self.bootstrap = bootstrap;

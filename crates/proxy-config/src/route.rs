@@ -134,7 +134,8 @@ pub struct Redirect {
     pub scheme: Option<String>,
     /// Host.
     pub host: Option<String>,
-    /// Port; the scheme's own port is left out. When only the scheme changes, a port in the request goes.
+    /// Port; the scheme's own port is left out. Without it the request's is kept, unless the scheme changes and it is
+    /// that of the request's.
     pub port: Option<u16>,
     /// Path.
     pub path: PathRewrite,

@@ -22,14 +22,14 @@ use traffic::Evidence;
 
 use self::binding::SocketKey;
 use self::upkeep::Upkeep;
-use crate::access_log::Sinks;
+use crate::access_log::{ChainLogs, Sinks};
 use crate::admin::DrainListeners;
 use crate::admin_server;
 use crate::dns::{Lookup, Names};
 use crate::error::ProxyError;
 use crate::handle::{ProxyHandle, ProxyOptions, Published, Shared};
 use crate::health::Checks;
-use crate::snapshot::{Making, Snapshot, SocketId};
+use crate::snapshot::{Making, SharedListener, Snapshot, SocketId};
 use crate::stats::Stats;
 use crate::worker::{self, Command, Worker};
 
@@ -123,6 +123,14 @@ impl Controller {
         let workers = options.workers.max(1);
         let sinks = Sinks::new(options.access_log.clone())
             .map_err(|source| ProxyError::AccessLog { source })?;
+        // There is nothing yet that would have to go on without a log that somebody wants.
+        let mut errors = Vec::new();
+        for chain in config.listeners.values().flat_map(|it| SharedListener::chain_configs(it)) {
+            ChainLogs::new(chain, &sinks, &mut errors);
+        }
+        if let Some(error) = errors.into_iter().next() {
+            return Err(error);
+        }
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let shared = Arc::new(Shared {
             published: Arc::new(ArcSwap::from_pointee(Published {

@@ -150,6 +150,10 @@ impl Operator for Shared {
         commands.is_some_and(|it| it.try_send(ControlCommand::DrainListeners(how)).is_ok())
     }
 
+    fn reopen_logs(&self) {
+        self.sinks.reopen();
+    }
+
     fn quit(&self) -> bool {
         if let Some(quit) = &self.quit {
             quit.now();

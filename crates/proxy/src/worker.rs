@@ -14,7 +14,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
-use traffic::{EndpointState, Evidence, Outcome, PickError, PickRequest, Picked};
+use traffic::{EndpointState, Evidence, LentEndpoint, Outcome, PickError, PickRequest, Picked};
 
 use crate::accept::Acceptor;
 use crate::headers;
@@ -137,7 +137,7 @@ impl Worker {
         cluster: &WorkerCluster,
         tried: &[Arc<EndpointState>],
         now: Instant,
-    ) -> Result<Picked, PickError> {
+    ) -> Result<Picked<LentEndpoint>, PickError> {
         self.pick_for(cluster, PickRequest { exclude: tried, ..PickRequest::default() }, now)
     }
 
@@ -147,7 +147,7 @@ impl Worker {
         cluster: &WorkerCluster,
         mut request: PickRequest<'_>,
         now: Instant,
-    ) -> Result<Picked, PickError> {
+    ) -> Result<Picked<LentEndpoint>, PickError> {
         request.now_ns = self.nanos(now);
         cluster.picker.borrow_mut().pick(&request, &mut *self.rng.borrow_mut())
     }
@@ -196,6 +196,7 @@ impl Worker {
             cluster = evidence.cluster,
             endpoint = evidence.endpoint,
             kind = evidence.kind.as_str(),
+            ejected_s = evidence.ejected_ns as f64 / 1e9,
             "endpoint evidence"
         );
         // Full when nobody reads it. The ejection holds all the same; what is lost is a hint to the registry.

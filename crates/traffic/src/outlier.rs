@@ -104,6 +104,8 @@ pub struct Evidence {
     pub kind: EvidenceKind,
     /// When, in nanoseconds since the caller's epoch.
     pub at_ns: u64,
+    /// For how long it is ejected from then on, in nanoseconds; 0 when it is not.
+    pub ejected_ns: u64,
 }
 
 /// What was seen of an endpoint.
@@ -251,7 +253,7 @@ impl ClusterState {
         if self.outlier_settings().doubling {
             outlier.ejections_in_a_row.store(0, Relaxed);
         }
-        Some(self.evidence(endpoint, EvidenceKind::Recovered, now_ns))
+        Some(self.evidence(endpoint, EvidenceKind::Recovered, now_ns, 0))
     }
 
     fn failed<R: Rng + ?Sized>(
@@ -317,12 +319,19 @@ impl ClusterState {
         &self.cluster().outliers
     }
 
-    fn evidence(&self, endpoint: &EndpointState, kind: EvidenceKind, at_ns: u64) -> Evidence {
+    fn evidence(
+        &self,
+        endpoint: &EndpointState,
+        kind: EvidenceKind,
+        at_ns: u64,
+        ejected_ns: u64,
+    ) -> Evidence {
         Evidence {
             cluster: self.name().to_owned(),
             endpoint: endpoint.id().to_owned(),
             kind,
             at_ns,
+            ejected_ns,
         }
     }
 }

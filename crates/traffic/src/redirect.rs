@@ -2,7 +2,7 @@
 
 use proxy_config::{PathMatch, Redirect};
 
-use crate::host::without_port;
+use crate::host::{port, without_port};
 use crate::rewrite::PathRewriter;
 
 /// A redirect, made ready for the requests that one route matches.
@@ -75,8 +75,12 @@ impl Redirector {
         match (&self.host, self.port) {
             (Some(host), None) => location.push_str(host),
             (Some(host), Some(_)) => location.push_str(without_port(host)),
-            (None, None) if scheme == own_scheme => location.push_str(host),
-            (None, _) => location.push_str(without_port(host)),
+            (None, Some(_)) => location.push_str(without_port(host)),
+            // As Envoy does it: the port of the old scheme would be wrong, any other may be meant.
+            (None, None) if scheme != own_scheme && port(host) == default_port(own_scheme) => {
+                location.push_str(without_port(host));
+            }
+            (None, None) => location.push_str(host),
         }
         if let Some(port) = self.port
             && Some(port) != default_port(scheme)
@@ -142,12 +146,13 @@ mod tests {
     }
 
     #[test]
-    fn the_port_follows_the_scheme() {
+    fn a_port_is_kept_unless_it_is_that_of_the_old_scheme() {
         check(NOTHING, "a.example:8080", "http://a.example:8080/old/a?x=1");
         check(https(None), "a.example", "https://a.example/old/a?x=1");
         check(https(None), "a.example:80", "https://a.example/old/a?x=1");
-        check(https(None), "a.example:8080", "https://a.example/old/a?x=1");
-        check(https(None), "[::1]:8080", "https://[::1]/old/a?x=1");
+        check(https(None), "a.example:8080", "https://a.example:8080/old/a?x=1");
+        check(https(None), "[::1]:8080", "https://[::1]:8080/old/a?x=1");
+        check(https(None), "[::1]:80", "https://[::1]/old/a?x=1");
         check(https(Some(443)), "a.example:8080", "https://a.example/old/a?x=1");
         check(https(Some(8443)), "a.example:8080", "https://a.example:8443/old/a?x=1");
         let port = |port| Redirect { port: Some(port), ..NOTHING };

@@ -62,7 +62,7 @@ pub struct Node {
 /// Returns what it asks for, and what of it is not honored as it is written.
 ///
 /// # Errors
-/// When it is neither YAML nor JSON, or when any field is wrong: then with everything that is.
+/// When it is neither YAML nor JSON, or when any field is wrong: then with everything that there is to say.
 pub fn read(
     text: &str,
     files: &mut dyn FnMut(&str) -> Result<String, String>,
@@ -72,8 +72,7 @@ pub fn read(
     let bootstrap = read_root(&Field::root(&document, &reading));
     let findings = reading.finish();
     if findings.iter().any(|it| it.severity == Severity::Error) {
-        let errors = findings.into_iter().filter(|it| it.severity == Severity::Error);
-        return Err(ReadError::Wrong { findings: errors.collect() });
+        return Err(ReadError::Wrong { findings });
     }
     Ok((bootstrap, findings))
 }

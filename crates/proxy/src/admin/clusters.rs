@@ -28,7 +28,7 @@ fn cluster_text(text: &mut String, cluster: &ClusterState, view: &AdminView<'_>)
     let (name, now_ns) = (cluster.name(), view.now_ns);
     let localities = localities(view, cluster);
     line(text, name, "observability_name", name);
-    line(text, name, "added_via_api", "true");
+    line(text, name, "added_via_api", if is_dynamic(cluster) { "true" } else { "false" });
     line(text, name, "balancing", cluster.cluster().balancing.as_str());
     limits_text(text, cluster);
     for (endpoint, state) in cluster.endpoints() {
@@ -137,9 +137,14 @@ fn cluster_json(cluster: &ClusterState, view: &AdminView<'_>) -> Json {
     json!({
         "name": cluster.name(),
         "observability_name": cluster.name(),
-        "added_via_api": true,
+        "added_via_api": is_dynamic(cluster),
         "host_statuses": hosts,
     })
+}
+
+/// It comes from an object of the registry, and not from a file.
+fn is_dynamic(cluster: &ClusterState) -> bool {
+    !cluster.cluster().source.object.is_empty()
 }
 
 fn host_json(

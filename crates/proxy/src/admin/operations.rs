@@ -26,6 +26,8 @@ pub enum DrainListeners {
 pub trait Operator: fmt::Debug + Sync {
     /// Drains the listeners; false when the proxy has ended or is too busy to be told.
     fn drain_listeners(&self, how: DrainListeners) -> bool;
+    /// Opens the files of the access logs anew.
+    fn reopen_logs(&self);
     /// Ends the process; false when that is not for this proxy to decide.
     fn quit(&self) -> bool;
     /// What is logged; `None` when that is not for this proxy to decide.
@@ -102,12 +104,13 @@ pub(super) enum Operation {
     PassHealthcheck,
     Logging,
     Quit,
+    ReopenLogs,
     ResetCounters,
     ModifyRuntime,
 }
 
 /// Paths of the operations, each with what it does.
-pub(super) const OPERATIONS: [(&str, Operation, &str); 7] = [
+pub(super) const OPERATIONS: [(&str, Operation, &str); 8] = [
     (
         "/drain_listeners",
         Operation::DrainListeners,
@@ -121,6 +124,7 @@ pub(super) const OPERATIONS: [(&str, Operation, &str); 7] = [
         "shows and changes log levels (POST; ?level=debug, ?paths=proxy:debug,traffic:trace)",
     ),
     ("/quitquitquit", Operation::Quit, "ends the process (POST)"),
+    ("/reopen_logs", Operation::ReopenLogs, "opens the access logs anew (POST)"),
     ("/reset_counters", Operation::ResetCounters, "lets all counters begin at 0 (POST)"),
     ("/runtime_modify", Operation::ModifyRuntime, "refused: there are no runtime values (POST)"),
 ];
@@ -140,6 +144,10 @@ pub(super) fn operate(
                 return not_here("who started this proxy ends it");
             }
             tracing::info!("the process ends, as the admin surface was asked");
+            ok()
+        }
+        Operation::ReopenLogs => {
+            view.operator.reopen_logs();
             ok()
         }
         Operation::ResetCounters => {

@@ -33,6 +33,7 @@ struct Proxy {
 struct Asked {
     drained: Mutex<Option<DrainListeners>>,
     has_quit: AtomicBool,
+    has_reopened: AtomicBool,
     log_levels: Option<LogLevels>,
     can_quit: bool,
 }
@@ -41,6 +42,10 @@ impl Operator for Asked {
     fn drain_listeners(&self, how: DrainListeners) -> bool {
         *self.drained.lock() = Some(how);
         true
+    }
+
+    fn reopen_logs(&self) {
+        self.has_reopened.store(true, Ordering::Relaxed);
     }
 
     fn quit(&self) -> bool {
@@ -290,7 +295,8 @@ fn readiness_is_failed_and_restored_by_post() {
 fn operations_are_listed_and_asked_for_by_post_only() {
     let (help, home) = (get("/help"), get("/"));
     assert!(help.contains("/healthcheck/fail") && home.contains("/healthcheck/fail"));
-    for path in ["/drain_listeners", "/quitquitquit", "/logging", "/reset_counters"] {
+    for path in ["/drain_listeners", "/quitquitquit", "/logging", "/reset_counters", "/reopen_logs"]
+    {
         let (status, _) = ask(&proxy(), &Method::GET, path);
         assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
     }
@@ -314,6 +320,13 @@ fn listeners_are_drained_as_asked() {
         assert_eq!(status.is_success(), expected.is_some(), "{query}");
         assert_eq!(*proxy.operator.drained.lock(), expected, "{query}");
     }
+}
+
+#[test]
+fn access_logs_are_opened_anew() {
+    let proxy = proxy();
+    assert_eq!(ask(&proxy, &Method::POST, "/reopen_logs"), (StatusCode::OK, "OK\n".to_owned()));
+    assert!(proxy.operator.has_reopened.load(Ordering::Relaxed));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use proxy_config::{
 };
 
 use super::support::{Backend, Client, Refusing, Setup, lines_of, raw, soon};
+use crate::{Proxy, ProxyOptions};
 
 fn file(test: &str) -> PathBuf {
     std::env::temp_dir().join(format!("leno-proxy-logs-{test}-{}.log", std::process::id()))
@@ -120,6 +121,15 @@ async fn a_line_can_be_json_and_only_some_requests_have_one() {
 fn lines_to(path: &Path) -> impl FnOnce(&mut HttpListener) {
     let log = log(path, text("%REQ(:PATH)%"), None);
     move |http| http.access_logs = vec![log]
+}
+
+#[tokio::test]
+async fn without_a_log_that_is_asked_for_the_proxy_does_not_start() {
+    let no_folder = Path::new("/no/such/folder/access.log");
+    let setup = Setup::new().http_listener("in", lines_to(no_folder));
+    let config = setup.action("web", "/", here()).config();
+    let error = Proxy::start(ProxyOptions::default(), config).unwrap_err().to_string();
+    assert!(error.contains("/no/such/folder/access.log cannot be written"), "{error}");
 }
 
 #[tokio::test]

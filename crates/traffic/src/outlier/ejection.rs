@@ -66,7 +66,7 @@ impl ClusterState {
         outliers.note_enforced(detector);
         endpoint.counters().ejections.fetch_add(1, Relaxed);
         self.note_ejection(until_ns);
-        Some(self.evidence(endpoint, kind, now_ns))
+        Some(self.evidence(endpoint, kind, now_ns, until_ns.saturating_sub(now_ns)))
     }
 
     /// End of the ejection; `None` when another worker was first or has used up what is allowed.

@@ -78,6 +78,7 @@ fn the_first_failed_connection_ejects_and_is_evidence_once() {
     assert_eq!(evidence.kind, EvidenceKind::ConnectFailed);
     assert_eq!((evidence.cluster.as_str(), evidence.endpoint.as_str()), ("web", "n/web-0"));
     assert_eq!(evidence.at_ns, 5);
+    assert_eq!(evidence.ejected_ns, endpoint.ejected_until_ns() - 5);
     assert_eq!(scene.report(0, Outcome::ConnectFailed, 6), None);
     assert_eq!(scene.state.ejected_count(6), 1);
     assert_eq!(scene.state.ejections_total(), 1);

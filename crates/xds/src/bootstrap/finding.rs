@@ -75,11 +75,12 @@ pub enum ReadError {
     /// Fields are wrong.
     #[error("{}", lines(findings))]
     Wrong {
-        /// Which, and why; never empty.
+        /// Which, and why, at least one; beside them what else there is to say. Only the errors are in the text.
         findings: Vec<Finding>,
     },
 }
 
 fn lines(findings: &[Finding]) -> String {
-    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    let errors = findings.iter().filter(|it| it.severity == Severity::Error);
+    errors.map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

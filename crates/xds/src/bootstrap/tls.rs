@@ -68,8 +68,11 @@ fn read_server<'a>(field: &Field<'a>, build: &mut Build<'a>) -> Option<TlsServer
     let mut it = field.message(&schema::DOWNSTREAM_TLS)?;
     let mut common = it.required("common_tls_context")?.message(&schema::COMMON_TLS)?;
     let certificates = read_certificates(&mut common, build);
-    let Some(first) = certificates.first() else {
-        common.at("tls_certificates").error("there is no certificate", "add one");
+    let Some(first) = certificates.of.first() else {
+        // What is wrong with those that are named has been said.
+        if !certificates.are_named {
+            common.at("tls_certificates").error("there is no certificate", "add one");
+        }
         return None;
     };
     let validation = read_any_validation(&mut common, build).unwrap_or_default();
@@ -79,7 +82,7 @@ fn read_server<'a>(field: &Field<'a>, build: &mut Build<'a>) -> Option<TlsServer
         it.at("require_client_certificate").error("nobody says whom to trust", remedy);
     }
     Some(TlsServer {
-        by_server_name: by_server_name(&certificates),
+        by_server_name: by_server_name(&certificates.of),
         default: Some(first.secret.clone()),
         alpn: common.texts("alpn_protocols"),
         versions: read_versions(&mut common),
@@ -169,7 +172,7 @@ fn read_client<'a>(field: &Field<'a>, build: &mut Build<'a>) -> Option<TlsClient
         caution_about_trust(field);
         return Some(tls);
     };
-    let certificates = read_certificates(&mut common, build);
+    let certificates = read_certificates(&mut common, build).of;
     if certificates.len() > 1 {
         let message = "only the first certificate is shown to endpoints";
         common.at("tls_certificates").ignored(message, "keep one");
@@ -205,25 +208,33 @@ fn caution_about_trust(field: &Field<'_>) {
     );
 }
 
-fn read_certificates<'a>(common: &mut Message<'a>, build: &mut Build<'a>) -> Vec<Certificate> {
+/// The certificates of a context.
+struct Certificates {
+    of: Vec<Certificate>,
+    /// Some are named, whether they can be used or not.
+    are_named: bool,
+}
+
+fn read_certificates<'a>(common: &mut Message<'a>, build: &mut Build<'a>) -> Certificates {
     let inline = common.items("tls_certificates");
-    let mut certificates: Vec<Certificate> =
+    let mut of: Vec<Certificate> =
         inline.iter().filter_map(|it| read_certificate(it, build)).collect();
     let named = common.items("tls_certificate_sds_secret_configs");
+    let are_named = !inline.is_empty() || !named.is_empty();
     if let (Some(first), false) = (named.first(), inline.is_empty()) {
         first.error("cannot be given beside tls_certificates", "put all certificates in secrets");
     }
     for field in named {
         let Some(secret) = find_secret(&field, build) else { continue };
         match secret.certificate {
-            Some(certificate) => certificates.push(certificate),
+            Some(certificate) => of.push(certificate),
             None => field.error("the secret has no tls_certificate", "name another one"),
         }
     }
     for name in ["tls_certificate_provider_instance", "custom_tls_certificate_selector"] {
         common.forbid(name, "certificates are not provided by extensions", "use tls_certificates");
     }
-    certificates
+    Certificates { of, are_named }
 }
 
 /// A secret of the file by its name.

@@ -224,6 +224,33 @@ fn listeners_and_routes_that_cannot_be() {
 }
 
 #[test]
+fn a_certificate_whose_file_is_missing_is_not_one_that_is_not_named() {
+    let listener = |context: &str| {
+        format!(
+            "static_resources: {{ listeners: [{{ name: l, address: {{ socket_address: {{ address: 127.0.0.1, \
+             port_value: 0 }} }}, filter_chains: [{{ filters: [{{ name: t, typed_config: {{ '@type': \
+             type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: t, \
+             cluster: c }} }}], transport_socket: {{ name: tls, typed_config: {{ '@type': \
+             type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext, \
+             common_tls_context: {context} }} }} }}] }}], clusters: [{{ name: c }}] }}"
+        )
+    };
+    let place = "static_resources.listeners[0].filter_chains[0].transport_socket.typed_config.\
+                 common_tls_context.tls_certificates";
+    let missing = "{ tls_certificates: [{ certificate_chain: { filename: /a }, private_key: { \
+                   filename: /b } }] }";
+    let file = |name: &str, file: &str| {
+        format!(
+            "{place}[0].{name}.filename: \"{file}\" cannot be read: {file} is not there; name a file \
+             that this process may read"
+        )
+    };
+    let (chain, key) = (file("certificate_chain", "/a"), file("private_key", "/b"));
+    check(&listener(missing), &[&chain, &key]);
+    check(&listener("{}"), &[&format!("{place}: there is no certificate; add one")]);
+}
+
+#[test]
 fn secrets_are_in_no_message() {
     let text = "static_resources: { secrets: [{ name: s, tls_certificate: { certificate_chain: { \
                 inline_string: none }, private_key: { inline_string: hunter2 } } }] }";
