@@ -49,6 +49,7 @@ mod incoming;
 mod observe;
 mod opening;
 mod output;
+mod plain;
 mod reply;
 mod request;
 mod response;

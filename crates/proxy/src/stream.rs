@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::io::poll_read_buf;
 
 use crate::buffers;
+use crate::plain;
 use crate::stats::{HttpCounters, Shard};
 use crate::tls::TlsSocket;
 
@@ -246,7 +247,7 @@ impl AsyncRead for Transport {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Tcp(stream) => plain::poll_read(stream, cx, buf),
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -259,7 +260,7 @@ impl AsyncWrite for Transport {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Transport::Tcp(stream) => plain::poll_write(stream, cx, buf),
             Transport::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -284,7 +285,7 @@ impl AsyncWrite for Transport {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Transport::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Transport::Tcp(stream) => plain::poll_write_vectored(stream, cx, bufs),
             Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }

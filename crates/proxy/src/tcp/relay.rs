@@ -18,6 +18,7 @@ use tokio::time::{Sleep, sleep};
 use super::pools::Pools;
 use super::splice::Pipe;
 use crate::incoming::Upgraded;
+use crate::plain;
 use crate::stream::Transport;
 use crate::upstream::UpstreamStream;
 
@@ -321,24 +322,36 @@ impl Direction {
         {
             return self.poll_fill(cx, pools, from, pipe);
         }
-        // A buffer is fetched when there is something to put into it.
-        if let Some(socket) = source.socket() {
-            ready!(socket.poll_read_ready(cx))?;
-        }
-        let mut buffer = pools.buffer();
-        let mut into = ReadBuf::new(&mut buffer);
-        let outcome = Pin::new(source).poll_read(cx, &mut into);
-        let to = into.filled().len();
-        if outcome.is_ready() && to > 0 {
+        let (buffer, read) = match source.socket() {
+            Some(socket) => loop {
+                // A buffer is fetched when there is something to put into it.
+                ready!(socket.poll_read_ready(cx))?;
+                let mut buffer = pools.buffer();
+                match plain::try_read(socket, &mut buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        pools.give_buffer(buffer);
+                    }
+                    read => break (buffer, Poll::Ready(read)),
+                }
+            },
+            None => {
+                let mut buffer = pools.buffer();
+                let mut into = ReadBuf::new(&mut buffer);
+                let outcome = Pin::new(source).poll_read(cx, &mut into);
+                let to = into.filled().len();
+                (buffer, outcome.map_ok(|()| to))
+            }
+        };
+        if let Poll::Ready(Ok(to @ 1..)) = read {
             self.is_bulk = to == buffer.len();
             self.held = Held::Buffer { buffer, from: 0, to };
-            return outcome;
+            return Poll::Ready(Ok(()));
         }
         pools.give_buffer(buffer);
-        if let Poll::Ready(Ok(())) = outcome {
+        if let Poll::Ready(Ok(0)) = read {
             self.state = State::Ending;
         }
-        outcome
+        read.map_ok(|_| ())
     }
 
     fn poll_fill(

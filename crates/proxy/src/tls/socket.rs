@@ -7,6 +7,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::plain;
+
 /// What is held back at most: a server's messages of a handshake with a usual chain of certificates. What does not fit is
 /// written at once.
 const HELD_BYTES_MAX: usize = 8 * 1024;
@@ -44,7 +46,7 @@ impl TlsSocket {
 
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.held.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.held))?;
+            let written = ready!(plain::poll_write(&self.stream, cx, &self.held))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -65,7 +67,7 @@ impl AsyncRead for TlsSocket {
             // The peer may be waiting for it.
             ready!(self.poll_held(cx))?;
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        plain::poll_read(&self.stream, cx, buf)
     }
 }
 
@@ -97,12 +99,7 @@ impl AsyncWrite for TlsSocket {
             }
             ready!(self.poll_held(cx))?;
         }
-        let stream = Pin::new(&mut self.stream);
-        match bufs {
-            // The kernel takes it a little faster.
-            [one] => stream.poll_write(cx, one),
-            many => stream.poll_write_vectored(cx, many),
-        }
+        plain::poll_write_vectored(&self.stream, cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

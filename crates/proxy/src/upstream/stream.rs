@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::UpstreamVersion;
+use crate::plain;
 
 /// The bytes of a connection to an endpoint.
 pub(crate) enum UpstreamStream {
@@ -34,7 +35,7 @@ impl AsyncRead for UpstreamStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            UpstreamStream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            UpstreamStream::Tcp(stream) => plain::poll_read(stream, cx, buf),
             UpstreamStream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -47,7 +48,7 @@ impl AsyncWrite for UpstreamStream {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            UpstreamStream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            UpstreamStream::Tcp(stream) => plain::poll_write(stream, cx, buf),
             UpstreamStream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -72,7 +73,7 @@ impl AsyncWrite for UpstreamStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            UpstreamStream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            UpstreamStream::Tcp(stream) => plain::poll_write_vectored(stream, cx, bufs),
             UpstreamStream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
