@@ -29,11 +29,18 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// Ready when a read may bring something. TLS may hold what it has read already, and is always ready.
+    /// Ready when a read may bring something: what TLS has decrypted already, or what has arrived.
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Transport::Tcp(stream) => stream.poll_read_ready(cx),
-            Transport::Tls(_) => Poll::Ready(Ok(())),
+            Transport::Tls(stream) => {
+                let (socket, connection) = stream.get_ref();
+                // What is held back goes out with a read.
+                if socket.holds_back() || !connection.wants_read() {
+                    return Poll::Ready(Ok(()));
+                }
+                socket.stream().poll_read_ready(cx)
+            }
         }
     }
 

@@ -34,6 +34,11 @@ impl TlsSocket {
         &self.stream
     }
 
+    /// Written bytes are still here.
+    pub(crate) fn holds_back(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// From here on written bytes wait until the peer is waited for.
     pub(crate) fn gather(&mut self) {
         self.is_gathering = true;

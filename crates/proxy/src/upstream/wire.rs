@@ -67,12 +67,17 @@ impl Wire {
         self.stream.agreed()
     }
 
-    /// Ready when a read may bring something.
+    /// Ready when a read may bring something: what TLS has decrypted already, or what has arrived.
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.stream {
             UpstreamStream::Tcp(stream) => stream.poll_read_ready(cx),
-            // It may hold what it has read already.
-            UpstreamStream::Tls(_) => Poll::Ready(Ok(())),
+            UpstreamStream::Tls(stream) => {
+                let (socket, connection) = stream.get_ref();
+                if !connection.wants_read() {
+                    return Poll::Ready(Ok(()));
+                }
+                socket.poll_read_ready(cx)
+            }
         }
     }
 
