@@ -1,7 +1,8 @@
 //! `leno echo`: a small real application to test a mesh with.
 //!
-//! Any path answers with JSON about the request and the copy that answered, with `?delay_ms=N` after so long. `/health` says 200 or, after
-//! `PUT /health?status=fail`, 503. gRPC health (`/grpc.health.v1.Health/Check`) says the same over HTTP/2.
+//! Any path answers with JSON about the request and the copy that answered, with `?delay_ms=N` after so long.
+//! `/health` says 200 or, after `PUT /health?status=fail`, 503. gRPC health (`/grpc.health.v1.Health/Check`) says
+//! the same over HTTP/2.
 
 use std::convert::Infallible;
 use std::process::ExitCode;

@@ -7,7 +7,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use traffic::{LineFormat, Router};
+use traffic::{LineFormat, LogCondition, Router};
 use xds::bootstrap::{Finding, Severity};
 
 /// What cannot be used, or not as it is written.
@@ -32,13 +32,17 @@ pub(crate) fn check(config: &ProxyConfig) -> Vec<Finding> {
         }));
     }
     for (listener, log) in access_logs(config) {
-        if let Err(error) = LineFormat::new(&log.format, false) {
-            findings.push(Finding {
+        let format = LineFormat::new(&log.format, false).map_err(|it| it.to_string());
+        let condition = log.filter.as_ref().map_or(Ok(()), |it| LogCondition::new(it).map(drop));
+        for (wrong, remedy) in
+            [(format.err(), "correct the format"), (condition.err(), "correct the filter")]
+        {
+            findings.extend(wrong.map(|message| Finding {
                 severity: Severity::Error,
                 path: format!("access log of listener {listener}"),
-                message: error.to_string(),
-                remedy: "correct the format".to_owned(),
-            });
+                message,
+                remedy: remedy.to_owned(),
+            }));
         }
     }
     findings

@@ -82,10 +82,18 @@ pub struct ProxyConfig {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Source {
-    /// The object that caused it, for example `Ingress/my-ingress in namespace default`.
+    /// The object that caused it, for example `Ingress/my-ingress in namespace default`, or the place in a file.
     pub object: String,
     /// Revision of that object; 0 when it is built in.
     pub revision: Revision,
+}
+
+impl Source {
+    /// It is in a file, whose fields are named by their paths: `static_resources.clusters[0]`.
+    #[must_use]
+    pub fn is_in_file(&self) -> bool {
+        self.object.starts_with("static_resources.")
+    }
 }
 
 /// Version of a resource: XXH3-64 of its JSON, as 16 hex digits. For a [`Secret`] only the certificate counts.

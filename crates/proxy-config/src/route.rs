@@ -134,8 +134,8 @@ pub struct Redirect {
     pub scheme: Option<String>,
     /// Host.
     pub host: Option<String>,
-    /// Port; the scheme's own port is left out. Without it the request's is kept, unless the scheme changes and it is
-    /// that of the request's.
+    /// Port; the scheme's own port is left out. Without it and without a host the request's is kept, unless the scheme
+    /// changes and it is the old scheme's own.
     pub port: Option<u16>,
     /// Path.
     pub path: PathRewrite,

@@ -315,7 +315,10 @@ impl Controller {
         self.shared.published.store(Arc::new(published));
         self.checks.follow(&snapshot);
         drop(before);
-        self.shared.sinks.close_unused();
+        // Before listeners are served their logs are open, and nobody writes to them.
+        if self.unserved.is_none() {
+            self.shared.sinks.close_unused();
+        }
         Ok(errors)
     }
 

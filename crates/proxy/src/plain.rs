@@ -1,7 +1,7 @@
 //! Sockets read and written by the system calls themselves.
 //!
-//! In the C library `recv` and `send` are points where a thread may be cancelled: in a process of several threads each call
-//! costs two atomic exchanges more, and a proxied request is four calls.
+//! In the C library `recv` and `send` are points where a thread may be cancelled: in a process of several threads each
+//! call costs two atomic exchanges more, and a proxied request is four calls.
 
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
@@ -11,6 +11,9 @@ use rustix::io::{Errno, writev};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
+
+/// Most parts that the kernel takes at once (`UIO_MAXIOV`).
+const PARTS_MAX: usize = 1024;
 
 /// `AsyncRead::poll_read`.
 pub(crate) fn poll_read(
@@ -80,6 +83,7 @@ pub(crate) fn poll_write_vectored(
     if let [one] = parts {
         return poll_write(stream, cx, one);
     }
+    let parts = &parts[..parts.len().min(PARTS_MAX)];
     let bytes = parts.iter().map(|it| it.len()).sum();
     // The runtime of the language ignores the signal that a closed peer raises.
     poll_sent(stream, cx, bytes, || writev(stream, parts))

@@ -35,8 +35,7 @@ impl Transport {
             Transport::Tcp(stream) => stream.poll_read_ready(cx),
             Transport::Tls(stream) => {
                 let (socket, connection) = stream.get_ref();
-                // What is held back goes out with a read.
-                if socket.holds_back() || !connection.wants_read() {
+                if socket.waits_for_a_read() || !connection.wants_read() {
                     return Poll::Ready(Ok(()));
                 }
                 socket.stream().poll_read_ready(cx)

@@ -131,7 +131,10 @@ fn a_file_is_served_and_read_again_on_sighup() {
     let mut proxy = Proxy::start(&file, &[]);
     let address = proxy.listener("l");
     assert_eq!(get(address), "one");
-    assert!(proxy.log.iter().any(|it| it.contains("proxy admin    http://127.0.0.1:")));
+    let said = proxy.log.iter().find_map(|it| it.split_once("proxy admin    http://"));
+    let admin = said.and_then(|it| it.1.parse().ok()).expect("it says where its admin pages are");
+    let clusters = request(admin, &[], "GET", "/clusters", b"").body;
+    assert!(clusters.contains("::added_via_api::false\n"), "{clusters}");
 
     fs::write(&file, bootstrap(&http("two"), nowhere())).expect("written");
     proxy.signal("HUP");
@@ -284,6 +287,13 @@ fn validate_says_what_is_wrong_and_what_is_not_honored() {
     let findings: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(findings[0]["severity"], "error");
     assert_eq!(findings[0]["remedy"], "did you mean `lb_policy`?");
+
+    let log = "access_log: [{ name: f, filter: { response_flag_filter: { flags: [XX] } }, typed_config: { '@type': \
+               type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: /dev/null } }], \
+               stat_prefix:";
+    let (code, out, _) = validate(&good.replacen("stat_prefix:", log, 1), &[]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("XX") && out.contains("correct the filter"), "{out}");
 
     let regex = good.replace("prefix: /", "safe_regex: { regex: '(' }");
     let (code, out, _) = validate(&regex, &[]);

@@ -142,9 +142,9 @@ fn cluster_json(cluster: &ClusterState, view: &AdminView<'_>) -> Json {
     })
 }
 
-/// It comes from an object of the registry, and not from a file.
+/// It comes from the registry, and not from a file.
 fn is_dynamic(cluster: &ClusterState) -> bool {
-    !cluster.cluster().source.object.is_empty()
+    !cluster.cluster().source.is_in_file()
 }
 
 fn host_json(

@@ -34,9 +34,9 @@ impl TlsSocket {
         &self.stream
     }
 
-    /// Written bytes are still here.
-    pub(crate) fn holds_back(&self) -> bool {
-        !self.held.is_empty()
+    /// Written bytes are still here, and go out with the next read.
+    pub(crate) fn waits_for_a_read(&self) -> bool {
+        self.is_gathering && !self.held.is_empty()
     }
 
     /// From here on written bytes wait until the peer is waited for.

@@ -5,7 +5,7 @@
 
 mod names;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use proxy_config::Source;
 use serde_json::{Map, Value};
@@ -20,12 +20,15 @@ pub(crate) type Files<'f> = dyn FnMut(&str) -> Result<String, String> + 'f;
 /// What is found while a file is read, and how further files are got.
 pub(crate) struct Reading<'f> {
     findings: RefCell<Vec<Finding>>,
+    /// How many of them are errors.
+    errors: Cell<usize>,
     files: RefCell<&'f mut Files<'f>>,
 }
 
 impl<'f> Reading<'f> {
     pub(crate) fn new(files: &'f mut Files<'f>) -> Self {
-        Self { findings: RefCell::default(), files: RefCell::new(files) }
+        let (findings, errors) = Default::default();
+        Self { findings, errors, files: RefCell::new(files) }
     }
 
     /// The findings, by path; each once.
@@ -40,12 +43,20 @@ impl<'f> Reading<'f> {
 /// [`Reading`] without its lifetime.
 trait Surroundings {
     fn add(&self, finding: Finding);
+    fn errors(&self) -> usize;
     fn file(&self, name: &str) -> Result<String, String>;
 }
 
 impl Surroundings for Reading<'_> {
     fn add(&self, finding: Finding) {
+        if finding.severity == Severity::Error {
+            self.errors.set(self.errors.get() + 1);
+        }
         self.findings.borrow_mut().push(finding);
+    }
+
+    fn errors(&self) -> usize {
+        self.errors.get()
     }
 
     fn file(&self, name: &str) -> Result<String, String> {
@@ -152,7 +163,8 @@ impl<'a> Field<'a> {
             return None;
         };
         let read = vec![false; map.len()];
-        Some(Message { field: self.clone(), map, schema, read })
+        let errors_before = self.reading.errors();
+        Some(Message { field: self.clone(), map, schema, read, errors_before })
     }
 
     /// A `typed_config`: the type without `type.googleapis.com/envoy.`, and what is in it.
@@ -201,6 +213,7 @@ pub(crate) struct Message<'a> {
     schema: &'static Schema,
     /// Of the entries of `map`, those that somebody took.
     read: Vec<bool>,
+    errors_before: usize,
 }
 
 impl<'a> Message<'a> {
@@ -362,6 +375,8 @@ impl<'a> Message<'a> {
 
 impl Drop for Message<'_> {
     fn drop(&mut self) {
+        // Who met an error may have stopped before he took what he honors.
+        let is_read_whole = self.field.reading.errors() == self.errors_before;
         for ((key, value), is_read) in self.map.iter().zip(&self.read) {
             if *is_read || key == "@type" {
                 continue;
@@ -373,7 +388,7 @@ impl Drop for Message<'_> {
                     None => "remove it".to_owned(),
                 };
                 field.error(format!("unknown field of {}", self.schema.name), remedy);
-            } else if !self.says_nothing(key, value) {
+            } else if is_read_whole && !self.says_nothing(key, value) {
                 field.ignored("not honored: there is nothing like it here", "remove it");
             }
         }

@@ -13,8 +13,10 @@ use super::{Build, certificate, matching, schema};
 /// A secret that the file holds under a name.
 #[derive(Clone, Default)]
 pub(crate) struct StaticSecret {
-    certificate: Option<Certificate>,
-    validation: Option<Validation>,
+    /// `None` when there is none; in it `None` when it cannot be used, which has been said.
+    certificate: Option<Option<Certificate>>,
+    /// The same.
+    validation: Option<Option<Validation>>,
 }
 
 /// A certificate that was put among the secrets.
@@ -38,10 +40,10 @@ pub(crate) fn read_static_secret<'a>(field: &Field<'a>, build: &mut Build<'a>) {
     let Some(name) = it.required_text("name").map(str::to_owned) else { return };
     let mut secret = StaticSecret::default();
     if let Some(certificate) = it.take("tls_certificate") {
-        secret.certificate = read_certificate(&certificate, build);
+        secret.certificate = Some(read_certificate(&certificate, build));
     }
     if let Some(context) = it.take("validation_context") {
-        secret.validation = read_validation(&context, build);
+        secret.validation = Some(read_validation(&context, build));
     }
     if build.secrets.insert(name.clone(), secret).is_some() {
         field.error(format!("there are two of the name {name:?}"), "give each a name of its own");
@@ -227,7 +229,7 @@ fn read_certificates<'a>(common: &mut Message<'a>, build: &mut Build<'a>) -> Cer
     for field in named {
         let Some(secret) = find_secret(&field, build) else { continue };
         match secret.certificate {
-            Some(certificate) => of.push(certificate),
+            Some(certificate) => of.extend(certificate),
             None => field.error("the secret has no tls_certificate", "name another one"),
         }
     }
@@ -316,7 +318,7 @@ fn find_validation<'a>(field: &Field<'a>, build: &Build<'a>) -> Option<Validatio
     if validation.is_none() {
         field.error("the secret has no validation_context", "name another one");
     }
-    validation
+    validation.flatten()
 }
 
 fn read_validation<'a>(field: &Field<'a>, build: &mut Build<'a>) -> Option<Validation> {

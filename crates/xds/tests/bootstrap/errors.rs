@@ -248,6 +248,33 @@ fn a_certificate_whose_file_is_missing_is_not_one_that_is_not_named() {
     let (chain, key) = (file("certificate_chain", "/a"), file("private_key", "/b"));
     check(&listener(missing), &[&chain, &key]);
     check(&listener("{}"), &[&format!("{place}: there is no certificate; add one")]);
+    let named = listener("{ tls_certificate_sds_secret_configs: [{ name: s }] }").replacen(
+        "static_resources: {",
+        "static_resources: { secrets: [{ name: s, tls_certificate: { certificate_chain: { filename: /a }, \
+         private_key: { filename: /b } } }],",
+        1,
+    );
+    let secret = "static_resources.secrets[0].tls_certificate";
+    let (chain, key) = (
+        chain.replace(&format!("{place}[0]"), secret),
+        key.replace(&format!("{place}[0]"), secret),
+    );
+    check(&named, &[&chain, &key]);
+}
+
+/// What is beside an error may be honored, though nobody came so far as to take it.
+#[test]
+fn nothing_beside_an_error_is_called_not_honored() {
+    let text = "static_resources: { listeners: [{ name: l, address: {}, filter_chains: [{ filters: [] }] }], \
+                clusters: [{ name: c, alt_stat_name: d }] }";
+    let Err(ReadError::Wrong { findings }) = read(text) else { panic!("it is wrong") };
+    let paths: Vec<&str> = findings.iter().map(|it| it.path.as_str()).collect();
+    assert!(
+        paths.iter().any(|it| it.starts_with("static_resources.listeners[0].address")),
+        "{paths:?}"
+    );
+    assert!(!paths.contains(&"static_resources.listeners[0].filter_chains"), "{paths:?}");
+    assert!(paths.contains(&"static_resources.clusters[0].alt_stat_name"), "{paths:?}");
 }
 
 #[test]
