@@ -55,14 +55,16 @@ pub(crate) fn folder() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Builds the Go program against the real client library.
+/// Builds the Go programs against the real client library.
 fn go_client(folder: &Path) -> anyhow::Result<()> {
     let source = root().join("tests/interop/consul-go");
-    run(Command::new("go")
-        .current_dir(source)
-        .args(["build", "-mod=readonly", "-o"])
-        .arg(folder.join("consul-register"))
-        .arg("."))?;
+    for (package, program) in [(".", "consul-register"), ("./lock", "consul-lock")] {
+        run(Command::new("go")
+            .current_dir(&source)
+            .args(["build", "-mod=readonly", "-o"])
+            .arg(folder.join(program))
+            .arg(package))?;
+    }
     Ok(())
 }
 

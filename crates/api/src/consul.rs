@@ -1,4 +1,4 @@
-//! Consul's HTTP API: agent, catalog, health, status.
+//! Consul's HTTP API: agent, catalog, health, keys and values, sessions, status.
 //!
 //! A request goes through [`handle`]: the path and query are checked as Go's server would, [`route`] finds the
 //! endpoint, the endpoint gives an [`Answer`], and every reply gets the headers that all have.
@@ -14,12 +14,14 @@ mod decode;
 mod duration;
 mod filter;
 mod health;
+mod kv;
 mod params;
 mod path;
 mod read;
 mod response;
 mod route;
 mod select;
+mod session;
 mod shapes;
 mod status;
 mod write;

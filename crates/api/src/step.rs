@@ -56,6 +56,8 @@ pub struct Context<'a> {
     /// Freshest results of the agent's own checks, where they differ from the catalog (outputs of passing
     /// runs are not committed).
     pub live_checks: &'a BTreeMap<CheckId, LiveCheck>,
+    /// Makes a new UUID.
+    pub fresh_id: fn() -> String,
 }
 
 /// Freshest result of a check that the agent runs.

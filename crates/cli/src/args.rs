@@ -41,6 +41,11 @@ pub(crate) enum Command {
     Services(ServicesArguments),
     /// List the catalog.
     Catalog(CatalogArguments),
+    /// Keep values under keys.
+    Kv {
+        #[command(subcommand)]
+        what: KvWhat,
+    },
     /// List the members of the cluster.
     Members(ListArguments),
     /// Say where a request would go, and why.
@@ -344,6 +349,56 @@ pub(crate) enum CatalogWhat {
     Nodes,
     Services,
     Datacenters,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KvWhat {
+    /// Print the value of a key, or keys and values that start with something.
+    Get {
+        /// Key, or with --recurse or --keys what keys start with.
+        #[arg(default_value = "", hide_default_value = true)]
+        key: String,
+        /// All keys that start with this, each with its value.
+        #[arg(long)]
+        recurse: bool,
+        /// All keys that start with this, without values.
+        #[arg(long, conflicts_with = "recurse")]
+        keys: bool,
+        /// Cut keys behind the first of these, as folders are listed.
+        #[arg(long, requires = "keys", default_value = "", hide_default_value = true)]
+        separator: String,
+        #[command(flatten)]
+        list: ListArguments,
+    },
+    /// Set the value of a key.
+    Put {
+        /// Key.
+        key: String,
+        /// Value; `@FILE` is what a file holds, `-` what standard input does.
+        #[arg(default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+        value: String,
+        /// A number that means something to you.
+        #[arg(long, default_value_t = 0)]
+        flags: u64,
+        /// Only if the key was last changed at this index; 0: only if it does not exist.
+        #[arg(long, value_name = "INDEX")]
+        cas: Option<u64>,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Remove a key, or all keys that start with something.
+    Delete {
+        /// Key, or with --recurse what keys start with.
+        key: String,
+        /// All keys that start with this.
+        #[arg(long, conflicts_with = "cas")]
+        recurse: bool,
+        /// Only if the key was last changed at this index.
+        #[arg(long, value_name = "INDEX")]
+        cas: Option<u64>,
+        #[command(flatten)]
+        connection: Connection,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -33,7 +33,7 @@ pub(crate) async fn services(arguments: ServicesArguments) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-fn encoded(segment: &str) -> String {
+pub(crate) fn encoded(segment: &str) -> String {
     segment
         .bytes()
         .map(|byte| match byte {

@@ -11,6 +11,7 @@ mod data_plane;
 mod demo;
 mod documents;
 mod echo;
+mod kv;
 mod list;
 mod load;
 mod node;
@@ -72,6 +73,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Delete(options) => documents::delete(options).await,
         Command::Services(options) => list::services(options).await,
         Command::Catalog(options) => list::catalog(options).await,
+        Command::Kv { what } => kv::run(what).await,
         Command::Members(options) => list::members(options).await,
         Command::Explain(options) => list::explain(options).await,
         Command::Completion { shell } => {

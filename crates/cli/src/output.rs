@@ -17,7 +17,12 @@ static FAILED: OnceLock<io::Error> = OnceLock::new();
 
 /// Prints to standard output. A closed pipe (`leno … | head`) is no error; of others, [`finish`] tells.
 pub(crate) fn print(text: &str) {
-    keep_error(io::stdout().lock().write_all(text.as_bytes()));
+    print_bytes(text.as_bytes());
+}
+
+/// The same for bytes that may be no text.
+pub(crate) fn print_bytes(bytes: &[u8]) {
+    keep_error(io::stdout().lock().write_all(bytes));
 }
 
 fn keep_error(result: io::Result<()>) {

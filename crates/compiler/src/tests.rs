@@ -67,6 +67,10 @@ impl World {
             ObjectKey::Instance(node, id) => self.catalog.instance(node, id).map(|it| it.created),
             ObjectKey::Check(node, id) => self.catalog.check(node, id).map(|it| it.created),
             ObjectKey::Document(key) => self.catalog.document(key).map(|it| it.created),
+            ObjectKey::Kv(key) => self.catalog.kv(key).map(|it| it.created),
+            ObjectKey::Session(_, id) => self.catalog.session(id).map(|it| it.created),
+            ObjectKey::Lock(session, key) => self.catalog.locked_at(session, key),
+            ObjectKey::LockDelay(key) => self.catalog.lock_delay(key).map(|it| it.1),
         };
         found.unwrap_or(Revision(self.catalog.revision().0 + 1))
     }

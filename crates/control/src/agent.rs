@@ -23,6 +23,7 @@ use crate::manifest_folder::ManifestFolder;
 use crate::mesh::Mesh;
 use crate::metrics::Metrics;
 use crate::probes::{ProbeOptions, Probes, ProbesHandle};
+use crate::sessions::Sessions;
 use crate::supervisor::Supervisor;
 
 #[cfg(test)]
@@ -212,6 +213,7 @@ impl Agent {
             mesh: mesh.clone(),
             agent: info.clone(),
             probes: probes.clone(),
+            sessions: Sessions::start(mesh.clone(), core),
             compilation: compilation.clone(),
             metrics: Arc::new(Metrics::default()),
             tasks: doors.clone(),

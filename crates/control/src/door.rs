@@ -1,14 +1,15 @@
 //! What stands behind the HTTP server: takes a request through `api` (and the `/leno/v1` documents through
 //! `manifests`) until there is an answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use api::{AgentInfo, Context, Respond, Step, WriteOutcome};
+use api::{AgentInfo, Context, LiveCheck, Respond, Step, WriteOutcome};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use model::{Catalog, Check, CheckId, CheckStatus, CheckType, NodeName, WatchKey};
-use registry::Command;
+use registry::{Command, Rejection};
 use runtime::{Drain, Tasks};
 use tokio::sync::oneshot;
 
@@ -16,6 +17,7 @@ use crate::compilation::Compilation;
 use crate::mesh::{Mesh, Watcher};
 use crate::metrics::Metrics;
 use crate::probes::ProbesHandle;
+use crate::sessions::SessionsHandle;
 
 pub mod documents;
 mod memo;
@@ -45,6 +47,8 @@ pub struct Door {
     pub agent: AgentInfo,
     /// Its probes.
     pub probes: ProbesHandle,
+    /// Keeps the sessions.
+    pub sessions: SessionsHandle,
     /// What the compiler made of the truth, for the status of documents.
     pub compilation: Compilation,
     /// Counters.
@@ -83,10 +87,20 @@ impl Door {
     pub async fn run(&self, command: Command) -> WriteOutcome {
         let (sender, outcome) = oneshot::channel();
         let (mesh, probes) = (self.mesh.clone(), self.probes.clone());
+        let sessions = self.sessions.clone();
         let metrics = Arc::clone(&self.metrics);
         self.tasks.spawn("command", async move {
             let beats = Heartbeats::of(&command);
-            let outcome = mesh.run(command).await;
+            let renewed = match &command {
+                Command::RenewSession(id) => Some(id.clone()),
+                _ => None,
+            };
+            let mut outcome = mesh.run(command).await;
+            if let (Some(id), WriteOutcome::Done(_)) = (renewed, &outcome)
+                && !sessions.renew(&id)
+            {
+                outcome = WriteOutcome::Rejected(Rejection::UnknownSession(id.to_string()));
+            }
             metrics.count_command(&outcome);
             if let WriteOutcome::Done(_) = &outcome {
                 beats.tell(&mesh.catalog(), &probes);
@@ -106,8 +120,7 @@ impl Door {
         loop {
             let catalog = self.mesh.catalog();
             let live_checks = self.probes.live_checks();
-            let context =
-                Context { catalog: &catalog, agent: &self.agent, live_checks: &live_checks };
+            let context = self.context(&catalog, &live_checks);
             // Whether the time is over is not part of the question, so an answer for that is neither kept nor recalled.
             let question = question.as_ref().filter(|_| !timed_out);
             let recalled = question.and_then(|it| self.memo.recall(it, catalog.revision()));
@@ -161,8 +174,16 @@ impl Door {
         let outcome = self.run(command).await;
         let catalog = self.mesh.catalog();
         let live_checks = self.probes.live_checks();
-        let context = Context { catalog: &catalog, agent: &self.agent, live_checks: &live_checks };
-        then(outcome, &context)
+        then(outcome, &self.context(&catalog, &live_checks))
+    }
+
+    fn context<'a>(
+        &'a self,
+        catalog: &'a Catalog,
+        live_checks: &'a BTreeMap<CheckId, LiveCheck>,
+    ) -> Context<'a> {
+        let fresh_id = || uuid::Uuid::new_v4().to_string();
+        Context { catalog, agent: &self.agent, live_checks, fresh_id }
     }
 
     fn prometheus(&self) -> Response<Bytes> {

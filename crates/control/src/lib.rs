@@ -18,4 +18,5 @@ pub mod manifest_folder;
 pub mod mesh;
 pub mod metrics;
 pub mod probes;
+pub mod sessions;
 pub mod supervisor;

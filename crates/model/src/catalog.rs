@@ -6,8 +6,11 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::{
     Change, Check, CheckId, CheckStatus, DecodeError, Document, DocumentKey, Entry, Folded,
-    Instance, KeyChange, Node, NodeName, Object, ObjectKey, Revision, ServiceId, ServiceName,
+    Instance, KeyChange, KvEntry, KvKey, Node, NodeName, Object, ObjectKey, Revision, ServiceId,
+    ServiceName, Session, SessionId, Timestamp,
 };
+
+mod keys;
 
 type InstanceKey = (Folded, ServiceId);
 /// Checks sort by node, then instance (the node's own, with the empty id, first), then id: the order in which
@@ -77,6 +80,13 @@ pub enum WatchKey {
     Instance(Folded, ServiceId),
     /// Any document.
     Documents,
+    /// One key of the key-value store.
+    Kv(KvKey),
+    /// Any key of the key-value store that starts with this. Who touches a key touches all prefixes of it without naming
+    /// them.
+    KvUnder(KvKey),
+    /// Any session.
+    Sessions,
 }
 
 /// Revisions of the last change, by table.
@@ -86,6 +96,10 @@ struct TableIndexes {
     services: Revision,
     checks: Revision,
     documents: Revision,
+    kv: Revision,
+    /// Deletions up to here are not remembered by key.
+    kv_graves: Revision,
+    sessions: Revision,
     service_extinction: Revision,
     node_extinction: Revision,
 }
@@ -98,6 +112,15 @@ pub struct Catalog {
     instances: RedBlackTreeMapSync<InstanceKey, Arc<Stored<Instance>>>,
     checks: RedBlackTreeMapSync<CheckKey, Arc<Stored<Check>>>,
     documents: RedBlackTreeMapSync<DocumentKey, Arc<Stored<Document>>>,
+    kv: RedBlackTreeMapSync<KvKey, Arc<Stored<KvEntry>>>,
+    /// Keys that are gone, and since when: the index of what is under a prefix does not go back when a key goes.
+    kv_graves: RedBlackTreeMapSync<KvKey, Revision>,
+    sessions: RedBlackTreeMapSync<(Folded, SessionId), Arc<Stored<Session>>>,
+    session_nodes: RedBlackTreeMapSync<SessionId, Folded>,
+    /// Which session holds which key, and since when.
+    locks: RedBlackTreeMapSync<(SessionId, KvKey), Revision>,
+    /// Until when nobody gets a key as a lock, and when that was said.
+    lock_delays: RedBlackTreeMapSync<KvKey, (Timestamp, Revision)>,
     check_owners: RedBlackTreeMapSync<(Folded, CheckId), ServiceId>,
     services: RedBlackTreeMapSync<Folded, Arc<ServiceEntry>>,
     node_indexes: RedBlackTreeMapSync<Folded, Revision>,
@@ -129,6 +152,9 @@ impl Catalog {
             services: revision,
             checks: revision,
             documents: revision,
+            kv: revision,
+            kv_graves: revision,
+            sessions: revision,
             service_extinction: revision,
             node_extinction: revision,
         };
@@ -404,7 +430,7 @@ impl Catalog {
             let owned = owner.is_empty() || self.instance(node, owner).is_some();
             ensure(owned, || format!("check {node}/{id}: its instance {owner} does not exist"))?;
         }
-        Ok(())
+        self.check_locks()
     }
 
     /// What the indexes say is what the tables hold.
@@ -431,6 +457,7 @@ impl Catalog {
             let found = self.check_owners.get(&(node.clone(), id.clone())) == Some(owner);
             ensure(found, || format!("check {node}/{id} is not found by its id"))?;
         }
+        self.check_session_ids()?;
         ensure(self.check_owners.size() == self.checks.size(), || "stray check owners".into())?;
         ensure(self.node_indexes.size() == self.nodes.size(), || "stray node indexes".into())
     }
@@ -453,6 +480,18 @@ impl Catalog {
                 self.documents.insert_mut(stored.key.clone(), Arc::new(stored));
                 self.indexes.documents = self.indexes.documents.max(modified);
                 touched.insert(WatchKey::Documents);
+            }
+            Object::Kv(entry) => {
+                self.put_kv(Stored { value: entry, created, modified }, touched);
+            }
+            Object::Session(session) => {
+                self.put_session(Stored { value: session, created, modified }, touched);
+            }
+            Object::Lock(session, key) => {
+                self.locks.insert_mut((session, key), modified);
+            }
+            Object::LockDelay(key, until) => {
+                self.lock_delays.insert_mut(key, (until, modified));
             }
         }
     }
@@ -597,6 +636,14 @@ impl Catalog {
                     self.indexes.documents = revision;
                     touched.insert(WatchKey::Documents);
                 }
+            }
+            ObjectKey::Kv(key) => self.delete_kv(key, revision, touched),
+            ObjectKey::Session(node, id) => self.delete_session(node, id, revision, touched),
+            ObjectKey::Lock(session, key) => {
+                self.locks.remove_mut(&(session.clone(), key.clone()));
+            }
+            ObjectKey::LockDelay(key) => {
+                self.lock_delays.remove_mut(key);
             }
         }
     }

@@ -3,7 +3,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Check, CheckId, Document, DocumentKey, Folded, Instance, Node, ServiceId};
+use crate::{
+    Check, CheckId, Document, DocumentKey, Folded, Instance, KvEntry, KvKey, Node, ServiceId,
+    Session, SessionId, Timestamp,
+};
 
 /// Position in the history of the store: each commit takes the next number, the first is 1. 0 means "never".
 #[derive(
@@ -154,11 +157,21 @@ pub enum ObjectKey {
     Check(Folded, CheckId),
     /// A document by its key.
     Document(DocumentKey),
+    /// A key of the key-value store.
+    Kv(KvKey),
+    /// A session by node and id.
+    Session(Folded, SessionId),
+    /// That a session holds a key. It says what the entry says, too; but who ends the session sees by it that a key was
+    /// taken meanwhile.
+    Lock(SessionId, KvKey),
+    /// That nobody gets a key as a lock for some time.
+    LockDelay(KvKey),
 }
 
 impl ObjectKey {
     /// The key of the store: `kind NUL part NUL part …`. NUL cannot be part of a name (the registry
-    /// rejects control characters), so the form is unambiguous and sorts by its parts.
+    /// rejects control characters), so the form is unambiguous and sorts by its parts. A key of the key-value store may be
+    /// any text, and is the last part.
     #[must_use]
     pub fn encode(&self) -> String {
         match self {
@@ -168,7 +181,17 @@ impl ObjectKey {
             ObjectKey::Document(key) => {
                 format!("document\0{}\0{}\0{}\0{}", key.group, key.kind, key.namespace, key.name)
             }
+            ObjectKey::Kv(key) => Self::kv_prefix(key.as_str()),
+            ObjectKey::Session(node, id) => format!("session\0{node}\0{id}"),
+            ObjectKey::Lock(session, key) => format!("lock\0{session}\0{key}"),
+            ObjectKey::LockDelay(key) => format!("lock-delay\0{key}"),
         }
+    }
+
+    /// Start of the keys of all entries of the key-value store whose keys start with `prefix`.
+    #[must_use]
+    pub fn kv_prefix(prefix: &str) -> String {
+        format!("kv\0{prefix}")
     }
 
     /// Start of the keys of all instances on a node.
@@ -183,14 +206,36 @@ impl ObjectKey {
         format!("check\0{node}\0")
     }
 
+    /// Start of the keys of all sessions of a node.
+    #[must_use]
+    pub fn sessions_prefix(node: &Folded) -> String {
+        format!("session\0{node}\0")
+    }
+
+    /// Start of the keys that say what a session holds.
+    #[must_use]
+    pub fn locks_prefix(session: &SessionId) -> String {
+        format!("lock\0{session}\0")
+    }
+
     /// Reads a key of the store; `None` for a kind that this version does not know.
     #[must_use]
     pub fn decode(key: &str) -> Option<Self> {
+        match key.split_once('\0')? {
+            ("kv", key) => return Some(ObjectKey::Kv(key.into())),
+            ("lock-delay", key) => return Some(ObjectKey::LockDelay(key.into())),
+            ("lock", rest) => {
+                let (session, key) = rest.split_once('\0')?;
+                return Some(ObjectKey::Lock(session.into(), key.into()));
+            }
+            _ => {}
+        }
         let parts: Vec<&str> = key.split('\0').collect();
         match parts.as_slice() {
             ["node", name] => Some(ObjectKey::Node(Folded::new(name))),
             ["instance", node, id] => Some(ObjectKey::Instance(Folded::new(node), (*id).into())),
             ["check", node, id] => Some(ObjectKey::Check(Folded::new(node), (*id).into())),
+            ["session", node, id] => Some(ObjectKey::Session(Folded::new(node), (*id).into())),
             ["document", group, kind, namespace, name] => Some(ObjectKey::Document(DocumentKey {
                 group: (*group).into(),
                 kind: (*kind).into(),
@@ -210,6 +255,10 @@ pub enum Object {
     Instance(Instance),
     Check(Check),
     Document(Document),
+    Kv(KvEntry),
+    Session(Session),
+    Lock(SessionId, KvKey),
+    LockDelay(KvKey, Timestamp),
 }
 
 impl Object {
@@ -221,6 +270,10 @@ impl Object {
             Object::Instance(it) => ObjectKey::Instance(it.node.folded(), it.id.clone()),
             Object::Check(check) => ObjectKey::Check(check.node.folded(), check.id.clone()),
             Object::Document(document) => ObjectKey::Document(document.key.clone()),
+            Object::Kv(entry) => ObjectKey::Kv(entry.key.clone()),
+            Object::Session(it) => ObjectKey::Session(it.node.folded(), it.id.clone()),
+            Object::Lock(session, key) => ObjectKey::Lock(session.clone(), key.clone()),
+            Object::LockDelay(key, _) => ObjectKey::LockDelay(key.clone()),
         }
     }
 
@@ -232,6 +285,10 @@ impl Object {
             Object::Instance(instance) => serde_json::to_vec(instance),
             Object::Check(check) => serde_json::to_vec(check),
             Object::Document(document) => serde_json::to_vec(document),
+            Object::Kv(entry) => Ok(entry.encode()),
+            Object::Session(session) => serde_json::to_vec(session),
+            Object::Lock(..) => Ok(Vec::new()),
+            Object::LockDelay(_, until) => serde_json::to_vec(until),
         };
         let value = value.expect("the nouns have string keys only, so they always serialize");
         Operation::Put { key: self.key().encode(), value: value.into(), lease: None }
@@ -256,6 +313,14 @@ impl Object {
             Some(ObjectKey::Document(_)) => {
                 serde_json::from_slice(value).map(Object::Document).map_err(failed)
             }
+            Some(ObjectKey::Kv(key)) => KvEntry::decode(key, value).map(Object::Kv).map_err(failed),
+            Some(ObjectKey::Session(..)) => {
+                serde_json::from_slice(value).map(Object::Session).map_err(failed)
+            }
+            Some(ObjectKey::Lock(session, key)) => Ok(Object::Lock(session, key)),
+            Some(ObjectKey::LockDelay(key)) => serde_json::from_slice(value)
+                .map(|until| Object::LockDelay(key, until))
+                .map_err(failed),
             None => Err(DecodeError::Key { key: key.replace('\0', "/") }),
         }
     }

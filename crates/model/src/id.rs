@@ -90,6 +90,16 @@ id!(
     CheckId
 );
 
+id!(
+    /// Key of the key-value store. Case-sensitive; any text.
+    KvKey
+);
+
+id!(
+    /// Id of a session, a UUID. Case-sensitive.
+    SessionId
+);
+
 /// A name in lower case: the key of every index that ignores letter case.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Folded(Arc<str>);

@@ -1,12 +1,13 @@
 //! # model: the nouns of the mesh
 //!
-//! Nodes, instances of services, checks and documents; the [`Catalog`] that holds all that is true at one
+//! Nodes, instances of services, checks, documents, keys with values, sessions; the [`Catalog`] that holds all that is true at one
 //! [`Revision`]; and the [`Txn`] / [`Change`] pair by which truth moves on.
 //!
 //! *May touch:* nothing. *Does not know:* sockets, files, clocks, random numbers, async, any foreign format.
 //!
 //! Invariants:
-//! * Every object is one key of the store ([`ObjectKey`]) and one value (JSON of the struct here).
+//! * Every object is one key of the store ([`ObjectKey`]) and one value (JSON of the struct here; bytes that are
+//!   somebody's follow it).
 //! * A [`Catalog`] is immutable for its readers: clones share structure, [`Catalog::apply`] makes the next one.
 //! * Nothing here reads the clock; time arrives as [`Timestamp`].
 
@@ -17,7 +18,9 @@ mod document;
 mod flat_map;
 mod id;
 mod instance;
+mod kv;
 mod node;
+mod session;
 mod spec;
 mod time;
 
@@ -29,9 +32,11 @@ pub use change::{
 pub use check::{Check, CheckDefinition, CheckStatus, CheckType};
 pub use document::{Diagnostic, Document, DocumentKey, Place, Severity};
 pub use flat_map::FlatMap;
-pub use id::{CheckId, Folded, NodeName, ServiceId, ServiceName};
+pub use id::{CheckId, Folded, KvKey, NodeName, ServiceId, ServiceName, SessionId};
 pub use instance::{Instance, Locality, Origin, ServiceAddress, Weights};
+pub use kv::KvEntry;
 pub use node::Node;
+pub use session::{ServiceCheckRef, Session, SessionBehavior};
 pub use spec::{
     Backend, IngressPath, IngressRule, IngressSpec, IngressTls, PathKind, PortRef, PortSpec,
     SecretSpec, ServiceSpec, Spec,

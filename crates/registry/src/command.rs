@@ -1,5 +1,6 @@
 use model::{
-    Check, CheckId, CheckStatus, Document, DocumentKey, Instance, Node, NodeName, ServiceId,
+    Check, CheckId, CheckStatus, Document, DocumentKey, Instance, KvEntry, KvKey, Node, NodeName,
+    Revision, ServiceId, Session, SessionId,
 };
 
 /// What somebody wants to be true. Doors make commands; [`crate::transact`] turns them into transactions.
@@ -59,6 +60,43 @@ pub enum Command {
     ApplyDocuments(Vec<Document>),
     /// Removes documents, all or none; one that does not exist is no error.
     DeleteDocuments(Vec<DocumentKey>),
+    /// Sets a value of the key-value store; true already when it and its flags are the same.
+    SetKv {
+        /// Key, value and flags.
+        entry: KvEntry,
+        /// What must be true of the entry that there is.
+        when: KvCondition,
+    },
+    /// Removes an entry of the key-value store; one that does not exist is no error.
+    DeleteKv {
+        /// The key.
+        key: KvKey,
+        /// What must be true of it, if it exists.
+        when: KvCondition,
+    },
+    /// Removes all entries of the key-value store whose keys start with this; with nothing, all.
+    DeleteKvUnder(KvKey),
+    /// Begins a session. Its id must be new, as a random UUID is. Its node and its checks must be there, and no check of them critical.
+    CreateSession(Session),
+    /// Ends a session, if it is there: its locks are released or their keys deleted.
+    EndSession(SessionId),
+    /// Says that the client of a session lives. Writes nothing; rejected when there is no such session.
+    RenewSession(SessionId),
+}
+
+/// What must be true of an entry for a write to be made, and what becomes of its lock.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum KvCondition {
+    /// Nothing.
+    #[default]
+    Always,
+    /// It was last changed at this revision; 0: it does not exist. Else [`crate::Rejection::KvIndexStale`].
+    ModifiedAt(Revision),
+    /// Nobody holds it, or this session does, which holds it from then on. Else [`crate::Rejection::KvLockHeld`], or
+    /// [`crate::Rejection::KvLockDelayed`]. For setting only.
+    Acquire(SessionId),
+    /// This session holds it; from then on nobody does. Else [`crate::Rejection::KvLockNotHeld`]. For setting only.
+    Release(SessionId),
 }
 
 /// A registration in the catalog.

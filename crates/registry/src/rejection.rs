@@ -51,6 +51,41 @@ pub enum Rejection {
     /// No such check of the agent.
     #[error("Unknown check ID \"{0}\". Ensure that the check ID is passed, not the check name.")]
     UnknownCheck(String),
+    /// An entry of the key-value store was changed since the client read it.
+    #[error("failed to {act} key \"{key}\", index is stale")]
+    KvIndexStale {
+        /// `set` or `delete`.
+        act: &'static str,
+        /// The key.
+        key: String,
+    },
+    /// An entry is held by another session.
+    #[error("failed to lock key \"{0}\", lock is already held")]
+    KvLockHeld(String),
+    /// The session that held an entry ended a short while ago.
+    #[error("failed to lock key \"{0}\" due to lock delay")]
+    KvLockDelayed(String),
+    /// An entry is not held by the session that would release it.
+    #[error("failed to unlock key \"{0}\", lock isn't held, or is held by another session")]
+    KvLockNotHeld(String),
+    /// A lock without a session.
+    #[error("missing session")]
+    SessionMissing,
+    /// A lock with a session that does not exist.
+    #[error("invalid session \"{0}\"")]
+    InvalidSession(String),
+    /// No such session.
+    #[error("Session id '{0}' not found")]
+    UnknownSession(String),
+    /// A session of a node that does not exist.
+    #[error("Missing node registration")]
+    SessionNodeMissing,
+    /// A session that depends on a check that does not exist.
+    #[error("Missing check '{0}' registration")]
+    SessionCheckMissing(String),
+    /// A session that depends on a check that fails.
+    #[error("Check '{0}' is in critical state")]
+    SessionCheckCritical(String),
     /// A name with control characters, which no key, DNS name or log line can carry.
     #[error("{what} {name:?} contains control characters")]
     ControlCharacters {

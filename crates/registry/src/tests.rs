@@ -1,6 +1,8 @@
 //! The registry against itself: rules one by one, then any sequence of commands.
 
+mod kv;
 mod properties;
+mod session;
 mod writers;
 
 use std::sync::Arc;
@@ -45,6 +47,10 @@ fn created_of(catalog: &Catalog, key: &str) -> Option<Revision> {
         ObjectKey::Instance(node, id) => catalog.instance(&node, &id).map(|it| it.created),
         ObjectKey::Check(node, id) => catalog.check(&node, &id).map(|it| it.created),
         ObjectKey::Document(key) => catalog.document(&key).map(|it| it.created),
+        ObjectKey::Kv(key) => catalog.kv(&key).map(|it| it.created),
+        ObjectKey::Session(_, id) => catalog.session(&id).map(|it| it.created),
+        ObjectKey::Lock(session, key) => catalog.locked_at(&session, &key),
+        ObjectKey::LockDelay(key) => catalog.lock_delay(&key).map(|it| it.1),
     }
 }
 

@@ -1,5 +1,7 @@
 mod draft;
+mod kv;
 mod names;
+mod session;
 
 use model::{
     Catalog, Check, CheckId, CheckStatus, DocumentKey, Folded, Instance, Node, NodeName, Object,
@@ -50,6 +52,12 @@ pub fn transact(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<
                 draft.delete_document(key);
             }
         }
+        Command::SetKv { entry, when } => draft.set_kv(entry, when)?,
+        Command::DeleteKv { key, when } => draft.delete_kv(key, when)?,
+        Command::DeleteKvUnder(prefix) => draft.delete_kv_under(prefix),
+        Command::CreateSession(session) => draft.create_session(session)?,
+        Command::EndSession(id) => draft.end_session(id),
+        Command::RenewSession(id) => draft.renew_session(id)?,
     }
     Ok(draft.into_txn())
 }
@@ -168,6 +176,9 @@ impl Draft<'_> {
             Some(_) | None => self.now,
         };
         check.output = truncated(check.output);
+        if check.status == CheckStatus::Critical {
+            self.end_sessions_of_check(&check.node.folded(), &check.id);
+        }
         self.put(Object::Check(check));
     }
 
@@ -202,6 +213,7 @@ impl Draft<'_> {
         }
         self.depend_on_all(ObjectKey::instances_prefix(name));
         self.depend_on_all(ObjectKey::checks_prefix(name));
+        self.end_sessions_of_node(name);
         for check in self.catalog.checks_of_node(name) {
             self.delete(&ObjectKey::Check(name.clone(), check.id.clone()));
         }

@@ -36,6 +36,28 @@ check(services.get("py-web") == ["one"], "catalog.services has its tags")
 _, none = client.catalog.service("nobody")
 check(none == [], "an unknown service has no instances")
 
+kv = client.kv
+check(kv.put("py/a", "one", flags=7), "kv.put writes")
+index, entry = kv.get("py/a")
+check((entry["Value"], entry["Flags"]) == (b"one", 7), "kv.get reads what was written")
+check(kv.put("py/a", "lost", cas=entry["ModifyIndex"] - 1) is False, "kv.put with an old index does not write")
+check(kv.put("py/a", "two", cas=entry["ModifyIndex"]), "with the newest it does")
+check(kv.put("py/a", "lost", cas=0) is False, "with 0 it does not, for the key exists")
+kv.put("py/b/c", b"\x00\xff")
+_, entries = kv.get("py/", recurse=True)
+check([(it["Key"], it["Value"]) for it in entries] == [("py/a", b"two"), ("py/b/c", b"\x00\xff")], "recurse lists values")
+_, keys = kv.get("py/", keys=True, separator="/")
+check(keys == ["py/a", "py/b/"], "keys are cut at the separator")
+index, _ = kv.get("py/", recurse=True)
+seen = {}
+reader = threading.Thread(target=lambda: seen.update(entries=kv.get("py/", index=index, wait="30s", recurse=True)[1]))
+reader.start()
+kv.put("py/b/d", "late")
+reader.join(timeout=60)
+check([it["Key"] for it in seen.get("entries") or []] == ["py/a", "py/b/c", "py/b/d"], "a blocked read wakes for its prefix")
+check(kv.delete("py/", recurse=True) and kv.get("py/", recurse=True)[1] is None, "kv.delete removes all of them")
+check(kv.get("py/a")[1] is None, "what was deleted is gone")
+
 delays = []
 for number in range(ROUNDS):
     woken = {}

@@ -11,6 +11,7 @@ mod check;
 mod fields;
 mod json;
 mod service;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use model::{Check, CheckStatus};
 pub(super) use self::catalog::{catalog_deregistration, catalog_registration};
 use self::fields::Fields;
 pub(super) use self::service::service_registration;
+pub(super) use self::session::session;
 use crate::AgentInfo;
 
 /// A body that is refused.

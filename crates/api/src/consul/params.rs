@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use super::duration::{self, DurationError};
 use super::filter::quote;
@@ -18,6 +18,9 @@ const WAIT_MAX: Duration = Duration::from_secs(600);
 /// A wait is prolonged by up to this part of itself, so that the clients of one change do not all come back at
 /// once. Clients set their own timeouts by it: not more.
 const JITTER_PART: u32 = 16;
+
+/// What Go's `url.QueryEscape` escapes.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A parsed query string: pairs in the order given.
 #[derive(Debug, Default)]
@@ -40,6 +43,16 @@ impl Query {
     /// The first value of `name`; `None` when it is not given.
     pub(super) fn first(&self, name: &str) -> Option<&str> {
         self.all(name).next()
+    }
+
+    /// The pairs sorted by name, as Go's `url.Values.Encode` writes them.
+    pub(super) fn encode(&self) -> String {
+        let mut pairs: Vec<&(String, String)> = self.0.iter().collect();
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        let escape =
+            |text: &str| percent_encode(text.as_bytes(), ESCAPED).to_string().replace("%20", "+");
+        let pairs = pairs.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value)));
+        pairs.collect::<Vec<_>>().join("&")
     }
 
     /// The first value of `name`; empty when it is not given.

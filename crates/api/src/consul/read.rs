@@ -59,6 +59,20 @@ impl<'a> Read<'a> {
         Answer::Reply(with_index(reply, index))
     }
 
+    /// As [`Read::answer`] for endpoints that do not say how consistent they are, and whose reply is not always JSON.
+    pub(super) fn reply(
+        self,
+        index: Revision,
+        keys: impl FnOnce() -> Vec<WatchKey>,
+        reply: impl FnOnce() -> Reply,
+    ) -> Answer {
+        let ReadOptions { index: seen, wait, .. } = self.options;
+        if seen > 0 && index.0 <= seen && !self.call.timed_out {
+            return Answer::Wait(keys(), wait);
+        }
+        Answer::Reply(with_index(reply(), index))
+    }
+
     /// As [`Read::answer`] for the endpoints that Consul's agent can serve from its cache.
     ///
     /// The catalog in memory is what that cache would hold once it is warm, so `cached` is always a hit of age 0;

@@ -5,7 +5,10 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use super::decode::BadRequest;
@@ -35,6 +38,13 @@ impl Reply {
     /// 200 without a body: what Consul says when a write to the agent is done.
     pub(super) fn empty() -> Self {
         Self::json(Vec::new())
+    }
+
+    /// 200 with bytes that somebody else has written, which no browser is to take for a page.
+    pub(super) fn bytes(body: &[u8]) -> Self {
+        Self::new(StatusCode::OK, HeaderValue::from_static("text/plain"), body.to_vec())
+            .with(X_CONTENT_TYPE_OPTIONS, "nosniff")
+            .with(CONTENT_SECURITY_POLICY, "sandbox")
     }
 
     /// Plain text: all errors.

@@ -1,7 +1,7 @@
 //! The table of endpoints: which paths there are, with which methods, and who answers.
 
 use super::{Call, Outcome, agent, agent_check, agent_health, agent_self, agent_service};
-use super::{catalog, health, status};
+use super::{catalog, health, kv, session, status};
 
 /// Who answers a route.
 #[derive(Clone, Copy)]
@@ -125,6 +125,13 @@ static ROUTES: &[Route] = &[
     here("/v1/health/service/", GET, health::service),
     here("/v1/health/connect/", GET, health::connect),
     here("/v1/health/ingress/", GET, health::ingress),
+    here("/v1/kv/", GET_PUT_DELETE, kv::answer),
+    here("/v1/session/create", PUT, session::create),
+    here("/v1/session/destroy/", PUT, session::destroy),
+    here("/v1/session/renew/", PUT, session::renew),
+    here("/v1/session/info/", GET, session::info),
+    here("/v1/session/node/", GET, session::of_node),
+    here("/v1/session/list", GET, session::list),
     here("/v1/status/leader", GET, status::leader),
     here("/v1/status/peers", GET, status::peers),
     here("/v1/coordinate/datacenters", GET, status::coordinate_datacenters),
@@ -187,7 +194,6 @@ static ROUTES: &[Route] = &[
     later("/v1/internal/federation-states/mesh-gateways", GET),
     later("/v1/internal/service-virtual-ip", PUT),
     later("/v1/internal/ui/", GET),
-    later("/v1/kv/", GET_PUT_DELETE),
     later("/v1/operator/autopilot/configuration", GET_PUT),
     later("/v1/operator/autopilot/health", GET),
     later("/v1/operator/autopilot/state", GET),
@@ -201,12 +207,6 @@ static ROUTES: &[Route] = &[
     later("/v1/peerings", GET),
     later("/v1/query", GET_POST),
     later("/v1/query/", GET_PUT_DELETE),
-    later("/v1/session/create", PUT),
-    later("/v1/session/destroy/", PUT),
-    later("/v1/session/info/", GET),
-    later("/v1/session/list", GET),
-    later("/v1/session/node/", GET),
-    later("/v1/session/renew/", PUT),
     later("/v1/snapshot", GET_PUT),
     later("/v1/txn", PUT),
 ];

@@ -7,7 +7,7 @@ use super::response::Reply;
 use crate::WriteOutcome;
 
 /// Through which endpoints a write came: the same refusal has another status at each.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub(crate) enum Door {
     /// `/v1/agent`: done is an empty body; what does not exist is 404.
     Agent,
@@ -16,15 +16,23 @@ pub(crate) enum Door {
         /// The client wants a line break after `true`.
         is_pretty: bool,
     },
+    /// `/v1/kv`: done is `true`, and `false` that a condition did not hold.
+    Kv {
+        /// The client wants a line break after either.
+        is_pretty: bool,
+    },
+    /// `/v1/session`.
+    Session {
+        /// What is said when it is done.
+        done: Reply,
+    },
 }
 
 impl Door {
     pub(super) fn reply(self, outcome: WriteOutcome) -> Reply {
         match outcome {
             WriteOutcome::Done(_) => self.done(),
-            WriteOutcome::Rejected(rejection) => {
-                Reply::text(self.status(&rejection), rejection.to_string())
-            }
+            WriteOutcome::Rejected(rejection) => self.refused(&rejection),
             WriteOutcome::Failed(text) => Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text),
         }
     }
@@ -32,12 +40,36 @@ impl Door {
     fn done(self) -> Reply {
         match self {
             Door::Agent => Reply::empty(),
-            Door::Catalog { is_pretty: false } => Reply::json(b"true".to_vec()),
-            Door::Catalog { is_pretty: true } => Reply::json(b"true\n".to_vec()),
+            Door::Catalog { is_pretty } | Door::Kv { is_pretty } => word("true", is_pretty),
+            Door::Session { done } => done,
         }
     }
 
-    fn status(self, rejection: &Rejection) -> StatusCode {
+    fn refused(&self, rejection: &Rejection) -> Reply {
+        let text = match (self, rejection) {
+            (
+                Door::Kv { is_pretty },
+                Rejection::KvIndexStale { .. }
+                | Rejection::KvLockHeld(_)
+                | Rejection::KvLockDelayed(_)
+                | Rejection::KvLockNotHeld(_),
+            ) => return word("false", *is_pretty),
+            (Door::Kv { .. }, Rejection::SessionMissing | Rejection::InvalidSession(_)) => {
+                format!("raft apply failed: {rejection}")
+            }
+            (Door::Session { .. }, Rejection::NodeMissing) => "Must provide Node".to_owned(),
+            (
+                Door::Session { .. },
+                Rejection::SessionNodeMissing
+                | Rejection::SessionCheckMissing(_)
+                | Rejection::SessionCheckCritical(_),
+            ) => format!("apply failed: {rejection}"),
+            _ => rejection.to_string(),
+        };
+        Reply::text(self.status(rejection), text)
+    }
+
+    fn status(&self, rejection: &Rejection) -> StatusCode {
         match (self, rejection) {
             // Consul takes such names and fails later, in DNS or in its store; here they are the client's error.
             (_, Rejection::ControlCharacters { .. } | Rejection::NameTooLong { .. }) => {
@@ -50,8 +82,9 @@ impl Door {
                 | Rejection::ServiceDoesNotExist(_),
             ) => StatusCode::NOT_FOUND,
             (Door::Agent, Rejection::AnyAddress) => StatusCode::BAD_REQUEST,
+            (Door::Session { .. }, Rejection::UnknownSession(_)) => StatusCode::NOT_FOUND,
             (
-                Door::Agent | Door::Catalog { .. },
+                Door::Agent | Door::Catalog { .. } | Door::Kv { .. } | Door::Session { .. },
                 Rejection::NodeMissing
                 | Rejection::AddressMissing
                 | Rejection::BadNodeId(_)
@@ -63,8 +96,23 @@ impl Door {
                 | Rejection::CheckOfUnknownService { .. }
                 | Rejection::ServiceDoesNotExist(_)
                 | Rejection::UnknownService(_)
-                | Rejection::UnknownCheck(_),
+                | Rejection::UnknownCheck(_)
+                | Rejection::KvIndexStale { .. }
+                | Rejection::KvLockHeld(_)
+                | Rejection::KvLockDelayed(_)
+                | Rejection::KvLockNotHeld(_)
+                | Rejection::SessionMissing
+                | Rejection::InvalidSession(_)
+                | Rejection::UnknownSession(_)
+                | Rejection::SessionNodeMissing
+                | Rejection::SessionCheckMissing(_)
+                | Rejection::SessionCheckCritical(_),
             ) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
+}
+
+/// One word of JSON.
+pub(super) fn word(word: &str, is_pretty: bool) -> Reply {
+    Reply::json(format!("{word}{}", if is_pretty { "\n" } else { "" }).into_bytes())
 }

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use model::{
     Catalog, Change, Check, CheckDefinition, CheckId, CheckStatus, FlatMap, Instance, KeyChange,
-    Locality, Node, Object, Operation, Origin, Revision, ServiceAddress, Timestamp, Weights,
+    KvEntry, Locality, Node, Object, Operation, Origin, Revision, ServiceAddress, Session,
+    SessionBehavior, Timestamp, Weights,
 };
 use registry::{Command, transact};
 
@@ -48,6 +49,42 @@ impl World {
         let check = Check { status: CheckStatus::Critical, output: String::new(), ..web1_check() };
         world.put_at(21, [Object::Instance(web1()), Object::Check(check)]);
         world.put_at(25, [Object::Check(web1_check())]);
+        world
+    }
+
+    /// Keys with values.
+    pub(crate) fn of_keys() -> Self {
+        let mut world = Self::of_appendix();
+        let entry = |key: &str, value: &str, flags| {
+            let (key, value) = (key.into(), value.as_bytes().into());
+            Object::Kv(KvEntry { key, value, flags, ..KvEntry::default() })
+        };
+        world.put_at(30, [entry("app/a", "hello", 42), entry("app/b/1", "one", 0)]);
+        world.put_at(31, [entry("app/b/2", "<two>", 0), entry("empty", "", 0)]);
+        world.put_at(32, [entry("app/a", "hello!", 42), entry("b\u{e4}r/x y", "\n", 0)]);
+        world
+    }
+
+    /// Two sessions, one of which holds a key.
+    pub(crate) fn of_sessions() -> Self {
+        let mut world = Self::of_appendix();
+        let id = |number: u8| format!("5e000000-0000-4000-8000-00000000000{number}");
+        let session =
+            |number| Session { id: id(number).into(), node: "n1".into(), ..Session::default() };
+        let with_all = Session {
+            name: "job".into(),
+            lock_delay: Duration::from_secs(1),
+            behavior: SessionBehavior::Delete,
+            ttl: Duration::from_secs(15),
+            ttl_text: "15s".into(),
+            node_checks: vec!["serfHealth".into()],
+            ..session(1)
+        };
+        let when = registry::KvCondition::Acquire(id(1).into());
+        let entry =
+            KvEntry { key: "lock".into(), value: b"me".as_slice().into(), ..KvEntry::default() };
+        world.put_at(32, [Object::Session(with_all), Object::Session(session(2))]);
+        world.run(&Command::SetKv { entry, when });
         world
     }
 
@@ -136,18 +173,23 @@ impl World {
     }
 
     fn created(&self, key: &str) -> Option<Revision> {
-        use model::ObjectKey::{Check, Document, Instance, Node};
+        use model::ObjectKey::{Check, Document, Instance, Kv, Lock, LockDelay, Node, Session};
         match model::ObjectKey::decode(key)? {
             Node(name) => self.catalog.node(&name).map(|it| it.created),
             Instance(node, id) => self.catalog.instance(&node, &id).map(|it| it.created),
             Check(node, id) => self.catalog.check(&node, &id).map(|it| it.created),
             Document(key) => self.catalog.document(&key).map(|it| it.created),
+            Kv(key) => self.catalog.kv(&key).map(|it| it.created),
+            Session(_, id) => self.catalog.session(&id).map(|it| it.created),
+            Lock(session, key) => self.catalog.locked_at(&session, &key),
+            LockDelay(key) => self.catalog.lock_delay(&key).map(|it| it.1),
         }
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
         let Self { catalog, agent, live_checks } = self;
-        Context { catalog, agent, live_checks }
+        let fresh_id = || "0f3a0000-0000-4000-8000-000000000001".to_owned();
+        Context { catalog, agent, live_checks, fresh_id }
     }
 
     pub(crate) fn step(&self, request: &Request<Bytes>, timed_out: bool) -> Step {

@@ -98,6 +98,16 @@ fn status() {
 }
 
 #[test]
+fn keys_and_values() {
+    check("kv.http", &World::of_keys());
+}
+
+#[test]
+fn sessions() {
+    check("session.http", &World::of_sessions());
+}
+
+#[test]
 fn errors() {
     check("errors.http", &World::full());
 }

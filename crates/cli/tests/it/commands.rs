@@ -90,3 +90,34 @@ fn a_second_signal_ends_an_agent_that_still_drains() {
     agent.signal("INT");
     assert_eq!(agent.exit_code(), Some(130));
 }
+
+#[test]
+fn values_are_kept_listed_and_removed() {
+    let agent = Agent::dev(&[]);
+    let kv = |arguments: &[&str]| code(&agent.cli(&[&["kv"], arguments].concat()));
+    let done = |text: &str| (Some(0), format!("{text}\n"), String::new());
+    assert_eq!(kv(&["put", "app/a b", "-1"]), done("Success! Data written to: app/a b"));
+    assert_eq!(kv(&["put", "app/c/d", "two\nlines", "--flags", "7"]).0, Some(0));
+    assert_eq!(kv(&["put", "/odd//key"]).0, Some(0));
+    assert_eq!(kv(&["get", "app/a b"]), done("-1"));
+    assert_eq!(kv(&["get", "/odd//key"]), done(""));
+    assert_eq!(kv(&["get", "--recurse", "app/"]), done("app/a b:-1\napp/c/d:two\nlines"));
+    assert_eq!(kv(&["get", "--keys", "--separator", "/", "app/"]), done("app/a b\napp/c/"));
+    let (status, out, _) = kv(&["get", "app/c/d", "-o", "json"]);
+    let entries: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((status, &entries[0]["Flags"]), (Some(0), &7.into()));
+    let index = entries[0]["ModifyIndex"].to_string();
+    let (status, out, errors) = kv(&["put", "app/c/d", "x", "--cas", "1"]);
+    assert_eq!((status, out.as_str()), (Some(1), ""));
+    assert!(errors.contains("it was changed since"), "{errors}");
+    assert_eq!(kv(&["put", "app/c/d", "x", "--cas", &index]).0, Some(0));
+    assert_eq!(kv(&["delete", "app/c/d", "--cas", &index]).0, Some(1), "it was changed");
+    assert_eq!(kv(&["delete", "/odd//key"]), done("Success! Deleted key: /odd//key"));
+    let deleted = "Success! Deleted keys with prefix: app/";
+    assert_eq!(kv(&["delete", "--recurse", "app/"]), done(deleted));
+    for arguments in [&["get", "app/a b"][..], &["get", "--recurse"], &["get", "--keys", "app"]] {
+        let (status, out, _) = kv(arguments);
+        assert_eq!((status, out.as_str()), (Some(1), ""), "{arguments:?}");
+    }
+    assert_eq!(kv(&["get"]).0, Some(1), "no key is given");
+}

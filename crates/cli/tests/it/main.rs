@@ -7,6 +7,7 @@ mod clients;
 mod commands;
 mod crash;
 mod demo;
+mod locks;
 mod manifests;
 mod proxy;
 mod support;

@@ -1,12 +1,15 @@
 //! Any sequence of commands, valid or not, leaves a sound catalog, and its changes replay to the same one.
 
+use std::time::Duration;
+
 use model::{
-    Catalog, Check, CheckStatus, Document, DocumentKey, Instance, Node, Origin, SecretSpec, Spec,
+    Catalog, Check, CheckId, CheckStatus, Document, DocumentKey, Instance, KvEntry, Node, Origin,
+    Revision, SecretSpec, Session, SessionBehavior, Spec,
 };
 use proptest::prelude::*;
 
 use super::run;
-use crate::{CatalogRegistration, CatalogTarget, Command, ServiceRegistration};
+use crate::{CatalogRegistration, CatalogTarget, Command, KvCondition, ServiceRegistration};
 
 fn name(prefix: &'static str) -> impl Strategy<Value = String> {
     (0..4u8, any::<bool>()).prop_map(move |(number, upper)| {
@@ -71,6 +74,39 @@ fn any_document() -> impl Strategy<Value = Document> {
     })
 }
 
+fn any_session() -> impl Strategy<Value = Session> {
+    let checks = proptest::collection::vec(name("check"), 0..2);
+    (name("node"), name("session"), checks, any::<bool>(), 0..3u64).prop_map(
+        |(node, id, checks, deletes, lock_delay_ms)| Session {
+            // Ids are unique: no two nodes have the same.
+            id: format!("{}-{}", id.to_lowercase(), node.to_lowercase()).into(),
+            node: node.into(),
+            lock_delay: Duration::from_millis(10 * lock_delay_ms),
+            behavior: if deletes { SessionBehavior::Delete } else { SessionBehavior::Release },
+            node_checks: checks.into_iter().map(CheckId::from).collect(),
+            ..Session::default()
+        },
+    )
+}
+
+fn any_condition() -> impl Strategy<Value = KvCondition> {
+    let session = || any_session().prop_map(|it| it.id);
+    prop_oneof![
+        1 => Just(KvCondition::Always),
+        1 => (0..20u64).prop_map(|it| KvCondition::ModifiedAt(Revision(it))),
+        4 => session().prop_map(KvCondition::Acquire),
+        2 => session().prop_map(KvCondition::Release),
+    ]
+}
+
+fn any_entry() -> impl Strategy<Value = KvEntry> {
+    ("[ab]{1,2}", 0..2u8).prop_map(|(key, value)| KvEntry {
+        key: key.into(),
+        value: [value].into(),
+        ..KvEntry::default()
+    })
+}
+
 pub(super) fn any_command() -> impl Strategy<Value = Command> {
     let checks = || proptest::collection::vec(any_check(), 0..3);
     prop_oneof![
@@ -114,6 +150,13 @@ pub(super) fn any_command() -> impl Strategy<Value = Command> {
             };
             Command::DeregisterFromCatalog { node: node.into(), target }
         }),
+        2 => any_session().prop_map(Command::CreateSession),
+        1 => any_session().prop_map(|it| Command::EndSession(it.id)),
+        1 => any_session().prop_map(|it| Command::RenewSession(it.id)),
+        4 => (any_entry(), any_condition()).prop_map(|(entry, when)| Command::SetKv { entry, when }),
+        1 => (any_entry(), any_condition())
+            .prop_map(|(entry, when)| Command::DeleteKv { key: entry.key, when }),
+        1 => "a?".prop_map(|prefix| Command::DeleteKvUnder(prefix.into())),
         1 => any_document().prop_map(|it| Command::ApplyDocuments(vec![it])),
         1 => any_document().prop_map(|it| Command::DeleteDocuments(vec![it.key])),
     ]
@@ -132,7 +175,16 @@ proptest! {
                 Ok(Some(change)) => {
                     changes.push(change);
                     // What was made true is true: the same command again changes nothing.
-                    if !matches!(command, Command::DeregisterService { .. } | Command::DeregisterCheck { .. }) {
+                    let is_of_once = matches!(
+                        command,
+                        Command::DeregisterService { .. }
+                            | Command::DeregisterCheck { .. }
+                            | Command::SetKv {
+                                when: KvCondition::ModifiedAt(_) | KvCondition::Release(_),
+                                ..
+                            }
+                    );
+                    if !is_of_once {
                         prop_assert_eq!(run(&mut catalog.clone(), command, at as u64), Ok(None));
                     }
                 }

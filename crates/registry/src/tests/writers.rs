@@ -15,6 +15,10 @@ fn holds(catalog: &Catalog, compare: &Compare) -> bool {
                 ObjectKey::Instance(node, id) => catalog.instance(&node, &id).map(|it| it.modified),
                 ObjectKey::Check(node, id) => catalog.check(&node, &id).map(|it| it.modified),
                 ObjectKey::Document(key) => catalog.document(&key).map(|it| it.modified),
+                ObjectKey::Kv(key) => catalog.kv(&key).map(|it| it.modified),
+                ObjectKey::Session(_, id) => catalog.session(&id).map(|it| it.modified),
+                ObjectKey::Lock(session, key) => catalog.locked_at(&session, &key),
+                ObjectKey::LockDelay(key) => catalog.lock_delay(&key).map(|it| it.1),
             };
             found.unwrap_or_default() == *modified
         }
@@ -25,7 +29,15 @@ fn holds(catalog: &Catalog, compare: &Compare) -> bool {
             let checks = catalog
                 .checks()
                 .map(|it| (ObjectKey::Check(it.node.folded(), it.id.clone()), it.created));
-            let mut all = instances.chain(checks);
+            let entries =
+                catalog.kv_under(&"".into()).map(|it| (ObjectKey::Kv(it.key.clone()), it.created));
+            let sessions = catalog
+                .sessions()
+                .map(|it| (ObjectKey::Session(it.node.folded(), it.id.clone()), it.created));
+            let locks = catalog.locks().map(|(session, key, since)| {
+                (ObjectKey::Lock(session.clone(), key.clone()), since)
+            });
+            let mut all = instances.chain(checks).chain(entries).chain(sessions).chain(locks);
             all.all(|(key, created)| !key.encode().starts_with(prefix) || created <= *since)
         }
     }

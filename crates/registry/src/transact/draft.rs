@@ -47,6 +47,10 @@ impl<'a> Draft<'a> {
             ObjectKey::Instance(node, id) => self.catalog.instance(node, id).map(|it| it.modified),
             ObjectKey::Check(node, id) => self.catalog.check(node, id).map(|it| it.modified),
             ObjectKey::Document(key) => self.catalog.document(key).map(|it| it.modified),
+            ObjectKey::Kv(key) => self.catalog.kv(key).map(|it| it.modified),
+            ObjectKey::Session(_, id) => self.catalog.session(id).map(|it| it.modified),
+            ObjectKey::Lock(session, key) => self.catalog.locked_at(session, key),
+            ObjectKey::LockDelay(key) => self.catalog.lock_delay(key).map(|it| it.1),
         };
         let modified = modified.unwrap_or_default();
         self.compares.insert(Compare::Key { key: key.encode(), modified });
@@ -79,14 +83,33 @@ impl<'a> Draft<'a> {
             (Object::Document(new), ObjectKey::Document(key)) => {
                 self.catalog.document(key).is_some_and(|old| old.value == *new)
             }
-            (Object::Node(_) | Object::Instance(_) | Object::Check(_) | Object::Document(_), _) => {
-                unreachable!("an object's key is of its own kind")
+            (Object::Kv(new), ObjectKey::Kv(key)) => {
+                self.catalog.kv(key).is_some_and(|old| old.value == *new)
             }
+            (Object::Session(new), ObjectKey::Session(_, id)) => {
+                self.catalog.session(id).is_some_and(|old| old.value == *new)
+            }
+            (Object::Lock(session, key), _) => self.catalog.locked_at(session, key).is_some(),
+            (Object::LockDelay(key, until), _) => {
+                self.catalog.lock_delay(key).is_some_and(|old| old.0 == *until)
+            }
+            (
+                Object::Node(_)
+                | Object::Instance(_)
+                | Object::Check(_)
+                | Object::Document(_)
+                | Object::Kv(_)
+                | Object::Session(_),
+                _,
+            ) => unreachable!("an object's key is of its own kind"),
         };
         self.write(&key, (!unchanged).then(|| object.put()));
     }
 
     pub(super) fn delete(&mut self, key: &ObjectKey) {
+        if let ObjectKey::Check(node, id) = key {
+            self.end_sessions_of_check(node, id);
+        }
         self.depend_on(key);
         self.write(key, Some(Operation::Delete { key: key.encode() }));
     }
