@@ -1,6 +1,7 @@
 //! All automation of the repository: `cargo xtask COMMAND`.
 
 mod bench;
+mod dist;
 mod peers;
 mod tidy;
 mod tools;
@@ -19,6 +20,7 @@ usage: cargo xtask COMMAND
   test             set up what the tests need, then formatting, clippy, tidy and every test
   tidy             hold the rules of the house that no compiler knows
   peers            set up the real clients that the tests talk to
+  dist             build the binary that is shipped, guided by what it does under load: target/dist/leno
   bench registry   measure the registry: writes, reads, wake-ups, memory
   bench data-plane measure the proxy beside Envoy, HAProxy and nginx; `bench data-plane --help` says more
 
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["tidy"] => tidy::run(),
         ["peers"] => peers::set_up().map(|_| ()),
+        ["dist"] => dist::run_command(),
         ["bench", "registry", rest @ ..] => bench::registry::run(rest),
         ["bench", "data-plane", rest @ ..] => bench::data_plane::run(rest),
         _ => {

@@ -23,7 +23,6 @@ mod scenario;
 mod units;
 mod wrk;
 
-use std::env;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,6 +35,7 @@ use self::machine::Layout;
 use self::measure::Outcome;
 use self::proxies::{Kind, Programs, Stand};
 use self::scenario::Scenario;
+use crate::dist;
 use crate::peers;
 use crate::tools::{root, say};
 
@@ -48,7 +48,7 @@ usage: cargo xtask bench data-plane [SCENARIO]… [OPTION]…
   --rate N              requests a second of fixed-rate [default: 4000]
   --idle N              connections of idle-100k [default: 100000]
   --reloads N           reloads of reloads [default: 1000]
-  --leno PATH           a built binary [default: builds what is shipped, profile dist]
+  --leno PATH           a built binary [default: builds what is shipped, as `cargo xtask dist`]
   --leno-arguments TEXT how it is called [default: proxy -c {config} --concurrency {workers} -l error --drain-time-s 1]
   -o json               JSON on standard output; the default is text
 
@@ -152,17 +152,48 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
     }
 }
 
-fn compare(options: &Options) -> anyhow::Result<()> {
+/// Puts a binary that counts what it does under every load that is measured, once.
+pub(crate) fn train(leno: &Path) -> anyhow::Result<()> {
+    let scenarios = [
+        Scenario::H1Get,
+        Scenario::H1GetPolicies,
+        Scenario::H1Post16k,
+        Scenario::TlsGet,
+        Scenario::TlsHandshake,
+        Scenario::H2Get,
+        Scenario::Grpc,
+        Scenario::TcpSmall,
+        Scenario::Tcp10m,
+        Scenario::Http10m,
+    ];
+    let options = Options {
+        scenarios: scenarios.to_vec(),
+        proxies: vec![Kind::Leno],
+        rounds: 1,
+        seconds: 2,
+        leno: Some(leno.to_owned()),
+        ..Options::parse(&[])?
+    };
+    let stand = stand(&options)?;
+    for scenario in &options.scenarios {
+        measure::measure(*scenario, &options, &stand)?;
+    }
+    Ok(())
+}
+
+/// What a run needs: programs, files, the backend.
+fn stand(options: &Options) -> anyhow::Result<Stand> {
     let file_limit = machine::raise_file_limit();
     let layout = Layout::one_worker(machine::cores())?;
     let programs = programs(options)?;
     let folder = root().join("target/tmp/bench-data-plane");
     measure::clear(&folder)?;
-    let stand = Stand {
-        programs,
-        files: Files::write(&folder, file_limit)?,
-        backend: Backend::start(layout.backend.as_deref())?,
-    };
+    let backend = Backend::start(layout.backend.as_deref())?;
+    Ok(Stand { programs, files: Files::write(&folder, file_limit)?, backend })
+}
+
+fn compare(options: &Options) -> anyhow::Result<()> {
+    let stand = stand(options)?;
     let mut outcomes = Vec::new();
     for scenario in &options.scenarios {
         outcomes.extend(measure::measure(*scenario, options, &stand)?);
@@ -213,18 +244,21 @@ fn programs(options: &Options) -> anyhow::Result<Programs> {
     if options.proxies.contains(&Kind::Envoy) {
         peers::envoy(&folder).context("cannot set Envoy up")?;
     }
+    let if_wanted = |kind, find: fn() -> anyhow::Result<PathBuf>| {
+        if options.proxies.contains(&kind) { find() } else { Ok(PathBuf::new()) }
+    };
     let leno = match &options.leno {
         Some(leno) => leno.clone(),
-        None if options.proxies.contains(&Kind::Leno) => build()?,
+        None if options.proxies.contains(&Kind::Leno) => dist::build()?,
         None => PathBuf::new(),
     };
     Ok(Programs {
         leno,
         leno_arguments: options.leno_arguments.clone(),
         envoy: folder.join("envoy"),
-        haproxy: peers::system_program("haproxy", &["haproxy"])?,
-        nginx: peers::system_program("nginx", &["nginx-light"])?,
-        nginx_stream_module: nginx_stream_module()?,
+        haproxy: if_wanted(Kind::Haproxy, || peers::system_program("haproxy", &["haproxy"]))?,
+        nginx: if_wanted(Kind::Nginx, || peers::system_program("nginx", &["nginx-light"]))?,
+        nginx_stream_module: if_wanted(Kind::Nginx, nginx_stream_module)?,
         wrk: peers::system_program("wrk", &["wrk"])?,
         h2load: peers::system_program("h2load", &["nghttp2-client"])?,
     })
@@ -236,20 +270,6 @@ fn nginx_stream_module() -> anyhow::Result<PathBuf> {
         peers::install(&["libnginx-mod-stream"])?;
     }
     Ok(module.to_owned())
-}
-
-fn build() -> anyhow::Result<PathBuf> {
-    note("building leno");
-    let built = Command::new(env!("CARGO"))
-        .current_dir(root())
-        .args(["build", "--profile", "dist", "--package", "cli"])
-        .status()?;
-    if !built.success() {
-        bail!("the build failed");
-    }
-    let target =
-        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("dist/leno"))
 }
 
 /// What each proxy says of itself, in its first line.

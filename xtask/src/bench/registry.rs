@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -48,6 +49,21 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(measure(&binary, largest))
+}
+
+/// Puts a binary that counts what it does under the loads that are measured, and ends it so that it keeps its counts.
+pub(crate) fn train(binary: &Path) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut agent = Agent::start(binary).await?;
+        agent.rate(64, registration).await?;
+        for instance in 0..10 {
+            Connection::open(agent.address).await?.expect_ok(&web(instance, "web")).await?;
+        }
+        agent.rate(64, |_, _| get("/v1/health/service/web")).await?;
+        agent.wake_ups().await?;
+        agent.end()
+    })
 }
 
 fn build() -> anyhow::Result<PathBuf> {
@@ -126,6 +142,14 @@ impl Agent {
         let agent = Self { process, address, folder, binary: binary.to_owned() };
         agent.ready().await?;
         Ok(agent)
+    }
+
+    /// Ends it in order.
+    fn end(&mut self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.context("a process id")?, Signal::TERM)?;
+        let status = self.process.wait()?;
+        if status.success() { Ok(()) } else { bail!("the agent ended with {status}") }
     }
 
     async fn ready(&self) -> anyhow::Result<()> {
