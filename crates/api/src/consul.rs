@@ -1,4 +1,4 @@
-//! Consul's HTTP API: agent, catalog, health, keys and values, sessions, status.
+//! Consul's HTTP API: agent, catalog, health, keys and values, sessions, transactions, status.
 //!
 //! A request goes through [`handle`]: the path and query are checked as Go's server would, [`route`] finds the
 //! endpoint, the endpoint gives an [`Answer`], and every reply gets the headers that all have.
@@ -24,6 +24,7 @@ mod select;
 mod session;
 mod shapes;
 mod status;
+mod txn;
 mod write;
 
 use bytes::Bytes;

@@ -4,7 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use model::{Catalog, CheckId, CheckStatus, NodeName, Revision, WatchKey};
-use registry::{Command, Rejection};
+use registry::{Command, KvRead, Rejection};
 
 /// Makes the response to a write of what came of it.
 pub type Respond = Box<dyn FnOnce(WriteOutcome, &Context<'_>) -> Response<Bytes> + Send>;
@@ -41,6 +41,8 @@ pub enum Step {
 pub enum WriteOutcome {
     /// It holds, at this revision of the catalog (unchanged if it was true already).
     Done(Revision),
+    /// It holds at this revision, and this is what it read.
+    Read(Revision, Vec<KvRead>),
     /// The registry refused it.
     Rejected(Rejection),
     /// The store failed; the text is for people.

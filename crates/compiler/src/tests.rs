@@ -62,16 +62,7 @@ impl World {
     }
 
     fn created(&self, key: &ObjectKey) -> Revision {
-        let found = match key {
-            ObjectKey::Node(name) => self.catalog.node(name).map(|it| it.created),
-            ObjectKey::Instance(node, id) => self.catalog.instance(node, id).map(|it| it.created),
-            ObjectKey::Check(node, id) => self.catalog.check(node, id).map(|it| it.created),
-            ObjectKey::Document(key) => self.catalog.document(key).map(|it| it.created),
-            ObjectKey::Kv(key) => self.catalog.kv(key).map(|it| it.created),
-            ObjectKey::Session(_, id) => self.catalog.session(id).map(|it| it.created),
-            ObjectKey::Lock(session, key) => self.catalog.locked_at(session, key),
-            ObjectKey::LockDelay(key) => self.catalog.lock_delay(key).map(|it| it.1),
-        };
+        let found = self.catalog.revisions_of(key).map(|it| it.0);
         found.unwrap_or(Revision(self.catalog.revision().0 + 1))
     }
 }

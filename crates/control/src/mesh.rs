@@ -9,7 +9,7 @@ use std::time::Duration;
 use api::WriteOutcome;
 use arc_swap::ArcSwap;
 use model::{Catalog, Change, Revision, Timestamp, WatchKey};
-use registry::{Command, transact};
+use registry::{Command, Decision, decide};
 use runtime::{Drain, Tasks};
 use store::{Committed, Store, StoreError, Watch};
 use tokio::sync::watch;
@@ -75,15 +75,27 @@ impl Mesh {
     pub async fn run(&self, command: Command) -> WriteOutcome {
         for _ in 0..CONFLICTS_MAX {
             let catalog = self.catalog();
-            let txn = match transact(&catalog, &command, Timestamp(runtime::unix_ms())) {
-                Ok(txn) => txn,
-                Err(rejection) => return WriteOutcome::Rejected(rejection),
-            };
+            let Decision { txn, read } =
+                match decide(&catalog, &command, Timestamp(runtime::unix_ms())) {
+                    Ok(decision) => decision,
+                    Err(rejection) => return WriteOutcome::Rejected(rejection),
+                };
+            let reads = matches!(command, Command::Transact(_));
             if txn.is_noop() {
-                return WriteOutcome::Done(catalog.revision());
+                let revision = catalog.revision();
+                return if reads {
+                    WriteOutcome::Read(revision, read)
+                } else {
+                    WriteOutcome::Done(revision)
+                };
             }
             match self.shared.store.commit(txn).await {
-                Ok(Committed::At(revision)) => return self.applied(revision).await,
+                Ok(Committed::At(revision)) => {
+                    return match self.applied(revision).await {
+                        WriteOutcome::Done(revision) if reads => WriteOutcome::Read(revision, read),
+                        outcome => outcome,
+                    };
+                }
                 Ok(Committed::Conflict { .. }) => {
                     let newer = Revision(catalog.revision().0 + 1);
                     let caught_up = tokio::time::timeout(CATCH_UP_TIMEOUT, self.applied(newer));

@@ -6,8 +6,8 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::{
     Change, Check, CheckId, CheckStatus, DecodeError, Document, DocumentKey, Entry, Folded,
-    Instance, KeyChange, KvEntry, KvKey, Node, NodeName, Object, ObjectKey, Revision, ServiceId,
-    ServiceName, Session, SessionId, Timestamp,
+    Instance, KeyChange, KvEntry, KvKey, Node, NodeName, Object, ObjectKey, Operation, Revision,
+    ServiceId, ServiceName, Session, SessionId, Timestamp,
 };
 
 mod keys;
@@ -406,6 +406,37 @@ impl Catalog {
             None if self.indexes.node_extinction > Revision(0) => self.indexes.node_extinction,
             None => self.indexes.nodes,
         }
+    }
+
+    /// When an object came to be and when it was changed last; `None` when there is none.
+    #[must_use]
+    pub fn revisions_of(&self, key: &ObjectKey) -> Option<(Revision, Revision)> {
+        match key {
+            ObjectKey::Node(name) => self.node(name).map(|it| (it.created, it.modified)),
+            ObjectKey::Instance(node, id) => {
+                self.instance(node, id).map(|it| (it.created, it.modified))
+            }
+            ObjectKey::Check(node, id) => self.check(node, id).map(|it| (it.created, it.modified)),
+            ObjectKey::Document(key) => self.document(key).map(|it| (it.created, it.modified)),
+            ObjectKey::Kv(key) => self.kv(key).map(|it| (it.created, it.modified)),
+            ObjectKey::Session(_, id) => self.session(id).map(|it| (it.created, it.modified)),
+            ObjectKey::Lock(session, key) => self.locked_at(session, key).map(|it| (it, it)),
+            ObjectKey::LockDelay(key) => self.lock_delay(key).map(|it| (it.1, it.1)),
+        }
+    }
+
+    /// The change that a store makes of these operations at a revision.
+    #[must_use]
+    pub fn change_of(&self, revision: Revision, operations: &[Operation]) -> Change {
+        let keys = operations.iter().map(|operation| match operation {
+            Operation::Put { key, value, .. } => {
+                let before = ObjectKey::decode(key).and_then(|it| self.revisions_of(&it));
+                let created = before.map_or(revision, |it| it.0);
+                KeyChange::Put { key: key.clone(), value: Arc::clone(value), created }
+            }
+            Operation::Delete { key } => KeyChange::Delete { key: key.clone() },
+        });
+        Change { revision, keys: keys.collect() }
     }
 
     /// Checks every relation between the tables and indexes. For `debug_assert!` and property tests: O(n log n).

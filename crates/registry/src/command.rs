@@ -76,6 +76,9 @@ pub enum Command {
     },
     /// Removes all entries of the key-value store whose keys start with this; with nothing, all.
     DeleteKvUnder(KvKey),
+    /// Reads and writes of the key-value store, all or none, in their order: each sees what those before it did. What they
+    /// read is in [`crate::Decision::read`].
+    Transact(Vec<KvOperation>),
     /// Begins a session. Its id must be new, as a random UUID is. Its node and its checks must be there, and no check of them critical.
     CreateSession(Session),
     /// Ends a session, if it is there: its locks are released or their keys deleted.
@@ -97,6 +100,39 @@ pub enum KvCondition {
     Acquire(SessionId),
     /// This session holds it; from then on nobody does. Else [`crate::Rejection::KvLockNotHeld`]. For setting only.
     Release(SessionId),
+}
+
+/// One operation of [`Command::Transact`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KvOperation {
+    /// As [`Command::SetKv`].
+    Set {
+        /// Key, value and flags.
+        entry: KvEntry,
+        /// What must be true of the entry that there is.
+        when: KvCondition,
+    },
+    /// As [`Command::DeleteKv`].
+    Delete {
+        /// The key.
+        key: KvKey,
+        /// What must be true of it, if it exists.
+        when: KvCondition,
+    },
+    /// As [`Command::DeleteKvUnder`].
+    DeleteUnder(KvKey),
+    /// Reads an entry, which must exist.
+    Get(KvKey),
+    /// Reads an entry; one that does not exist is read as an empty one.
+    GetOrEmpty(KvKey),
+    /// Reads all entries whose keys start with this.
+    GetUnder(KvKey),
+    /// An entry must have been changed last at this revision.
+    CheckIndex(KvKey, Revision),
+    /// An entry must be held by this session.
+    CheckSession(KvKey, SessionId),
+    /// An entry must not exist.
+    CheckNotExists(KvKey),
 }
 
 /// A registration in the catalog.

@@ -21,12 +21,14 @@ mod tests;
 mod transact;
 mod verdict;
 
-pub use command::{CatalogRegistration, CatalogTarget, Command, KvCondition, ServiceRegistration};
+pub use command::{
+    CatalogRegistration, CatalogTarget, Command, KvCondition, KvOperation, ServiceRegistration,
+};
 pub use judge::{
     Cadence, CheckJudge, REAPER_PERIOD, Reaper, TtlJudge, alias_verdict, clip_note,
     output_bytes_max,
 };
 pub use rejection::Rejection;
 pub use session_keeper::SessionKeeper;
-pub use transact::transact;
+pub use transact::{Decision, KvRead, decide, transact};
 pub use verdict::{Reason, Verdict, VerdictState, aggregate, verdict};

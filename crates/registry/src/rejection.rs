@@ -86,6 +86,43 @@ pub enum Rejection {
     /// A session that depends on a check that fails.
     #[error("Check '{0}' is in critical state")]
     SessionCheckCritical(String),
+    /// An entry that must exist does not.
+    #[error("key \"{0}\" doesn't exist")]
+    KvMissing(String),
+    /// An entry that must not exist does.
+    #[error("key \"{0}\" exists")]
+    KvExists(String),
+    /// A check of an entry that does not exist.
+    #[error("failed to check {what}, key \"{key}\" doesn't exist")]
+    KvNothingToCheck {
+        /// `index` or `session`.
+        what: &'static str,
+        /// The key.
+        key: String,
+    },
+    /// An entry was changed at another revision.
+    #[error("failed index check for key \"{key}\", current modify index {is} != {expected}")]
+    KvOtherIndex {
+        /// The key.
+        key: String,
+        /// When it was changed.
+        is: u64,
+        /// When it should have been.
+        expected: u64,
+    },
+    /// An entry is held by another session, or by none.
+    #[error("failed session check for key \"{key}\", current session \"{is}\" != \"{expected}\"")]
+    KvOtherSession {
+        /// The key.
+        key: String,
+        /// Who holds it.
+        is: String,
+        /// Who should.
+        expected: String,
+    },
+    /// Operations of a transaction that cannot be done, by their positions; none was done.
+    #[error("{} operations of the transaction cannot be done", .0.len())]
+    Transaction(Vec<(usize, Rejection)>),
     /// A name with control characters, which no key, DNS name or log line can carry.
     #[error("{what} {name:?} contains control characters")]
     ControlCharacters {

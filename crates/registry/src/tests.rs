@@ -5,11 +5,9 @@ mod properties;
 mod session;
 mod writers;
 
-use std::sync::Arc;
-
 use model::{
-    Catalog, Change, Check, CheckStatus, Instance, KeyChange, Node, ObjectKey, Operation, Origin,
-    Revision, Timestamp, Txn, WatchKey,
+    Catalog, Change, Check, CheckStatus, Instance, Node, ObjectKey, Origin, Revision, Timestamp,
+    Txn, WatchKey,
 };
 
 use crate::{
@@ -23,35 +21,11 @@ pub(crate) fn commit(catalog: &mut Catalog, txn: &Txn) -> Option<Change> {
         return None;
     }
     let revision = Revision(catalog.revision().0 + 1);
-    let keys = txn
-        .operations
-        .iter()
-        .map(|operation| match operation {
-            Operation::Put { key, value, .. } => {
-                let created = created_of(catalog, key).unwrap_or(revision);
-                KeyChange::Put { key: key.clone(), value: Arc::clone(value), created }
-            }
-            Operation::Delete { key } => KeyChange::Delete { key: key.clone() },
-        })
-        .collect();
-    let change = Change { revision, keys };
+    let change = catalog.change_of(revision, &txn.operations);
     let (_, errors) = catalog.apply(&change);
     assert!(errors.is_empty(), "{errors:?}");
     assert_eq!(catalog.check_invariants(), Ok(()));
     Some(change)
-}
-
-fn created_of(catalog: &Catalog, key: &str) -> Option<Revision> {
-    match ObjectKey::decode(key).expect("keys are of known kinds") {
-        ObjectKey::Node(name) => catalog.node(&name).map(|it| it.created),
-        ObjectKey::Instance(node, id) => catalog.instance(&node, &id).map(|it| it.created),
-        ObjectKey::Check(node, id) => catalog.check(&node, &id).map(|it| it.created),
-        ObjectKey::Document(key) => catalog.document(&key).map(|it| it.created),
-        ObjectKey::Kv(key) => catalog.kv(&key).map(|it| it.created),
-        ObjectKey::Session(_, id) => catalog.session(&id).map(|it| it.created),
-        ObjectKey::Lock(session, key) => catalog.locked_at(&session, &key),
-        ObjectKey::LockDelay(key) => catalog.lock_delay(&key).map(|it| it.1),
-    }
 }
 
 fn run(catalog: &mut Catalog, command: &Command, now: u64) -> Result<Option<Change>, Rejection> {

@@ -2,6 +2,7 @@ mod draft;
 mod kv;
 mod names;
 mod session;
+mod several;
 
 use model::{
     Catalog, Check, CheckId, CheckStatus, DocumentKey, Folded, Instance, Node, NodeName, Object,
@@ -10,6 +11,7 @@ use model::{
 
 use self::draft::Draft;
 use self::names::{check_instance, check_name, is_uuid};
+pub use self::several::KvRead;
 use crate::{CatalogRegistration, CatalogTarget, Command, Rejection, ServiceRegistration};
 
 /// Most bytes of a check's output that are kept, as Consul does.
@@ -26,6 +28,26 @@ const MEMBER_CHECK: &str = "serfHealth";
 /// # Errors
 /// The command is malformed or refers to something that does not exist.
 pub fn transact(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<Txn, Rejection> {
+    decide(catalog, command, now).map(|it| it.txn)
+}
+
+/// What a command comes to.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Decision {
+    /// What makes it true.
+    pub txn: Txn,
+    /// What it reads, in order; of commands that read.
+    pub read: Vec<KvRead>,
+}
+
+/// [`transact`] for commands that read, too.
+///
+/// # Errors
+/// As of [`transact`].
+pub fn decide(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<Decision, Rejection> {
+    if let Command::Transact(operations) = command {
+        return several::decide(catalog, operations, now);
+    }
     let mut draft = Draft::new(catalog, now);
     match command {
         Command::RegisterInCatalog(registration) => draft.register_in_catalog(registration)?,
@@ -58,8 +80,9 @@ pub fn transact(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<
         Command::CreateSession(session) => draft.create_session(session)?,
         Command::EndSession(id) => draft.end_session(id),
         Command::RenewSession(id) => draft.renew_session(id)?,
+        Command::Transact(_) => unreachable!("it was decided above"),
     }
-    Ok(draft.into_txn())
+    Ok(Decision { txn: draft.into_txn(), read: Vec::new() })
 }
 
 impl Draft<'_> {

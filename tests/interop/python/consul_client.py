@@ -1,5 +1,6 @@
 """What a Python user of Consul does: register, list, wait. Argument: the agent's address as HOST:PORT."""
 
+import base64
 import statistics
 import sys
 import threading
@@ -55,6 +56,18 @@ reader.start()
 kv.put("py/b/d", "late")
 reader.join(timeout=60)
 check([it["Key"] for it in seen.get("entries") or []] == ["py/a", "py/b/c", "py/b/d"], "a blocked read wakes for its prefix")
+one, two = base64.b64encode(b"1").decode(), base64.b64encode(b"2").decode()
+done = client.txn.put([
+    {"KV": {"Verb": "check-not-exists", "Key": "py/t"}},
+    {"KV": {"Verb": "set", "Key": "py/t", "Value": one}},
+    {"KV": {"Verb": "get", "Key": "py/t"}},
+])
+check([it["KV"]["Value"] for it in done["Results"]] == [None, one], "a transaction reads what it wrote")
+refused = client.http.session.put(f"http://{host}:{port}/v1/txn", json=[
+    {"KV": {"Verb": "set", "Key": "py/t", "Value": two}},
+    {"KV": {"Verb": "check-not-exists", "Key": "py/t"}},
+])
+check(refused.status_code == 409 and kv.get("py/t")[1]["Value"] == b"1", "one that cannot be done does nothing")
 check(kv.delete("py/", recurse=True) and kv.get("py/", recurse=True)[1] is None, "kv.delete removes all of them")
 check(kv.get("py/a")[1] is None, "what was deleted is gone")
 

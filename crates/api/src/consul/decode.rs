@@ -14,6 +14,7 @@ mod service;
 mod session;
 #[cfg(test)]
 mod tests;
+mod txn;
 
 use model::{Check, CheckStatus};
 
@@ -21,6 +22,7 @@ pub(super) use self::catalog::{catalog_deregistration, catalog_registration};
 use self::fields::Fields;
 pub(super) use self::service::service_registration;
 pub(super) use self::session::session;
+pub(super) use self::txn::transaction;
 use crate::AgentInfo;
 
 /// A body that is refused.

@@ -16,7 +16,7 @@ use super::{Answer, Call, Outcome};
 use crate::json::JsonWriter;
 
 /// Largest value (Consul's `limits.kv_max_value_size`).
-const VALUE_BYTES_MAX: usize = 512 * 1024;
+pub(super) const VALUE_BYTES_MAX: usize = 512 * 1024;
 
 /// `GET`, `PUT` and `DELETE /v1/kv/:key`
 pub(super) fn answer(call: &Call<'_>) -> Outcome {
@@ -183,18 +183,27 @@ fn nothing() -> Reply {
 }
 
 fn shape(w: &mut JsonWriter, entry: &Stored<KvEntry>) {
+    shape_at(w, entry, (entry.created, entry.modified));
+}
+
+/// An entry with the revisions of its making and of its last change.
+pub(super) fn shape_at(
+    w: &mut JsonWriter,
+    entry: &KvEntry,
+    (created, modified): (Revision, Revision),
+) {
     w.object(|w| {
         w.number_field("LockIndex", entry.lock_index);
         w.string_field("Key", entry.key.as_str());
         w.number_field("Flags", entry.flags);
         w.key("Value");
-        match &entry.value.value[..] {
+        match &entry.value[..] {
             // Clients take either for an empty value.
             [] => w.null(),
             value => w.string(&STANDARD.encode(value)),
         }
         w.string_field_if_any("Session", entry.session.as_str());
-        w.number_field("CreateIndex", entry.created.0);
-        w.number_field("ModifyIndex", entry.modified.0);
+        w.number_field("CreateIndex", created.0);
+        w.number_field("ModifyIndex", modified.0);
     });
 }

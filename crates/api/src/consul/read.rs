@@ -94,11 +94,12 @@ impl<'a> Read<'a> {
 /// The headers of an indexed read. Go's client refuses one without `X-Consul-LastContact`, and takes index 0 for
 /// "never blocks".
 pub(super) fn with_index(reply: Reply, index: Revision) -> Reply {
-    reply
-        .with(INDEX, &index.0.max(1).to_string())
-        .with(KNOWN_LEADER, "true")
-        .with(LAST_CONTACT, "0")
-        .with(BACKEND, "blocking-query")
+    with_contact(reply.with(INDEX, &index.0.max(1).to_string())).with(BACKEND, "blocking-query")
+}
+
+/// The headers that say how fresh a read is.
+pub(super) fn with_contact(reply: Reply) -> Reply {
+    reply.with(KNOWN_LEADER, "true").with(LAST_CONTACT, "0")
 }
 
 pub(super) fn with_cache_hit(reply: Reply) -> Reply {

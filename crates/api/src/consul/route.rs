@@ -1,7 +1,7 @@
 //! The table of endpoints: which paths there are, with which methods, and who answers.
 
 use super::{Call, Outcome, agent, agent_check, agent_health, agent_self, agent_service};
-use super::{catalog, health, kv, session, status};
+use super::{catalog, health, kv, session, status, txn};
 
 /// Who answers a route.
 #[derive(Clone, Copy)]
@@ -132,6 +132,7 @@ static ROUTES: &[Route] = &[
     here("/v1/session/info/", GET, session::info),
     here("/v1/session/node/", GET, session::of_node),
     here("/v1/session/list", GET, session::list),
+    here("/v1/txn", PUT, txn::run),
     here("/v1/status/leader", GET, status::leader),
     here("/v1/status/peers", GET, status::peers),
     here("/v1/coordinate/datacenters", GET, status::coordinate_datacenters),
@@ -208,5 +209,4 @@ static ROUTES: &[Route] = &[
     later("/v1/query", GET_POST),
     later("/v1/query/", GET_PUT_DELETE),
     later("/v1/snapshot", GET_PUT),
-    later("/v1/txn", PUT),
 ];

@@ -1,9 +1,11 @@
 //! What a client is told about its write.
 
 use http::StatusCode;
+use model::Revision;
 use registry::Rejection;
 
 use super::response::Reply;
+use super::txn::TxnDoor;
 use crate::WriteOutcome;
 
 /// Through which endpoints a write came: the same refusal has another status at each.
@@ -21,6 +23,8 @@ pub(crate) enum Door {
         /// The client wants a line break after either.
         is_pretty: bool,
     },
+    /// `/v1/txn`.
+    Txn(TxnDoor),
     /// `/v1/session`.
     Session {
         /// What is said when it is done.
@@ -32,6 +36,10 @@ impl Door {
     pub(super) fn reply(self, outcome: WriteOutcome) -> Reply {
         match outcome {
             WriteOutcome::Done(_) => self.done(),
+            WriteOutcome::Read(revision, read) => match self {
+                Door::Txn(door) => door.done(revision, &read),
+                other => other.done(),
+            },
             WriteOutcome::Rejected(rejection) => self.refused(&rejection),
             WriteOutcome::Failed(text) => Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text),
         }
@@ -42,11 +50,13 @@ impl Door {
             Door::Agent => Reply::empty(),
             Door::Catalog { is_pretty } | Door::Kv { is_pretty } => word("true", is_pretty),
             Door::Session { done } => done,
+            Door::Txn(door) => door.done(Revision(0), &[]),
         }
     }
 
     fn refused(&self, rejection: &Rejection) -> Reply {
         let text = match (self, rejection) {
+            (Door::Txn(door), Rejection::Transaction(refused)) => return door.refused(refused),
             (
                 Door::Kv { is_pretty },
                 Rejection::KvIndexStale { .. }
@@ -84,7 +94,11 @@ impl Door {
             (Door::Agent, Rejection::AnyAddress) => StatusCode::BAD_REQUEST,
             (Door::Session { .. }, Rejection::UnknownSession(_)) => StatusCode::NOT_FOUND,
             (
-                Door::Agent | Door::Catalog { .. } | Door::Kv { .. } | Door::Session { .. },
+                Door::Agent
+                | Door::Catalog { .. }
+                | Door::Kv { .. }
+                | Door::Session { .. }
+                | Door::Txn(_),
                 Rejection::NodeMissing
                 | Rejection::AddressMissing
                 | Rejection::BadNodeId(_)
@@ -106,7 +120,13 @@ impl Door {
                 | Rejection::UnknownSession(_)
                 | Rejection::SessionNodeMissing
                 | Rejection::SessionCheckMissing(_)
-                | Rejection::SessionCheckCritical(_),
+                | Rejection::SessionCheckCritical(_)
+                | Rejection::KvMissing(_)
+                | Rejection::KvExists(_)
+                | Rejection::KvNothingToCheck { .. }
+                | Rejection::KvOtherIndex { .. }
+                | Rejection::KvOtherSession { .. }
+                | Rejection::Transaction(_),
             ) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

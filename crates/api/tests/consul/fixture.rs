@@ -8,9 +8,9 @@ use api::{AgentInfo, Context, LiveCheck, Step};
 use bytes::Bytes;
 use http::{Request, Response};
 use model::{
-    Catalog, Change, Check, CheckDefinition, CheckId, CheckStatus, FlatMap, Instance, KeyChange,
-    KvEntry, Locality, Node, Object, Operation, Origin, Revision, ServiceAddress, Session,
-    SessionBehavior, Timestamp, Weights,
+    Catalog, Check, CheckDefinition, CheckId, CheckStatus, FlatMap, Instance, KvEntry, Locality,
+    Node, Object, Operation, Origin, Revision, ServiceAddress, Session, SessionBehavior, Timestamp,
+    Weights,
 };
 use registry::{Command, transact};
 
@@ -159,31 +159,10 @@ impl World {
 
     pub(crate) fn apply(&mut self, revision: u64, operations: Vec<Operation>) {
         let revision = Revision(revision);
-        let keys = operations.into_iter().map(|operation| match operation {
-            Operation::Put { key, value, .. } => {
-                let created = self.created(&key).unwrap_or(revision);
-                KeyChange::Put { key, value, created }
-            }
-            Operation::Delete { key } => KeyChange::Delete { key },
-        });
-        let change = Change { revision, keys: keys.collect() };
+        let change = self.catalog.change_of(revision, &operations);
         let (_, errors) = self.catalog.apply(&change);
         assert!(errors.is_empty(), "{errors:?}");
         assert_eq!(self.catalog.check_invariants(), Ok(()));
-    }
-
-    fn created(&self, key: &str) -> Option<Revision> {
-        use model::ObjectKey::{Check, Document, Instance, Kv, Lock, LockDelay, Node, Session};
-        match model::ObjectKey::decode(key)? {
-            Node(name) => self.catalog.node(&name).map(|it| it.created),
-            Instance(node, id) => self.catalog.instance(&node, &id).map(|it| it.created),
-            Check(node, id) => self.catalog.check(&node, &id).map(|it| it.created),
-            Document(key) => self.catalog.document(&key).map(|it| it.created),
-            Kv(key) => self.catalog.kv(&key).map(|it| it.created),
-            Session(_, id) => self.catalog.session(&id).map(|it| it.created),
-            Lock(session, key) => self.catalog.locked_at(&session, &key),
-            LockDelay(key) => self.catalog.lock_delay(&key).map(|it| it.1),
-        }
     }
 
     pub(crate) fn context(&self) -> Context<'_> {

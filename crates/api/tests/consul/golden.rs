@@ -8,6 +8,9 @@ use api::{Step, WriteOutcome};
 use bytes::Bytes;
 use http::{Request, Response};
 
+use model::{Revision, Timestamp};
+use registry::{Command, decide};
+
 use crate::fixture::{World, request};
 
 /// Runs the requests of a file against `world`, each by itself.
@@ -55,7 +58,13 @@ fn shown(world: &World, request: &Request<Bytes>) -> String {
             format!("wait {timeout:?} and up to {jitter_max:?} for {keys:?}\n")
         }
         Step::Write(command, reply) => {
-            let response = reply(WriteOutcome::Done(world.catalog.revision()), &world.context());
+            let revision = Revision(world.catalog.revision().0 + 1);
+            let outcome = match (&command, decide(&world.catalog, &command, Timestamp(1000))) {
+                (Command::Transact(_), Ok(decision)) => WriteOutcome::Read(revision, decision.read),
+                (Command::Transact(_), Err(rejection)) => WriteOutcome::Rejected(rejection),
+                _ => WriteOutcome::Done(world.catalog.revision()),
+            };
+            let response = reply(outcome, &world.context());
             format!("{command:#?}\n{}", shown_response(&response))
         }
     }
@@ -105,6 +114,11 @@ fn keys_and_values() {
 #[test]
 fn sessions() {
     check("session.http", &World::of_sessions());
+}
+
+#[test]
+fn transactions() {
+    check("txn.http", &World::of_keys());
 }
 
 #[test]

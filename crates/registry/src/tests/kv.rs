@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use model::{Catalog, KvEntry, Revision};
+use model::{Catalog, KvEntry, Revision, Timestamp};
 use proptest::prelude::*;
 
 use super::run;
-use crate::{Command, KvCondition, Rejection};
+use crate::{Command, KvCondition, KvOperation, Rejection, decide};
 
 fn entry(key: &str, value: &str) -> KvEntry {
     KvEntry { key: key.into(), value: value.as_bytes().into(), ..KvEntry::default() }
@@ -121,4 +121,66 @@ proptest! {
             prop_assert_eq!(kept, expected);
         }
     }
+}
+
+fn txn(operations: Vec<KvOperation>) -> Command {
+    Command::Transact(operations)
+}
+
+fn put(key: &str, value: &str) -> KvOperation {
+    KvOperation::Set { entry: entry(key, value), when: KvCondition::Always }
+}
+
+#[test]
+fn operations_of_a_transaction_see_those_before_them() {
+    let mut catalog = Catalog::default();
+    run(&mut catalog, &set("a", "old", KvCondition::Always), 0).unwrap();
+    let operations = vec![
+        KvOperation::Get("a".into()),
+        put("a", "new"),
+        KvOperation::Get("a".into()),
+        put("b", "1"),
+        KvOperation::GetUnder("".into()),
+        KvOperation::Delete { key: "b".into(), when: KvCondition::Always },
+        KvOperation::CheckNotExists("b".into()),
+        KvOperation::GetOrEmpty("b".into()),
+    ];
+    let decision = decide(&catalog, &txn(operations.clone()), Timestamp(0)).unwrap();
+    let read: Vec<(String, String, Option<u64>)> = decision
+        .read
+        .iter()
+        .map(|it| {
+            let value = String::from_utf8_lossy(&it.entry.value).into_owned();
+            (it.entry.key.to_string(), value, it.modified.map(|it| it.0))
+        })
+        .collect();
+    let row = |key: &str, value: &str, modified| (key.to_owned(), value.to_owned(), modified);
+    let expected = [
+        row("a", "old", Some(1)),
+        row("a", "", None),
+        row("a", "new", None),
+        row("b", "", None),
+        row("a", "new", None),
+        row("b", "1", None),
+        row("b", "", Some(0)),
+    ];
+    assert_eq!(read, expected);
+    run(&mut catalog, &txn(operations), 0).unwrap();
+    assert_eq!(catalog.kv_count(), 1);
+}
+
+#[test]
+fn a_transaction_is_done_whole_or_says_all_that_cannot_be_done() {
+    let mut catalog = Catalog::default();
+    let command = txn(vec![
+        put("a", "1"),
+        KvOperation::Get("none".into()),
+        put("b", "1"),
+        KvOperation::CheckNotExists("a".into()),
+    ]);
+    let refused = run(&mut catalog, &command, 0).unwrap_err();
+    let missing = Rejection::KvMissing("none".into());
+    let exists = Rejection::KvExists("a".into());
+    assert_eq!(refused, Rejection::Transaction(vec![(1, missing), (3, exists)]));
+    assert_eq!(catalog.kv_count(), 0);
 }

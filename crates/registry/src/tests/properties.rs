@@ -9,7 +9,9 @@ use model::{
 use proptest::prelude::*;
 
 use super::run;
-use crate::{CatalogRegistration, CatalogTarget, Command, KvCondition, ServiceRegistration};
+use crate::{
+    CatalogRegistration, CatalogTarget, Command, KvCondition, KvOperation, ServiceRegistration,
+};
 
 fn name(prefix: &'static str) -> impl Strategy<Value = String> {
     (0..4u8, any::<bool>()).prop_map(move |(number, upper)| {
@@ -107,6 +109,18 @@ fn any_entry() -> impl Strategy<Value = KvEntry> {
     })
 }
 
+fn any_operation() -> impl Strategy<Value = KvOperation> {
+    let key = || any_entry().prop_map(|it| it.key);
+    prop_oneof![
+        4 => (any_entry(), any_condition()).prop_map(|(entry, when)| KvOperation::Set { entry, when }),
+        2 => (key(), any_condition()).prop_map(|(key, when)| KvOperation::Delete { key, when }),
+        1 => "a?".prop_map(|prefix| KvOperation::DeleteUnder(prefix.into())),
+        1 => key().prop_map(KvOperation::GetOrEmpty),
+        1 => "a?".prop_map(|prefix| KvOperation::GetUnder(prefix.into())),
+        1 => key().prop_map(KvOperation::CheckNotExists),
+    ]
+}
+
 pub(super) fn any_command() -> impl Strategy<Value = Command> {
     let checks = || proptest::collection::vec(any_check(), 0..3);
     prop_oneof![
@@ -157,6 +171,7 @@ pub(super) fn any_command() -> impl Strategy<Value = Command> {
         1 => (any_entry(), any_condition())
             .prop_map(|(entry, when)| Command::DeleteKv { key: entry.key, when }),
         1 => "a?".prop_map(|prefix| Command::DeleteKvUnder(prefix.into())),
+        3 => proptest::collection::vec(any_operation(), 0..5).prop_map(Command::Transact),
         1 => any_document().prop_map(|it| Command::ApplyDocuments(vec![it])),
         1 => any_document().prop_map(|it| Command::DeleteDocuments(vec![it.key])),
     ]
@@ -183,6 +198,7 @@ proptest! {
                                 when: KvCondition::ModifiedAt(_) | KvCondition::Release(_),
                                 ..
                             }
+                            | Command::Transact(_)
                     );
                     if !is_of_once {
                         prop_assert_eq!(run(&mut catalog.clone(), command, at as u64), Ok(None));

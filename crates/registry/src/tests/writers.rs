@@ -10,16 +10,8 @@ use super::*;
 fn holds(catalog: &Catalog, compare: &Compare) -> bool {
     match compare {
         Compare::Key { key, modified } => {
-            let found = match ObjectKey::decode(key).expect("keys are of known kinds") {
-                ObjectKey::Node(name) => catalog.node(&name).map(|it| it.modified),
-                ObjectKey::Instance(node, id) => catalog.instance(&node, &id).map(|it| it.modified),
-                ObjectKey::Check(node, id) => catalog.check(&node, &id).map(|it| it.modified),
-                ObjectKey::Document(key) => catalog.document(&key).map(|it| it.modified),
-                ObjectKey::Kv(key) => catalog.kv(&key).map(|it| it.modified),
-                ObjectKey::Session(_, id) => catalog.session(&id).map(|it| it.modified),
-                ObjectKey::Lock(session, key) => catalog.locked_at(&session, &key),
-                ObjectKey::LockDelay(key) => catalog.lock_delay(&key).map(|it| it.1),
-            };
+            let key = ObjectKey::decode(key).expect("keys are of known kinds");
+            let found = catalog.revisions_of(&key).map(|it| it.1);
             found.unwrap_or_default() == *modified
         }
         Compare::NothingAdded { prefix, since } => {

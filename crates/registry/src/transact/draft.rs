@@ -26,13 +26,17 @@ impl<'a> Draft<'a> {
         }
     }
 
-    pub(super) fn into_txn(mut self) -> Txn {
+    /// Without anything to write there is nothing to compare.
+    pub(super) fn into_txn(self) -> Txn {
+        let txn = self.into_parts();
+        if txn.is_noop() { Txn::default() } else { txn }
+    }
+
+    /// What it was decided on, also when nothing is to be written.
+    pub(super) fn into_parts(mut self) -> Txn {
         // An adoption adds no key, so whoever removes the new owner would not see it.
         for (node, owner) in std::mem::take(&mut self.adopted).into_values() {
             self.touch_instance(&node, &owner);
-        }
-        if self.operations.is_empty() {
-            return Txn::default();
         }
         Txn {
             compares: self.compares.into_iter().collect(),
@@ -42,16 +46,7 @@ impl<'a> Draft<'a> {
 
     /// Notes that the decision depends on this key as the catalog has it.
     pub(super) fn depend_on(&mut self, key: &ObjectKey) {
-        let modified = match key {
-            ObjectKey::Node(name) => self.catalog.node(name).map(|it| it.modified),
-            ObjectKey::Instance(node, id) => self.catalog.instance(node, id).map(|it| it.modified),
-            ObjectKey::Check(node, id) => self.catalog.check(node, id).map(|it| it.modified),
-            ObjectKey::Document(key) => self.catalog.document(key).map(|it| it.modified),
-            ObjectKey::Kv(key) => self.catalog.kv(key).map(|it| it.modified),
-            ObjectKey::Session(_, id) => self.catalog.session(id).map(|it| it.modified),
-            ObjectKey::Lock(session, key) => self.catalog.locked_at(session, key),
-            ObjectKey::LockDelay(key) => self.catalog.lock_delay(key).map(|it| it.1),
-        };
+        let modified = self.catalog.revisions_of(key).map(|it| it.1);
         let modified = modified.unwrap_or_default();
         self.compares.insert(Compare::Key { key: key.encode(), modified });
     }

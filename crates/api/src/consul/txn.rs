@@ -1,0 +1,123 @@
+//! `/v1/txn`: several reads and writes of keys, all or none.
+
+use http::StatusCode;
+use model::Revision;
+use registry::{Command, KvOperation, KvRead, Rejection};
+
+use super::read::with_contact;
+use super::response::Reply;
+use super::write::Door;
+use super::{Answer, Call, Outcome, decode, kv};
+use crate::json::JsonWriter;
+
+/// Most bytes of a body (Consul's `limits.txn_max_req_len`).
+const BODY_BYTES_MAX: usize = 512 * 1024;
+/// Most operations.
+const OPERATIONS_MAX: usize = 128;
+
+/// `PUT /v1/txn`
+pub(super) fn run(call: &Call<'_>) -> Outcome {
+    call.require_our_datacenter()?;
+    let body = call.request.body();
+    if body.len() > BODY_BYTES_MAX {
+        return Err(too_large(format!(
+            "Request body({} bytes) too large, max size: {BODY_BYTES_MAX} bytes. See \
+             https://developer.hashicorp.com/docs/agent/config/config-files#txn_max_req_len.",
+            body.len()
+        )));
+    }
+    let operations = decode::transaction(body)?;
+    if operations.len() > OPERATIONS_MAX {
+        let count = operations.len();
+        let text = format!("Transaction contains too many operations ({count} > {OPERATIONS_MAX})");
+        return Err(too_large(text));
+    }
+    let door = TxnDoor {
+        is_read_only: operations.iter().all(reads),
+        is_pretty: call.query.has("pretty"),
+        is_dev: call.agent().dev,
+    };
+    Ok(Answer::Write(Command::Transact(operations), Door::Txn(door)))
+}
+
+fn reads(operation: &KvOperation) -> bool {
+    match operation {
+        KvOperation::Get(_)
+        | KvOperation::GetOrEmpty(_)
+        | KvOperation::GetUnder(_)
+        | KvOperation::CheckIndex(..)
+        | KvOperation::CheckSession(..)
+        | KvOperation::CheckNotExists(_) => true,
+        KvOperation::Set { .. } | KvOperation::Delete { .. } | KvOperation::DeleteUnder(_) => false,
+    }
+}
+
+pub(super) fn too_large(text: String) -> Reply {
+    Reply::text(StatusCode::PAYLOAD_TOO_LARGE, text)
+}
+
+/// How a transaction is answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TxnDoor {
+    is_read_only: bool,
+    is_pretty: bool,
+    is_dev: bool,
+}
+
+impl TxnDoor {
+    /// What was read, and at which revision it was committed.
+    pub(super) fn done(self, revision: Revision, read: &[KvRead]) -> Reply {
+        let reply = Reply::json(self.body(|w| {
+            w.key("Results");
+            w.array(|w| {
+                for KvRead { entry, created, modified } in read {
+                    let revisions = (created.unwrap_or(revision), modified.unwrap_or(revision));
+                    w.object(|w| {
+                        w.key("KV");
+                        kv::shape_at(w, entry, revisions);
+                    });
+                }
+            });
+            w.key("Errors");
+            w.null();
+            if self.is_read_only {
+                w.number_field("Index", revision.0);
+                w.number_field("LastContact", 0_u32);
+                w.boolean_field("KnownLeader", true);
+                w.string_field("ConsistencyLevel", "");
+                w.boolean_field("NotModified", false);
+                w.number_field("Backend", 0_u32);
+                w.boolean_field("ResultsFilteredByACLs", false);
+            }
+        }));
+        if self.is_read_only { with_contact(reply) } else { reply }
+    }
+
+    /// Which operations cannot be done, and why.
+    pub(super) fn refused(self, refused: &[(usize, Rejection)]) -> Reply {
+        let body = self.body(|w| {
+            w.key("Results");
+            w.null();
+            w.key("Errors");
+            w.array(|w| {
+                for (at, rejection) in refused {
+                    w.object(|w| {
+                        w.number_field("OpIndex", *at as u64);
+                        w.string_field("What", &rejection.to_string());
+                    });
+                }
+            });
+        });
+        Reply::json(body).with_status(StatusCode::CONFLICT)
+    }
+
+    fn body(self, fill: impl FnOnce(&mut JsonWriter)) -> Vec<u8> {
+        let mut writer = JsonWriter::new(self.is_pretty || self.is_dev);
+        writer.object(fill);
+        let mut body = writer.into_bytes();
+        if self.is_pretty {
+            body.push(b'\n');
+        }
+        body
+    }
+}
