@@ -13,7 +13,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use crate::bench;
-use crate::tools::{root, run, say, step};
+use crate::tools::{remove_folder, root, run, say, step};
 
 pub(crate) fn run_command() -> anyhow::Result<()> {
     let binary = build()?;
@@ -32,7 +32,7 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
     let merged = folder.join("merged");
     if is_older(&merged, &counting)? {
         step("counting, under the loads of the benchmarks");
-        remove(&counts)?;
+        remove_folder(&counts)?;
         bench::data_plane::train(&counting)?;
         bench::registry::train(&counting)?;
         run(Command::new(profdata()?).arg("merge").arg("-o").arg(&merged).arg(&counts))?;
@@ -94,15 +94,6 @@ fn profdata() -> anyhow::Result<PathBuf> {
 fn is_older(file: &Path, other: &Path) -> anyhow::Result<bool> {
     let Ok(file) = fs::metadata(file) else { return Ok(true) };
     Ok(file.modified()? < fs::metadata(other)?.modified()?)
-}
-
-fn remove(folder: &Path) -> anyhow::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// A copy with a name that says what is in it: cargo builds again when the name is another.

@@ -1,10 +1,12 @@
 //! Small things that several commands need.
 
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output};
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Prints a line.
 pub(crate) fn say(text: &str) {
@@ -20,6 +22,22 @@ pub(crate) fn step(name: &str) {
 pub(crate) fn root() -> PathBuf {
     let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().expect("xtask lies in the root").to_owned()
+}
+
+/// Removes a folder with all that is in it; it is well when it is not there.
+pub(crate) fn remove_folder(folder: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sends a signal to a process that was started here and not waited for.
+pub(crate) fn signal(process: &Child, signal: Signal) -> anyhow::Result<()> {
+    let pid = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
+    Ok(kill_process(pid.context("a process id")?, signal)?)
 }
 
 /// Runs a command and returns its output; a failure carries what it printed.

@@ -47,6 +47,25 @@ use crate::{AgentInfo, Context, Step};
 /// Longest filter that is read: what fits into a URL that other servers would take.
 const FILTER_BYTES_MAX: usize = 8192;
 
+/// The form of a body: what the client asks for, and `--dev`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    is_pretty: bool,
+    is_dev: bool,
+}
+
+impl Form {
+    fn body(self, fill: impl FnOnce(&mut JsonWriter)) -> Vec<u8> {
+        let mut writer = JsonWriter::new(self.is_pretty || self.is_dev);
+        fill(&mut writer);
+        let mut body = writer.into_bytes();
+        if self.is_pretty {
+            body.push(b'\n');
+        }
+        body
+    }
+}
+
 /// A request to an endpoint, taken apart.
 pub(crate) struct Call<'a> {
     request: &'a Request<Bytes>,
@@ -68,14 +87,11 @@ impl<'a> Call<'a> {
 
     /// A body, in the form that the client (or `--dev`) asks for.
     fn body(&self, fill: impl FnOnce(&mut JsonWriter)) -> Vec<u8> {
-        let wants_pretty = self.query.has("pretty");
-        let mut writer = JsonWriter::new(wants_pretty || self.agent().dev);
-        fill(&mut writer);
-        let mut body = writer.into_bytes();
-        if wants_pretty {
-            body.push(b'\n');
-        }
-        body
+        self.form().body(fill)
+    }
+
+    fn form(&self) -> Form {
+        Form { is_pretty: self.query.has("pretty"), is_dev: self.agent().dev }
     }
 
     /// 200 with the JSON that `fill` writes.

@@ -50,38 +50,42 @@ async fn get(key: &str, list: &ListArguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn get_under(prefix: &str, list: &ListArguments) -> anyhow::Result<ExitCode> {
-    let Some(body) = ask(prefix, "recurse", &list.connection).await? else {
-        note(&format!("no key starts with {prefix:?}"));
-        return Ok(ExitCode::FAILURE);
-    };
-    let entries = read(&body)?;
-    if list.output != Format::Table {
-        print_rows(list.output, &[], Vec::new(), &entries)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    for entry in entries.as_array().map(Vec::as_slice).unwrap_or_default() {
+    print_under(prefix, "recurse", list, |entry| {
         let value = STANDARD.decode(entry["Value"].as_str().unwrap_or_default());
         print_bytes(entry["Key"].as_str().unwrap_or_default().as_bytes());
         print_bytes(b":");
         print_bytes(&value.context("the agent's answer holds a value that is not base64")?);
         print_line("");
-    }
-    Ok(ExitCode::SUCCESS)
+        Ok(())
+    })
+    .await
 }
 
 async fn get_keys(prefix: &str, separator: &str, list: &ListArguments) -> anyhow::Result<ExitCode> {
     let query = format!("keys&separator={}", encoded(separator));
-    let Some(body) = ask(prefix, &query, &list.connection).await? else {
+    print_under(prefix, &query, list, |key| {
+        print_line(key.as_str().unwrap_or_default());
+        Ok(())
+    })
+    .await
+}
+
+/// Prints what the agent lists under `prefix`; in a table, each with `print`.
+async fn print_under(
+    prefix: &str,
+    query: &str,
+    list: &ListArguments,
+    print: impl Fn(&Value) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let Some(body) = ask(prefix, query, &list.connection).await? else {
         note(&format!("no key starts with {prefix:?}"));
         return Ok(ExitCode::FAILURE);
     };
-    let keys = read(&body)?;
-    if list.output != Format::Table {
-        print_rows(list.output, &[], Vec::new(), &keys)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    for key in keys.as_array().map(Vec::as_slice).unwrap_or_default() {
-        print_line(key.as_str().unwrap_or_default());
+    let found = read(&body)?;
+    if list.output == Format::Table {
+        found.as_array().into_iter().flatten().try_for_each(print)?;
+    } else {
+        print_rows(list.output, &[], Vec::new(), &found)?;
     }
     Ok(ExitCode::SUCCESS)
 }

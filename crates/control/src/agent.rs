@@ -10,7 +10,7 @@ use std::time::Duration;
 use api::{AgentInfo, WriteOutcome};
 use compiler::Compiler;
 use model::{Catalog, Check, CheckStatus, FlatMap, Instance, Node, NodeName};
-use registry::{CatalogRegistration, Command, Rejection};
+use registry::{CatalogRegistration, Command, MEMBER_CHECK, Rejection};
 use runtime::{Drain, Tasks};
 use store::{Store, StoreError};
 
@@ -386,7 +386,7 @@ async fn register_self(mesh: &Mesh, info: &AgentInfo) -> Result<(), AgentError> 
     };
     let check = Check {
         node: info.node_name.clone(),
-        id: "serfHealth".into(),
+        id: MEMBER_CHECK.into(),
         name: "Serf Health Status".into(),
         status: CheckStatus::Passing,
         output: "Agent alive and reachable".into(),

@@ -8,7 +8,6 @@ use model::{SessionId, WatchKey};
 use parking_lot::Mutex;
 use registry::{Command, SessionKeeper};
 use runtime::{Drain, Tasks};
-use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::mesh::Mesh;
@@ -26,8 +25,7 @@ impl Sessions {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn start(mesh: Mesh, tasks: &Tasks) -> SessionsHandle {
-        let kept =
-            Kept { keeper: Mutex::default(), epoch: runtime::monotonic(), renewed: Notify::new() };
+        let kept = Kept { keeper: Mutex::default(), epoch: runtime::monotonic() };
         let handle = SessionsHandle { kept: Arc::new(kept), mesh };
         tasks.spawn("session keeper", handle.clone().run(tasks.drain()));
         handle
@@ -37,8 +35,6 @@ impl Sessions {
 struct Kept {
     keeper: Mutex<SessionKeeper>,
     epoch: Instant,
-    /// A session has another end now.
-    renewed: Notify,
 }
 
 /// What others ask of the sessions. A cheap clone.
@@ -54,15 +50,14 @@ impl SessionsHandle {
     pub fn renew(&self, id: &SessionId) -> bool {
         let catalog = self.mesh.catalog();
         let Some(session) = catalog.session(id) else { return false };
-        let is_renewed = self.kept.keeper.lock().renew(id, session.ttl, self.now());
-        self.kept.renewed.notify_one();
-        is_renewed
+        self.kept.keeper.lock().renew(id, session.ttl, self.now())
     }
 
     fn now(&self) -> Duration {
         runtime::monotonic().saturating_duration_since(self.kept.epoch)
     }
 
+    /// A renewal wakes nobody: it only makes an end later, which the loop finds out when the earlier time has come.
     async fn run(self, drain: Drain) {
         let mut sessions = self.mesh.watch(&[WatchKey::Sessions]);
         loop {
@@ -85,7 +80,6 @@ impl SessionsHandle {
             };
             tokio::select! {
                 () = sessions.changed() => {}
-                () = self.kept.renewed.notified() => {}
                 () = over => {}
                 () = drain.begun() => return,
             }

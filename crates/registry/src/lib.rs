@@ -30,5 +30,5 @@ pub use judge::{
 };
 pub use rejection::Rejection;
 pub use session_keeper::SessionKeeper;
-pub use transact::{Decision, KvRead, decide, transact};
+pub use transact::{Decision, KvRead, MEMBER_CHECK, decide, transact};
 pub use verdict::{Reason, Verdict, VerdictState, aggregate, verdict};

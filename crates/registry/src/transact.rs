@@ -16,8 +16,9 @@ use crate::{CatalogRegistration, CatalogTarget, Command, Rejection, ServiceRegis
 
 /// Most bytes of a check's output that are kept, as Consul does.
 const OUTPUT_BYTES_MAX: usize = 4096;
-/// The check by which cluster members say that a node is alive.
-const MEMBER_CHECK: &str = "serfHealth";
+/// Id of the check by which cluster members say that a node is alive (Consul's name). Sessions depend on it unless they
+/// say otherwise.
+pub const MEMBER_CHECK: &str = "serfHealth";
 
 /// Turns a command into the transaction that makes it true, or says why it is refused. Pure: the same catalog,
 /// command and time give the same answer. `now` is written where a verdict changes.

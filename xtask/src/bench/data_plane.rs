@@ -37,7 +37,7 @@ use self::proxies::{Kind, Programs, Stand};
 use self::scenario::Scenario;
 use crate::dist;
 use crate::peers;
-use crate::tools::{root, say};
+use crate::tools::{remove_folder, root, say};
 
 const USAGE: &str = "\
 usage: cargo xtask bench data-plane [SCENARIO]… [OPTION]…
@@ -187,7 +187,7 @@ fn stand(options: &Options) -> anyhow::Result<Stand> {
     let layout = Layout::one_worker(machine::cores())?;
     let programs = programs(options)?;
     let folder = root().join("target/tmp/bench-data-plane");
-    measure::clear(&folder)?;
+    remove_folder(&folder)?;
     let backend = Backend::start(layout.backend.as_deref())?;
     Ok(Stand { programs, files: Files::write(&folder, file_limit)?, backend })
 }

@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::tools::{root, say, step};
+use crate::tools::{root, say, signal, step};
 
 /// How long each rate is measured.
 const RATE_TIME: Duration = Duration::from_secs(5);
@@ -146,8 +146,7 @@ impl Agent {
 
     /// Ends it in order.
     fn end(&mut self) -> anyhow::Result<()> {
-        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.context("a process id")?, Signal::TERM)?;
+        signal(&self.process, Signal::TERM)?;
         let status = self.process.wait()?;
         if status.success() { Ok(()) } else { bail!("the agent ended with {status}") }
     }

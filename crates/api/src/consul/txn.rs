@@ -7,7 +7,7 @@ use registry::{Command, KvOperation, KvRead, Rejection};
 use super::read::with_contact;
 use super::response::Reply;
 use super::write::Door;
-use super::{Answer, Call, Outcome, decode, kv};
+use super::{Answer, Call, Form, Outcome, decode, kv};
 use crate::json::JsonWriter;
 
 /// Most bytes of a body (Consul's `limits.txn_max_req_len`).
@@ -32,11 +32,7 @@ pub(super) fn run(call: &Call<'_>) -> Outcome {
         let text = format!("Transaction contains too many operations ({count} > {OPERATIONS_MAX})");
         return Err(too_large(text));
     }
-    let door = TxnDoor {
-        is_read_only: operations.iter().all(reads),
-        is_pretty: call.query.has("pretty"),
-        is_dev: call.agent().dev,
-    };
+    let door = TxnDoor { is_read_only: operations.iter().all(reads), form: call.form() };
     Ok(Answer::Write(Command::Transact(operations), Door::Txn(door)))
 }
 
@@ -52,7 +48,7 @@ fn reads(operation: &KvOperation) -> bool {
     }
 }
 
-pub(super) fn too_large(text: String) -> Reply {
+fn too_large(text: String) -> Reply {
     Reply::text(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
@@ -60,8 +56,7 @@ pub(super) fn too_large(text: String) -> Reply {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TxnDoor {
     is_read_only: bool,
-    is_pretty: bool,
-    is_dev: bool,
+    form: Form,
 }
 
 impl TxnDoor {
@@ -112,12 +107,6 @@ impl TxnDoor {
     }
 
     fn body(self, fill: impl FnOnce(&mut JsonWriter)) -> Vec<u8> {
-        let mut writer = JsonWriter::new(self.is_pretty || self.is_dev);
-        writer.object(fill);
-        let mut body = writer.into_bytes();
-        if self.is_pretty {
-            body.push(b'\n');
-        }
-        body
+        self.form.body(|w| w.object(fill))
     }
 }

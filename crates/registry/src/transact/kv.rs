@@ -1,9 +1,9 @@
-use model::{KvEntry, KvKey, Object, ObjectKey, Revision, SessionId, Timestamp};
+use model::{KvEntry, KvKey, Object, ObjectKey, Revision, SessionId};
 
 use super::draft::Draft;
 use crate::{KvCondition, Rejection};
 
-/// Delays that are over and go with one that is made: so they never become many.
+/// Delays that are over and go when others are made: so they never become many.
 const DELAYS_FORGOTTEN_MAX: usize = 16;
 
 impl Draft<'_> {
@@ -88,14 +88,13 @@ impl Draft<'_> {
         self.delete(&ObjectKey::Kv(entry.key.clone()));
     }
 
-    /// Nobody gets the key as a lock before `until`.
-    pub(super) fn delay_lock(&mut self, key: &KvKey, until: Timestamp) {
+    /// Takes away delays that are over.
+    pub(super) fn forget_lock_delays(&mut self) {
         let (catalog, now) = (self.catalog, self.now);
         let over = catalog.lock_delays().filter(|(_, until)| *until <= now);
         for (key, _) in over.take(DELAYS_FORGOTTEN_MAX) {
             self.delete(&ObjectKey::LockDelay(key.clone()));
         }
-        self.put(Object::LockDelay(key.clone(), until));
     }
 }
 

@@ -42,6 +42,10 @@ impl Draft<'_> {
         let catalog = self.catalog;
         let Some(session) = catalog.session(id) else { return };
         self.depend_on_all(ObjectKey::locks_prefix(id));
+        let has_delay = !session.lock_delay.is_zero();
+        if has_delay && catalog.locks_of(id).next().is_some() {
+            self.forget_lock_delays();
+        }
         for key in catalog.locks_of(id) {
             self.delete(&ObjectKey::Lock(id.clone(), key.clone()));
             let held = catalog.kv(key).filter(|it| it.session == *id);
@@ -53,8 +57,10 @@ impl Draft<'_> {
                 }
                 SessionBehavior::Delete => self.delete(&ObjectKey::Kv(key.clone())),
             }
-            if !session.lock_delay.is_zero() {
-                self.delay_lock(key, self.now.plus(session.lock_delay));
+            if has_delay {
+                // Nobody gets the key as a lock before.
+                let until = self.now.plus(session.lock_delay);
+                self.put(Object::LockDelay(key.clone(), until));
             }
         }
         self.delete(&ObjectKey::Session(session.node.folded(), id.clone()));
@@ -64,8 +70,13 @@ impl Draft<'_> {
         self.end_sessions(node, |_| true);
     }
 
-    /// Ends those that depend on a check which fails from now on, or goes.
+    /// Ends those that depend on a check which fails from now on, or goes. None depends on one that is not there or has
+    /// failed before; the caller's write compares that this stayed so.
     pub(super) fn end_sessions_of_check(&mut self, node: &Folded, id: &CheckId) {
+        let failed = |status| status == CheckStatus::Critical;
+        if self.catalog.check(node, id).is_none_or(|it| failed(it.status)) {
+            return;
+        }
         self.end_sessions(node, |session| session.checks().any(|it| it == id));
     }
 

@@ -1,6 +1,5 @@
 //! Rounds: every proxy of a scenario alive at once, one after the other under load, and again.
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -283,16 +282,6 @@ fn wait_for_generation(proxy: &Proxy, number: u32) -> anyhow::Result<()> {
             bail!("{} did not reload: /generation is {generation:?}", proxy.name());
         }
         thread::sleep(RELOAD_LOOK_EVERY);
-    }
-}
-
-/// Removes what an earlier run left.
-pub(super) fn clear(folder: &std::path::Path) -> anyhow::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -9,14 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use super::backend::Backend;
 use super::bootstrap::fill;
 use super::files::Files;
 use super::machine::pinned;
 use super::{kernel, peer_files, probe};
-use crate::tools::root;
+use crate::tools::{self, root};
 
 /// How long a proxy may take to start, or to end.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -183,8 +183,7 @@ impl Proxy {
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        Ok(kill_process(pid.context("a process id")?, signal)?)
+        tools::signal(&self.child, signal)
     }
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use model::{CheckId, ServiceCheckRef, Session, SessionBehavior, SessionId};
+use registry::MEMBER_CHECK;
 use serde_json::Value;
 
 use super::super::duration::{self, format};
@@ -8,8 +9,6 @@ use super::fields::Fields;
 use super::{BadRequest, json};
 use crate::AgentInfo;
 
-/// The check by which cluster members say that a node is alive: sessions depend on it unless they say otherwise.
-const MEMBER_CHECK: &str = "serfHealth";
 const LOCK_DELAY_DEFAULT: Duration = Duration::from_secs(15);
 const LOCK_DELAY_MAX: Duration = Duration::from_secs(60);
 /// Shortest time to live (Consul's `session_ttl_min`), and the longest.
