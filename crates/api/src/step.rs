@@ -40,9 +40,8 @@ pub enum Step {
 #[derive(Debug)]
 pub enum WriteOutcome {
     /// It holds, at this revision of the catalog (unchanged if it was true already).
-    Done(Revision),
-    /// It holds at this revision, and this is what it read.
-    Read(Revision, Vec<KvRead>),
+    /// What it read is beside that; nothing unless it is a command that reads.
+    Done(Revision, Vec<KvRead>),
     /// The registry refused it.
     Rejected(Rejection),
     /// The store failed; the text is for people.

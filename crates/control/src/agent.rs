@@ -419,7 +419,7 @@ fn own_node(info: &AgentInfo, id: String) -> Node {
 
 async fn register(mesh: &Mesh, registration: CatalogRegistration) -> Result<(), AgentError> {
     match mesh.run(Command::RegisterInCatalog(registration)).await {
-        WriteOutcome::Done(_) | WriteOutcome::Read(..) => Ok(()),
+        WriteOutcome::Done(..) => Ok(()),
         WriteOutcome::Rejected(Rejection::NodeConflict(reason)) => Err(AgentError::Register(
             format!("{reason}; name this agent otherwise with --node, or deregister that node"),
         )),

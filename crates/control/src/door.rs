@@ -96,13 +96,13 @@ impl Door {
                 _ => None,
             };
             let mut outcome = mesh.run(command).await;
-            if let (Some(id), WriteOutcome::Done(_)) = (renewed, &outcome)
+            if let (Some(id), WriteOutcome::Done(..)) = (renewed, &outcome)
                 && !sessions.renew(&id)
             {
                 outcome = WriteOutcome::Rejected(Rejection::UnknownSession(id.to_string()));
             }
             metrics.count_command(&outcome);
-            if let WriteOutcome::Done(_) = &outcome {
+            if let WriteOutcome::Done(..) = &outcome {
                 beats.tell(&mesh.catalog(), &probes);
             }
             // Nobody waits when the client has gone.

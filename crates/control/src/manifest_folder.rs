@@ -169,7 +169,7 @@ enum Failure {
 
 async fn write(mesh: &Mesh, command: Command) -> Result<(), Failure> {
     match mesh.run(command).await {
-        WriteOutcome::Done(_) | WriteOutcome::Read(..) => Ok(()),
+        WriteOutcome::Done(..) => Ok(()),
         WriteOutcome::Rejected(rejection) => Err(Failure::Write(rejection.to_string())),
         WriteOutcome::Failed(error) => Err(Failure::Write(error)),
     }

@@ -80,28 +80,22 @@ impl Mesh {
                     Ok(decision) => decision,
                     Err(rejection) => return WriteOutcome::Rejected(rejection),
                 };
-            let reads = matches!(command, Command::Transact(_));
             if txn.is_noop() {
-                let revision = catalog.revision();
-                return if reads {
-                    WriteOutcome::Read(revision, read)
-                } else {
-                    WriteOutcome::Done(revision)
-                };
+                return WriteOutcome::Done(catalog.revision(), read);
             }
             match self.shared.store.commit(txn).await {
                 Ok(Committed::At(revision)) => {
                     return match self.applied(revision).await {
-                        WriteOutcome::Done(revision) if reads => WriteOutcome::Read(revision, read),
-                        outcome => outcome,
+                        Ok(()) => WriteOutcome::Done(revision, read),
+                        Err(failed) => failed,
                     };
                 }
                 Ok(Committed::Conflict { .. }) => {
                     let newer = Revision(catalog.revision().0 + 1);
                     let caught_up = tokio::time::timeout(CATCH_UP_TIMEOUT, self.applied(newer));
                     match caught_up.await {
-                        Ok(WriteOutcome::Done(_)) => {}
-                        Ok(failed) => return failed,
+                        Ok(Ok(())) => {}
+                        Ok(Err(failed)) => return failed,
                         Err(_) => break,
                     }
                 }
@@ -123,11 +117,12 @@ impl Mesh {
         self.shared.applied.clone()
     }
 
-    async fn applied(&self, revision: Revision) -> WriteOutcome {
+    /// Waits until the catalog is at `revision`, or says how that fails.
+    async fn applied(&self, revision: Revision) -> Result<(), WriteOutcome> {
         let mut applied = self.shared.applied.clone();
         match applied.wait_for(|at| *at >= revision).await {
-            Ok(_) => WriteOutcome::Done(revision),
-            Err(_) => WriteOutcome::Failed("the agent is shutting down".into()),
+            Ok(_) => Ok(()),
+            Err(_) => Err(WriteOutcome::Failed("the agent is shutting down".into())),
         }
     }
 }

@@ -29,7 +29,7 @@ impl Metrics {
     /// A command came to this end.
     pub fn count_command(&self, outcome: &WriteOutcome) {
         let counter = match outcome {
-            WriteOutcome::Done(_) | WriteOutcome::Read(..) => &self.commands_done,
+            WriteOutcome::Done(..) => &self.commands_done,
             WriteOutcome::Rejected(_) => &self.commands_rejected,
             WriteOutcome::Failed(_) => &self.commands_failed,
         };

@@ -88,7 +88,7 @@ impl SessionsHandle {
 
     async fn end(&self, id: &SessionId) {
         match self.mesh.run(Command::EndSession(id.clone())).await {
-            WriteOutcome::Done(_) | WriteOutcome::Read(..) => {
+            WriteOutcome::Done(..) => {
                 tracing::info!(session = id.as_str(), "a session was not renewed in time")
             }
             WriteOutcome::Rejected(rejection) => {

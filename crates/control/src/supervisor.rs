@@ -210,7 +210,7 @@ impl Supervisor {
         let instance = &process.registration.instance.id;
         loop {
             match self.register(process).await {
-                WriteOutcome::Done(_) | WriteOutcome::Read(..) => break,
+                WriteOutcome::Done(..) => break,
                 WriteOutcome::Rejected(reason) => {
                     tracing::error!(%instance, %reason, "a supervised process is not registered");
                     return;

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use model::Revision;
-use registry::Rejection;
+use registry::{KvRead, Rejection};
 
 use super::response::Reply;
 use super::txn::TxnDoor;
@@ -35,22 +35,18 @@ pub(crate) enum Door {
 impl Door {
     pub(super) fn reply(self, outcome: WriteOutcome) -> Reply {
         match outcome {
-            WriteOutcome::Done(_) => self.done(),
-            WriteOutcome::Read(revision, read) => match self {
-                Door::Txn(door) => door.done(revision, &read),
-                other => other.done(),
-            },
+            WriteOutcome::Done(revision, read) => self.done(revision, &read),
             WriteOutcome::Rejected(rejection) => self.refused(&rejection),
             WriteOutcome::Failed(text) => Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text),
         }
     }
 
-    fn done(self) -> Reply {
+    fn done(self, revision: Revision, read: &[KvRead]) -> Reply {
         match self {
             Door::Agent => Reply::empty(),
             Door::Catalog { is_pretty } | Door::Kv { is_pretty } => word("true", is_pretty),
             Door::Session { done } => done,
-            Door::Txn(door) => door.done(Revision(0), &[]),
+            Door::Txn(door) => door.done(revision, read),
         }
     }
 

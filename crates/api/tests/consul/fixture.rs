@@ -209,7 +209,7 @@ impl World {
                 if !txn.is_noop() {
                     self.apply(self.catalog.revision().0 + 1, txn.operations);
                 }
-                api::WriteOutcome::Done(self.catalog.revision())
+                api::WriteOutcome::Done(self.catalog.revision(), Vec::new())
             }
         }
     }

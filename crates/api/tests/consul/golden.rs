@@ -60,9 +60,9 @@ fn shown(world: &World, request: &Request<Bytes>) -> String {
         Step::Write(command, reply) => {
             let revision = Revision(world.catalog.revision().0 + 1);
             let outcome = match (&command, decide(&world.catalog, &command, Timestamp(1000))) {
-                (Command::Transact(_), Ok(decision)) => WriteOutcome::Read(revision, decision.read),
+                (Command::Transact(_), Ok(decision)) => WriteOutcome::Done(revision, decision.read),
                 (Command::Transact(_), Err(rejection)) => WriteOutcome::Rejected(rejection),
-                _ => WriteOutcome::Done(world.catalog.revision()),
+                _ => WriteOutcome::Done(world.catalog.revision(), Vec::new()),
             };
             let response = reply(outcome, &world.context());
             format!("{command:#?}\n{}", shown_response(&response))

@@ -61,7 +61,7 @@ proptest! {
             Step::Reply(response) => prop_assert!(response.headers().contains_key("vary")),
             Step::Wait { timeout, .. } => prop_assert!(!timed_out && timeout.as_secs() <= 600),
             Step::Write(_, reply) => {
-                let done = api::WriteOutcome::Done(world.catalog.revision());
+                let done = api::WriteOutcome::Done(world.catalog.revision(), Vec::new());
                 prop_assert_eq!(reply(done, &world.context()).status(), 200);
             }
         }

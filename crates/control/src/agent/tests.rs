@@ -79,7 +79,7 @@ async fn register_web(agent: &Agent) {
     let registration =
         ServiceRegistration { instance, checks: vec![check], replace_existing_checks: false };
     let outcome = agent.mesh.run(Command::RegisterService(registration)).await;
-    assert!(matches!(outcome, WriteOutcome::Done(_)), "{outcome:?}");
+    assert!(matches!(outcome, WriteOutcome::Done(..)), "{outcome:?}");
     let reason = Some("cleaning".into());
     let node = agent.info.node_name.clone();
     agent.mesh.run(Command::SetMaintenance { node, service: None, reason }).await;

@@ -185,7 +185,7 @@ fn parse(body: &Bytes) -> Result<Vec<File>, Diagnostic> {
 
 fn failure(outcome: &api::WriteOutcome) -> Option<Response<Bytes>> {
     let text = match outcome {
-        api::WriteOutcome::Done(_) | api::WriteOutcome::Read(..) => return None,
+        api::WriteOutcome::Done(..) => return None,
         api::WriteOutcome::Rejected(rejection) => rejection.to_string(),
         api::WriteOutcome::Failed(text) => text.clone(),
     };

@@ -21,7 +21,7 @@ pub(super) async fn run<T: Truth>(truth: T, node: NodeName, drain: Drain) {
             let outcome =
                 truth.run(Command::DeregisterService { node: node.clone(), id: id.clone() }).await;
             match outcome {
-                WriteOutcome::Done(_) | WriteOutcome::Read(..) => {
+                WriteOutcome::Done(..) => {
                     tracing::info!(service = %id, "removed: critical for too long");
                 }
                 WriteOutcome::Rejected(reason) => {

@@ -198,7 +198,7 @@ impl<T: Truth, P: Prober> Run<T, P> {
                     output_matters: false,
                 };
                 match self.truth.run(command).await {
-                    WriteOutcome::Done(_) | WriteOutcome::Read(..) => {
+                    WriteOutcome::Done(..) => {
                         if before != status {
                             tracing::info!(check = %self.id, %before, now = %status, "check changed");
                         }

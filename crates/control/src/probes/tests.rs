@@ -58,7 +58,7 @@ impl truth::Truth for FakeMesh {
             Err(rejection) => return WriteOutcome::Rejected(rejection),
         };
         if txn.is_noop() {
-            return WriteOutcome::Done(published.revision());
+            return WriteOutcome::Done(published.revision(), Vec::new());
         }
         let revision = Revision(published.revision().0 + 1);
         let keys = txn.operations.into_iter().map(|operation| match operation {
@@ -71,7 +71,7 @@ impl truth::Truth for FakeMesh {
         *published = Arc::new(catalog);
         drop(published);
         self.0.revision.send_replace(revision);
-        WriteOutcome::Done(revision)
+        WriteOutcome::Done(revision, Vec::new())
     }
 
     fn watch(&self, _keys: &[WatchKey]) -> FakeWatch {
@@ -104,7 +104,7 @@ impl FakeMesh {
 
     async fn done(&self, command: Command) {
         let outcome = truth::Truth::run(self, command).await;
-        assert!(matches!(outcome, WriteOutcome::Done(_)), "{outcome:?}");
+        assert!(matches!(outcome, WriteOutcome::Done(..)), "{outcome:?}");
     }
 
     async fn register(&self, check: Check) {

@@ -22,7 +22,7 @@ async fn a_real_check_follows_its_server_through_the_real_mesh() {
     };
     let node_check = Check { service_id: ServiceId::default(), ..check("c", definition) };
     let outcome = mesh.run(Command::RegisterCheck(node_check)).await;
-    assert!(matches!(outcome, WriteOutcome::Done(_)), "{outcome:?}");
+    assert!(matches!(outcome, WriteOutcome::Done(..)), "{outcome:?}");
     until_status(&mesh, PASS).await;
     drop(listener);
     until_status(&mesh, FAIL).await;
