@@ -11,7 +11,6 @@ mod agent_service;
 mod catalog;
 mod content_hash;
 mod decode;
-mod duration;
 mod filter;
 mod health;
 mod kv;

@@ -6,11 +6,14 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::{
     Change, Check, CheckId, CheckStatus, DecodeError, Document, DocumentKey, Entry, Folded,
-    Instance, KeyChange, KvEntry, KvKey, Node, NodeName, Object, ObjectKey, Operation, Revision,
-    ServiceId, ServiceName, Session, SessionId, Timestamp,
+    Instance, KeyChange, KvEntry, KvKey, Node, NodeName, Object, ObjectKey, Operation, Record,
+    RecordKey, Revision, ServiceId, ServiceName, Session, SessionId, Table, Timestamp,
 };
 
 mod keys;
+mod records;
+
+pub use records::Found;
 
 type InstanceKey = (Folded, ServiceId);
 /// Checks sort by node, then instance (the node's own, with the empty id, first), then id: the order in which
@@ -87,6 +90,8 @@ pub enum WatchKey {
     KvUnder(KvKey),
     /// Any session.
     Sessions,
+    /// Any record of a table.
+    Table(Table),
 }
 
 /// Revisions of the last change, by table.
@@ -125,6 +130,9 @@ pub struct Catalog {
     services: RedBlackTreeMapSync<Folded, Arc<ServiceEntry>>,
     node_indexes: RedBlackTreeMapSync<Folded, Revision>,
     node_ids: RedBlackTreeMapSync<Folded, Folded>,
+    records: RedBlackTreeMapSync<RecordKey, Arc<Stored<Record>>>,
+    /// By table, the revision of the last change of any of its records.
+    table_indexes: [Revision; Table::ALL.len()],
     status_counts: [usize; 3],
     indexes: TableIndexes,
 }
@@ -158,6 +166,7 @@ impl Catalog {
             service_extinction: revision,
             node_extinction: revision,
         };
+        catalog.table_indexes = [revision; Table::ALL.len()];
         for name in catalog.services.keys().cloned().collect::<Vec<_>>() {
             catalog.touch_service(&name, revision, &mut touched);
         }
@@ -422,6 +431,7 @@ impl Catalog {
             ObjectKey::Session(_, id) => self.session(id).map(|it| (it.created, it.modified)),
             ObjectKey::Lock(session, key) => self.locked_at(session, key).map(|it| (it, it)),
             ObjectKey::LockDelay(key) => self.lock_delay(key).map(|it| (it.1, it.1)),
+            ObjectKey::Record(key) => self.record_at(key).map(|it| (it.created, it.modified)),
         }
     }
 
@@ -523,6 +533,9 @@ impl Catalog {
             }
             Object::LockDelay(key, until) => {
                 self.lock_delays.insert_mut(key, (until, modified));
+            }
+            Object::Record(record) => {
+                self.put_record(Stored { value: record, created, modified }, touched);
             }
         }
     }
@@ -676,6 +689,7 @@ impl Catalog {
             ObjectKey::LockDelay(key) => {
                 self.lock_delays.remove_mut(key);
             }
+            ObjectKey::Record(key) => self.delete_record(key, revision, touched),
         }
     }
 

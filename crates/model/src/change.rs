@@ -4,8 +4,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Check, CheckId, Document, DocumentKey, Folded, Instance, KvEntry, KvKey, Node, ServiceId,
-    Session, SessionId, Timestamp,
+    Check, CheckId, Document, DocumentKey, Folded, Instance, KvEntry, KvKey, Node, Record,
+    RecordKey, ServiceId, Session, SessionId, Table, Timestamp,
 };
 
 /// Position in the history of the store: each commit takes the next number, the first is 1. 0 means "never".
@@ -166,12 +166,14 @@ pub enum ObjectKey {
     Lock(SessionId, KvKey),
     /// That nobody gets a key as a lock for some time.
     LockDelay(KvKey),
+    /// A record of a table.
+    Record(RecordKey),
 }
 
 impl ObjectKey {
     /// The key of the store: `kind NUL part NUL part …`. NUL cannot be part of a name (the registry
     /// rejects control characters), so the form is unambiguous and sorts by its parts. A key of the key-value store may be
-    /// any text, and is the last part.
+    /// any text, and is the last part; so is a record's name.
     #[must_use]
     pub fn encode(&self) -> String {
         match self {
@@ -185,7 +187,14 @@ impl ObjectKey {
             ObjectKey::Session(node, id) => format!("session\0{node}\0{id}"),
             ObjectKey::Lock(session, key) => format!("lock\0{session}\0{key}"),
             ObjectKey::LockDelay(key) => format!("lock-delay\0{key}"),
+            ObjectKey::Record(key) => Self::record_prefix(key.table, &key.name),
         }
+    }
+
+    /// Start of the keys of all records of a table whose names start with `prefix`.
+    #[must_use]
+    pub fn record_prefix(table: Table, prefix: &str) -> String {
+        format!("record\0{}\0{prefix}", table.as_str())
     }
 
     /// Start of the keys of all entries of the key-value store whose keys start with `prefix`.
@@ -228,6 +237,10 @@ impl ObjectKey {
                 let (session, key) = rest.split_once('\0')?;
                 return Some(ObjectKey::Lock(session.into(), key.into()));
             }
+            ("record", rest) => {
+                let (table, name) = rest.split_once('\0')?;
+                return Some(ObjectKey::Record(RecordKey::new(Table::parse(table)?, name)));
+            }
             _ => {}
         }
         let parts: Vec<&str> = key.split('\0').collect();
@@ -259,6 +272,7 @@ pub enum Object {
     Session(Session),
     Lock(SessionId, KvKey),
     LockDelay(KvKey, Timestamp),
+    Record(Record),
 }
 
 impl Object {
@@ -274,6 +288,7 @@ impl Object {
             Object::Session(it) => ObjectKey::Session(it.node.folded(), it.id.clone()),
             Object::Lock(session, key) => ObjectKey::Lock(session.clone(), key.clone()),
             Object::LockDelay(key, _) => ObjectKey::LockDelay(key.clone()),
+            Object::Record(record) => ObjectKey::Record(record.key()),
         }
     }
 
@@ -289,6 +304,7 @@ impl Object {
             Object::Session(session) => serde_json::to_vec(session),
             Object::Lock(..) => Ok(Vec::new()),
             Object::LockDelay(_, until) => serde_json::to_vec(until),
+            Object::Record(record) => record.encode(),
         };
         let value = value.expect("the nouns have string keys only, so they always serialize");
         Operation::Put { key: self.key().encode(), value: value.into(), lease: None }
@@ -321,6 +337,9 @@ impl Object {
             Some(ObjectKey::LockDelay(key)) => serde_json::from_slice(value)
                 .map(|until| Object::LockDelay(key, until))
                 .map_err(failed),
+            Some(ObjectKey::Record(key)) => {
+                Record::decode(key.table, value).map(Object::Record).map_err(failed)
+            }
             None => Err(DecodeError::Key { key: key.replace('\0', "/") }),
         }
     }

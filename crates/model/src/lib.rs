@@ -14,28 +14,39 @@
 mod catalog;
 mod change;
 mod check;
+mod config_entry;
 mod document;
+mod event;
 mod flat_map;
+pub mod go;
 mod id;
 mod instance;
 mod kv;
 mod node;
+mod query;
+mod record;
 mod session;
 mod spec;
 mod time;
 
-pub use catalog::{Catalog, ServiceEntry, Stored, WatchKey};
+pub use catalog::{Catalog, Found, ServiceEntry, Stored, WatchKey};
 pub use change::{
     Change, Compare, DecodeError, Entry, KeyChange, LeaseId, Object, ObjectKey, Operation,
     Revision, Txn,
 };
 pub use check::{Check, CheckDefinition, CheckStatus, CheckType};
+pub use config_entry::{ConfigEntry, Setting};
 pub use document::{Diagnostic, Document, DocumentKey, Place, Severity};
+pub use event::{Coordinate, Event};
 pub use flat_map::FlatMap;
 pub use id::{CheckId, Folded, KvKey, NodeName, ServiceId, ServiceName, SessionId};
 pub use instance::{Instance, Locality, Origin, ServiceAddress, Weights};
 pub use kv::KvEntry;
 pub use node::Node;
+pub use query::{
+    PreparedQuery, QueryFailover, QueryFailoverTarget, QueryTemplate, QueryTtl, ServiceQuery,
+};
+pub use record::{Record, RecordKey, Table, Tabled};
 pub use session::{ServiceCheckRef, Session, SessionBehavior};
 pub use spec::{
     Backend, IngressPath, IngressRule, IngressSpec, IngressTls, PathKind, PortRef, PortSpec,

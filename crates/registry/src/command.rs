@@ -1,6 +1,6 @@
 use model::{
-    Check, CheckId, CheckStatus, Document, DocumentKey, Instance, KvEntry, KvKey, Node, NodeName,
-    Revision, ServiceId, Session, SessionId,
+    Check, CheckId, CheckStatus, Document, DocumentKey, Event, Instance, KvEntry, KvKey, Node,
+    NodeName, Record, RecordKey, Revision, ServiceId, Session, SessionId,
 };
 
 /// What somebody wants to be true. Doors make commands; [`crate::transact`] turns them into transactions.
@@ -85,6 +85,34 @@ pub enum Command {
     EndSession(SessionId),
     /// Says that the client of a session lives. Writes nothing; rejected when there is no such session.
     RenewSession(SessionId),
+    /// Writes a record of a table, by the rules of that table.
+    PutRecord {
+        /// The record as it is to be.
+        record: Record,
+        /// What must be true of the one that there is.
+        when: RecordCondition,
+    },
+    /// Removes a record of a table, by the rules of that table; one that does not exist is no error.
+    DeleteRecord {
+        /// Which.
+        key: RecordKey,
+        /// What must be true of it.
+        when: RecordCondition,
+    },
+    /// Tells all agents of an event. Its place in the order of all is given to it; the last 256 are kept.
+    FireEvent(Event),
+}
+
+/// What must be true of a record for a write to be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RecordCondition {
+    /// Nothing.
+    #[default]
+    Always,
+    /// It exists. Else [`crate::Rejection::RecordMissing`].
+    Exists,
+    /// It was last changed at this revision; 0: it does not exist. Else [`crate::Rejection::RecordIndexStale`].
+    ModifiedAt(Revision),
 }
 
 /// What must be true of an entry for a write to be made, and what becomes of its lock.

@@ -22,7 +22,8 @@ mod transact;
 mod verdict;
 
 pub use command::{
-    CatalogRegistration, CatalogTarget, Command, KvCondition, KvOperation, ServiceRegistration,
+    CatalogRegistration, CatalogTarget, Command, KvCondition, KvOperation, RecordCondition,
+    ServiceRegistration,
 };
 pub use judge::{
     Cadence, CheckJudge, REAPER_PERIOD, Reaper, TtlJudge, alias_verdict, clip_note,

@@ -1,3 +1,5 @@
+use model::RecordKey;
+
 /// Why a command was refused. The texts are Consul's where a client can see them.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Rejection {
@@ -120,6 +122,21 @@ pub enum Rejection {
         /// Who should.
         expected: String,
     },
+    /// A record that must exist does not.
+    #[error("{0} does not exist")]
+    RecordMissing(RecordKey),
+    /// A record was changed since the client read it.
+    #[error("{0} was changed meanwhile: its index is stale")]
+    RecordIndexStale(RecordKey),
+    /// A prepared query with the name of another.
+    #[error("name '{0}' aliases an existing query name")]
+    QueryNameTaken(String),
+    /// A prepared query with the id of a query as its name.
+    #[error("name '{0}' aliases an existing query ID")]
+    QueryNameIsId(String),
+    /// A second template for all names.
+    #[error("query template with no name '{0}' already exists")]
+    QueryCatchAllTaken(String),
     /// Operations of a transaction that cannot be done, by their positions; none was done.
     #[error("{} operations of the transaction cannot be done", .0.len())]
     Transaction(Vec<(usize, Rejection)>),

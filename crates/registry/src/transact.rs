@@ -1,6 +1,7 @@
 mod draft;
 mod kv;
 mod names;
+mod record;
 mod session;
 mod several;
 
@@ -81,6 +82,9 @@ pub fn decide(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<De
         Command::CreateSession(session) => draft.create_session(session)?,
         Command::EndSession(id) => draft.end_session(id),
         Command::RenewSession(id) => draft.renew_session(id)?,
+        Command::PutRecord { record, when } => draft.put_record(record, *when)?,
+        Command::DeleteRecord { key, when } => draft.delete_record(key, *when)?,
+        Command::FireEvent(event) => draft.fire_event(event),
         Command::Transact(_) => unreachable!("it was decided above"),
     }
     Ok(Decision { txn: draft.into_txn(), read: Vec::new() })

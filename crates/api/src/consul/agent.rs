@@ -4,11 +4,11 @@ use http::StatusCode;
 use model::ServiceId;
 use registry::Command;
 
-use super::filter::quote;
 use super::params::parse_bool;
 use super::response::Reply;
 use super::write::Door;
 use super::{Answer, Call, Outcome};
+use model::go::quote;
 
 /// `PUT /v1/agent/reload`: configuration is not read again while the agent runs, so there is nothing to do.
 pub(super) fn reload(_: &Call<'_>) -> Outcome {

@@ -10,7 +10,6 @@
 
 mod compile;
 mod evaluate;
-mod literal;
 mod parse;
 mod pattern;
 mod row;
@@ -20,7 +19,6 @@ mod syntax;
 mod tests;
 mod views;
 
-pub(crate) use literal::quote;
 pub(crate) use row::Row;
 pub(crate) use schema::{
     AGENT_SERVICE, CHECK_SERVICE_NODE, HEALTH_CHECK, MEMBER, NODE, NODE_SERVICE, SERVICE_NODE,

@@ -8,12 +8,12 @@ use http::{Method, StatusCode};
 use model::{Catalog, KvEntry, KvKey, Revision, Stored, WatchKey};
 use registry::{Command, KvCondition};
 
-use super::filter::quote;
 use super::read::Read;
 use super::response::Reply;
 use super::write::Door;
 use super::{Answer, Call, Outcome};
 use crate::json::JsonWriter;
+use model::go::quote;
 
 /// Largest value (Consul's `limits.kv_max_value_size`).
 pub(super) const VALUE_BYTES_MAX: usize = 512 * 1024;

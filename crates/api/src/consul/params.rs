@@ -7,9 +7,9 @@ use http::StatusCode;
 use http::header::CACHE_CONTROL;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-use super::duration::{self, DurationError};
-use super::filter::quote;
 use super::response::Reply;
+use model::go::quote;
+use model::go::{self, DurationError};
 
 /// How long a blocking read waits when the client does not say.
 const WAIT_DEFAULT: Duration = Duration::from_secs(300);
@@ -170,7 +170,7 @@ pub(super) fn parse_wait(query: &Query) -> Result<Wait, Reply> {
 
 /// A negative duration is a duration to Go; where one is expected here it means "not given".
 fn parse_duration(text: &str) -> Option<Duration> {
-    match duration::parse(text) {
+    match go::parse_duration(text) {
         Ok(duration) => Some(duration),
         Err(DurationError::Negative(_)) => Some(Duration::ZERO),
         Err(_) => None,

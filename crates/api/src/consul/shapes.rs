@@ -8,9 +8,9 @@ use model::{
     Stored, Weights,
 };
 
-use super::duration;
 use super::filter::{CheckRow, check_duration};
 use crate::json::JsonWriter;
+use model::go;
 
 /// Go's `structs.Node`.
 pub(super) fn node(w: &mut JsonWriter, node: &Stored<Node>, datacenter: &str) {
@@ -282,7 +282,7 @@ fn definition(w: &mut JsonWriter, it: &CheckDefinition) {
 
 fn duration_if_any(w: &mut JsonWriter, name: &'static str, time: Duration) {
     if !time.is_zero() {
-        w.string_field(name, &duration::format(time));
+        w.string_field(name, &go::format_duration(time));
     }
 }
 

@@ -122,6 +122,11 @@ impl Door {
                 | Rejection::KvNothingToCheck { .. }
                 | Rejection::KvOtherIndex { .. }
                 | Rejection::KvOtherSession { .. }
+                | Rejection::RecordMissing(_)
+                | Rejection::RecordIndexStale(_)
+                | Rejection::QueryNameTaken(_)
+                | Rejection::QueryNameIsId(_)
+                | Rejection::QueryCatchAllTaken(_)
                 | Rejection::Transaction(_),
             ) => StatusCode::INTERNAL_SERVER_ERROR,
         }

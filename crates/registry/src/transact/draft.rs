@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    Catalog, Check, Compare, Folded, Object, ObjectKey, Operation, ServiceId, Timestamp, Txn,
+    Catalog, Check, Compare, Folded, Object, ObjectKey, Operation, ServiceId, SessionId, Timestamp,
+    Txn,
 };
 
 /// A transaction in the making.
@@ -88,13 +89,17 @@ impl<'a> Draft<'a> {
             (Object::LockDelay(key, until), _) => {
                 self.catalog.lock_delay(key).is_some_and(|old| old.0 == *until)
             }
+            (Object::Record(new), ObjectKey::Record(key)) => {
+                self.catalog.record_at(key).is_some_and(|old| old.value == *new)
+            }
             (
                 Object::Node(_)
                 | Object::Instance(_)
                 | Object::Check(_)
                 | Object::Document(_)
                 | Object::Kv(_)
-                | Object::Session(_),
+                | Object::Session(_)
+                | Object::Record(_),
                 _,
             ) => unreachable!("an object's key is of its own kind"),
         };
@@ -126,6 +131,14 @@ impl<'a> Draft<'a> {
         self.depend_on(&key);
         let put = || Object::Instance(instance.value.clone()).put();
         self.operations.entry(key.encode()).or_insert_with(put);
+    }
+
+    /// Writes a session again as it is, so that whoever ends it at the same time has a conflict.
+    pub(super) fn touch_session(&mut self, id: &SessionId) {
+        let Some(session) = self.catalog.session(id) else { return };
+        let object = Object::Session(session.value.clone());
+        self.depend_on(&object.key());
+        self.write(&object.key(), Some(object.put()));
     }
 
     /// `None` means that the key is as it should be.

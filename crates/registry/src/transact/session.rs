@@ -63,6 +63,7 @@ impl Draft<'_> {
                 self.put(Object::LockDelay(key.clone(), until));
             }
         }
+        self.end_queries_of(id);
         self.delete(&ObjectKey::Session(session.node.folded(), id.clone()));
     }
 

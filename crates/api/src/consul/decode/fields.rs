@@ -5,8 +5,8 @@ use std::time::Duration;
 use model::FlatMap;
 use serde_json::{Map, Number, Value};
 
-use super::super::duration::{self, DurationError};
-use super::super::filter::quote;
+use model::go::{self, DurationError, quote};
+
 use super::BadRequest;
 
 type Read<T> = Result<T, BadRequest>;
@@ -176,7 +176,7 @@ impl<'a> Fields<'a> {
     pub(super) fn duration_if_given(&mut self, name: &str) -> Read<Option<Duration>> {
         match self.take(name) {
             None => Ok(None),
-            Some(Value::String(text)) => match duration::parse(text) {
+            Some(Value::String(text)) => match go::parse_duration(text) {
                 Ok(duration) => Ok(Some(duration)),
                 Err(DurationError::Negative(_)) => Ok(Some(Duration::ZERO)),
                 Err(error) => Err(BadRequest::undecodable(error.to_string())),

@@ -61,7 +61,7 @@ fn quote_character(c: char) -> String {
         '\'' => r"'\''".to_owned(),
         '"' => r#"'"'"#.to_owned(),
         c => {
-            let quoted = super::super::filter::quote(&c.to_string());
+            let quoted = model::go::quote(&c.to_string());
             format!("'{}'", &quoted[1..quoted.len() - 1])
         }
     }

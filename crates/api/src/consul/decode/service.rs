@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
+use model::go::quote;
 use model::{Check, FlatMap, Instance, Locality, Origin, ServiceAddress, Weights};
 use registry::ServiceRegistration;
 use serde_json::Value;
 
-use super::super::filter::quote;
 use super::check::DeclaredCheck;
 use super::fields::Fields;
 use super::{BadRequest, json};

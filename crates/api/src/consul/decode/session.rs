@@ -4,10 +4,10 @@ use model::{CheckId, ServiceCheckRef, Session, SessionBehavior, SessionId};
 use registry::MEMBER_CHECK;
 use serde_json::Value;
 
-use super::super::duration::{self, format};
 use super::fields::Fields;
 use super::{BadRequest, json};
 use crate::AgentInfo;
+use model::go;
 
 const LOCK_DELAY_DEFAULT: Duration = Duration::from_secs(15);
 const LOCK_DELAY_MAX: Duration = Duration::from_secs(60);
@@ -69,14 +69,14 @@ fn ttl(text: &str) -> Result<Duration, BadRequest> {
     if text.is_empty() {
         return Ok(Duration::ZERO);
     }
-    let ttl = duration::parse(text)
+    let ttl = go::parse_duration(text)
         .map_err(|error| BadRequest::internal(format!("Session TTL '{text}' invalid: {error}")))?;
     if !ttl.is_zero() && !(TTL_MIN..=TTL_MAX).contains(&ttl) {
         return Err(BadRequest::internal(format!(
             "Invalid Session TTL '{}', must be between [{}={}]",
             ttl.as_nanos(),
-            format(TTL_MIN),
-            format(TTL_MAX)
+            go::format_duration(TTL_MIN),
+            go::format_duration(TTL_MAX)
         )));
     }
     Ok(ttl)

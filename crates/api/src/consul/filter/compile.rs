@@ -4,10 +4,10 @@
 use regex::Regex;
 
 use super::FilterError;
-use super::literal::quote;
 use super::pattern;
 use super::schema::{Kind, Schema};
 use super::syntax::{Condition, Expression, Operator};
+use model::go::quote;
 
 /// Most regular expressions in one filter, for the sake of the memory that they compile to (1 MiB each).
 pub(super) const PATTERNS_MAX: usize = 16;

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use super::FilterError;
-use super::literal::unquote;
 use super::syntax::{Condition, Expression, Operator, Selector};
+use model::go::unquote;
 
 /// Deepest nesting of parentheses and `not`: far above what people write, far below what a stack holds.
 pub(super) const DEPTH_MAX: usize = 64;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::literal::quote;
+use model::go::quote;
 
 /// A filter as it was written. Chains of `or` and of `and` are flat.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::{Check, CheckDefinition, FlatMap, Instance, Node, Origin, Weights};
 
 use super::row::{Row, Value};
-use crate::consul::duration;
+use model::go;
 
 /// Row of `catalog/nodes`; schema [`super::NODE`].
 #[derive(Clone, Copy)]
@@ -104,7 +104,7 @@ pub(crate) fn check_duration(
         (Some(definition), Origin::Agent) => {
             let value = which(definition);
             let is_alone = check.service_id.is_empty();
-            if value.is_zero() && !is_alone { String::new() } else { duration::format(value) }
+            if value.is_zero() && !is_alone { String::new() } else { go::format_duration(value) }
         }
         (Some(_), Origin::Catalog) | (None, Origin::Agent | Origin::Catalog) => String::new(),
     }

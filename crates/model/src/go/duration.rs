@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::filter::quote;
+use super::quote;
 
 /// Most nanoseconds that a Go duration holds (292 years).
 const NANOSECONDS_MAX: u64 = i64::MAX as u64;
 
 /// Why a text is no duration. The texts are those of Go's `time.ParseDuration`.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub(crate) enum DurationError {
+pub enum DurationError {
     /// Not in the notation, or longer than 292 years.
     #[error("time: invalid duration {}", quote(.0))]
     Invalid(String),
@@ -31,7 +31,7 @@ pub(crate) enum DurationError {
 
 /// Reads a duration: an optional sign, then numbers (fractions allowed), each with one of the units `ns`, `us`,
 /// `µs`, `ms`, `s`, `m`, `h`; or `0`.
-pub(crate) fn parse(text: &str) -> Result<Duration, DurationError> {
+pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let invalid = || DurationError::Invalid(text.to_owned());
     let negative = text.starts_with('-');
     let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -103,7 +103,7 @@ fn fraction_of(digits: &str, scale: u64) -> u64 {
 }
 
 /// Writes a duration as Go's `Duration.String()` does: `1m30s`, `1.5s`, `100ms`, `0s`, `2h0m0s`.
-pub(crate) fn format(duration: Duration) -> String {
+pub fn format_duration(duration: Duration) -> String {
     let total = u64::try_from(duration.as_nanos()).unwrap_or(NANOSECONDS_MAX);
     let total = total.min(NANOSECONDS_MAX);
     match total {
@@ -162,7 +162,7 @@ mod tests {
             ("2562047h47m16.854775807s", NANOSECONDS_MAX),
         ];
         for (text, nanoseconds) in cases {
-            assert_eq!(parse(text), Ok(Duration::from_nanos(*nanoseconds)), "{text}");
+            assert_eq!(parse_duration(text), Ok(Duration::from_nanos(*nanoseconds)), "{text}");
         }
     }
 
@@ -181,7 +181,11 @@ mod tests {
             ("99999999999999999999s", r#"time: invalid duration "99999999999999999999s""#),
         ];
         for (text, error) in cases {
-            assert_eq!(parse(text).map_err(|it| it.to_string()), Err(error.to_owned()), "{text}");
+            assert_eq!(
+                parse_duration(text).map_err(|it| it.to_string()),
+                Err(error.to_owned()),
+                "{text}"
+            );
         }
     }
 
@@ -202,21 +206,21 @@ mod tests {
             (3_661_000_000_001, "1h1m1.000000001s"),
         ];
         for (nanoseconds, text) in cases {
-            assert_eq!(format(Duration::from_nanos(*nanoseconds)), *text);
+            assert_eq!(format_duration(Duration::from_nanos(*nanoseconds)), *text);
         }
-        assert_eq!(format(Duration::MAX), "2562047h47m16.854775807s");
+        assert_eq!(format_duration(Duration::MAX), "2562047h47m16.854775807s");
     }
 
     proptest! {
         #[test]
         fn what_is_written_reads_back_equal(nanoseconds in 0..=NANOSECONDS_MAX) {
             let duration = Duration::from_nanos(nanoseconds);
-            prop_assert_eq!(parse(&format(duration)), Ok(duration));
+            prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
         }
 
         #[test]
         fn no_text_makes_it_panic(text in "[-+]?([0-9]{0,20}(\\.[0-9]{0,20})?(ns|µs|ms|s|m|h|x)?){0,3}") {
-            let _ = parse(&text);
+            let _ = parse_duration(&text);
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 /// Writes `text` in double quotes with Go's escapes.
-pub(crate) fn quote(text: &str) -> String {
+#[must_use]
+pub fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {
@@ -39,7 +40,8 @@ fn push_escape(out: &mut String, c: char) {
 }
 
 /// Reads a literal with its quotes, `"…"` or `` `…` ``; `None` when it is none, or is no UTF-8.
-pub(super) fn unquote(literal: &str) -> Option<String> {
+#[must_use]
+pub fn unquote(literal: &str) -> Option<String> {
     if let Some(raw) = literal.strip_prefix('`') {
         let raw = raw.strip_suffix('`').filter(|raw| !raw.contains('`'))?;
         return Some(raw.replace('\r', ""));

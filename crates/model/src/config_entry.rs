@@ -1,0 +1,40 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A configuration entry of one of Consul's kinds, as it was accepted.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct ConfigEntry {
+    /// Kind, for example `service-resolver`.
+    pub kind: String,
+    /// Name, for most kinds that of a service.
+    pub name: String,
+    /// The whole entry in the letter case of Consul's API (`Kind` and `Name` among it), without its revisions.
+    pub body: Value,
+}
+
+impl ConfigEntry {
+    /// Name in the table of an entry of this kind and name.
+    #[must_use]
+    pub fn key_of(kind: &str, name: &str) -> String {
+        format!("{kind}\0{name}")
+    }
+
+    pub(crate) fn name_in_table(&self) -> String {
+        Self::key_of(&self.kind, &self.name)
+    }
+}
+
+/// What operators set once for the whole mesh, such as `autopilot`.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Setting {
+    /// Which setting.
+    pub name: String,
+    /// What it is set to.
+    pub body: Value,
+}
+
+impl Setting {
+    pub(crate) fn name_in_table(&self) -> String {
+        self.name.clone()
+    }
+}

@@ -1,0 +1,7 @@
+//! Go's notations, in which Consul's clients and files write: durations (`1m30s`) and strings in quotes.
+
+mod duration;
+mod literal;
+
+pub use duration::{DurationError, format_duration, parse_duration};
+pub use literal::{quote, unquote};
