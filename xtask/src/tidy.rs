@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("proxy-config", &["model"]),
     ("registry", &["model"]),
+    ("agent-config", &["model"]),
     ("store", &["model"]),
     ("compiler", &["model", "proxy-config"]),
     ("traffic", &["model", "proxy-config", "codec"]),
@@ -29,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "control",
         &[
+            "agent-config",
             "model",
             "proxy-config",
             "registry",
@@ -41,12 +43,16 @@ const ARROWS: &[(&str, &[&str])] = &[
             "runtime",
         ],
     ),
-    ("cli", &["control", "proxy", "proxy-config", "runtime", "model", "traffic", "xds"]),
+    (
+        "cli",
+        &["agent-config", "control", "proxy", "proxy-config", "runtime", "model", "traffic", "xds"],
+    ),
     ("xtask", &[]),
 ];
 
 /// Rooms that read no clock, open no file or socket and draw no random numbers; each has a `clippy.toml` that says so.
 const PURE: &[&str] = &[
+    "agent-config",
     "model",
     "proxy-config",
     "registry",

@@ -31,6 +31,7 @@ use http::header::{ALLOW, LOCATION};
 use http::{Method, Request, StatusCode};
 use model::{Catalog, WatchKey};
 use registry::Command;
+use serde_json::Value;
 
 use self::filter::{Filter, Schema};
 use self::params::{Query, Wait};
@@ -41,7 +42,7 @@ pub(crate) use self::response::Reply;
 use self::route::{Endpoint, Target};
 use self::write::Door;
 use crate::json::JsonWriter;
-use crate::{AgentInfo, Context, Step};
+use crate::{AgentInfo, ClientIp, Context, Settings, Step};
 
 /// Longest filter that is read: what fits into a URL that other servers would take.
 const FILTER_BYTES_MAX: usize = 8192;
@@ -161,6 +162,24 @@ pub(crate) enum Answer {
 /// An endpoint's errors are replies too.
 pub(crate) type Outcome = Result<Answer, Reply>;
 
+/// The commands of a service's definition, in the form of the body of `agent/service/register`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn service_of(definition: &Value, agent: &AgentInfo) -> Result<Vec<Command>, String> {
+    let read = decode::service_registration(definition.to_string().as_bytes(), agent);
+    read.map(|it| vec![Command::RegisterService(it)]).map_err(|bad| bad.text)
+}
+
+/// The command of a check's definition, in the form of the body of `agent/check/register`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_of(definition: &Value, agent: &AgentInfo) -> Result<Command, String> {
+    let read = decode::check_registration(definition.to_string().as_bytes(), agent);
+    read.map(Command::RegisterCheck).map_err(|bad| bad.text)
+}
+
 /// Answers a request to any path that is not ours under `/leno`.
 pub(crate) fn handle(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> Step {
     to_step(answer(request, context, timed_out), Encoding::of(request))
@@ -196,6 +215,7 @@ fn to_step(outcome: Outcome, encoding: Encoding) -> Step {
 }
 
 fn answer(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> Outcome {
+    refuse_by_rule(request, &context.agent.settings)?;
     let path = match path::read(request.uri().path()) {
         Place::At(path) => path,
         Place::Moved(to) => return Err(moved(request, &to)),
@@ -228,6 +248,24 @@ fn answer(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> O
             Err(Reply::text(StatusCode::NOT_IMPLEMENTED, text))
         }
     }
+}
+
+/// # Errors
+/// 403 for paths that are blocked, and for writes from other networks than those that may write.
+fn refuse_by_rule(request: &Request<Bytes>, settings: &Settings) -> Result<(), Reply> {
+    let path = request.uri().path();
+    if settings.blocked_paths.iter().any(|it| path.starts_with(it.as_str())) {
+        let text = "Endpoint is blocked by agent configuration";
+        return Err(Reply::text(StatusCode::FORBIDDEN, text));
+    }
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if reads || settings.write_networks.is_empty() {
+        return Ok(());
+    }
+    let from = request.extensions().get::<ClientIp>();
+    // A socket in the file system has permissions of its own.
+    let is_inside = from.is_none_or(|it| settings.write_networks.iter().any(|n| n.contains(it.0)));
+    if is_inside { Ok(()) } else { Err(Reply::text(StatusCode::FORBIDDEN, "Access is restricted")) }
 }
 
 fn unknown(path: &str) -> Reply {

@@ -14,12 +14,15 @@
 mod admin;
 mod consul;
 mod json;
+mod settings;
 mod step;
 
 use bytes::Bytes;
 use http::Request;
 
-pub use step::{AgentInfo, Context, LiveCheck, Respond, Step, WriteOutcome};
+pub use consul::{check_of, service_of};
+pub use settings::{Network, Settings};
+pub use step::{AgentInfo, ClientIp, Context, LiveCheck, Respond, Step, WriteOutcome};
 
 /// Says what is to be done for a request. `timed_out` is true when a wait that an earlier call asked for is over.
 ///

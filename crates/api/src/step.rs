@@ -1,10 +1,13 @@
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use model::{Catalog, CheckId, CheckStatus, NodeName, Revision, WatchKey};
 use registry::{Command, KvRead, Rejection};
+
+use crate::Settings;
 
 /// Makes the response to a write of what came of it.
 pub type Respond = Box<dyn FnOnce(WriteOutcome, &Context<'_>) -> Response<Bytes> + Send>;
@@ -47,6 +50,10 @@ pub enum WriteOutcome {
     /// The store failed; the text is for people.
     Failed(String),
 }
+
+/// The address that a request comes from, as an extension of the request; none for a socket in the file system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClientIp(pub IpAddr);
 
 /// What a door may look at.
 pub struct Context<'a> {
@@ -93,4 +100,6 @@ pub struct AgentInfo {
     pub dev: bool,
     /// Scripts may be registered as checks.
     pub script_checks: bool,
+    /// Rules of the doors.
+    pub settings: Settings,
 }

@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use api::{AgentInfo, WriteOutcome};
 use compiler::Compiler;
-use model::{Catalog, Check, CheckStatus, FlatMap, Instance, Node, NodeName};
+use model::{Catalog, Check, CheckStatus, FlatMap, Instance, Locality, Node, NodeName};
 use registry::{CatalogRegistration, Command, MEMBER_CHECK, Rejection};
 use runtime::{Drain, Tasks};
 use store::{Store, StoreError};
 
 use crate::compilation::Compilation;
+use crate::definitions::{ConfiguredDefinitions, Definitions};
 use crate::dns_server::{DnsServer, DnsServerError};
 use crate::door::{Door, Memo};
-use crate::http_server::HttpServer;
+use crate::http_server::{Clients, HttpEndpoint, HttpServer};
 use crate::listen::ListenError;
 use crate::manifest_folder::ManifestFolder;
 use crate::mesh::Mesh;
@@ -50,14 +51,22 @@ pub struct AgentOptions {
     pub dev: bool,
     /// Data folder; not used with `dev`.
     pub data_dir: PathBuf,
-    /// Address of the HTTP API.
-    pub http: SocketAddr,
+    /// Address of the HTTP API; `None` where it is served on other endpoints only.
+    pub http: Option<SocketAddr>,
+    /// More places where the HTTP API is served.
+    pub more_http: Vec<HttpEndpoint>,
     /// Address of DNS, UDP and TCP; `None` for no DNS.
     pub dns: Option<SocketAddr>,
     /// Rules of DNS, and its recursors.
     pub dns_options: crate::dns_server::DnsOptions,
     /// Name of the node.
     pub node_name: String,
+    /// UUID of the node; `None` for the one that lies beside the data, or a new one.
+    pub node_id: Option<String>,
+    /// Metadata of the node, beside what Consul's clients look for.
+    pub node_meta: Vec<(String, String)>,
+    /// Region and zone of the node.
+    pub locality: Option<Locality>,
     /// Datacenter.
     pub datacenter: String,
     /// Address that others reach the node at.
@@ -66,8 +75,41 @@ pub struct AgentOptions {
     pub manifests: Option<PathBuf>,
     /// Scripts may be registered as checks.
     pub script_checks: bool,
+    /// Services and checks of the agent's configuration.
+    pub definitions: Definitions,
+    /// Most connections of one address to the HTTP API; 0: no limit.
+    pub connections_per_client_max: usize,
+    /// Rules of the HTTP API.
+    pub api: api::Settings,
     /// What the compiler makes listeners for.
     pub compiler: compiler::Settings,
+}
+
+impl Default for AgentOptions {
+    /// In memory, on addresses of the loopback that the system chooses.
+    fn default() -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            dev: true,
+            data_dir: PathBuf::new(),
+            http: Some(any),
+            more_http: Vec::new(),
+            dns: Some(any),
+            dns_options: crate::dns_server::DnsOptions::default(),
+            node_name: "n1".into(),
+            node_id: None,
+            node_meta: Vec::new(),
+            locality: None,
+            datacenter: "dc1".into(),
+            advertise: "127.0.0.1".into(),
+            manifests: None,
+            script_checks: false,
+            definitions: Definitions::default(),
+            connections_per_client_max: 0,
+            api: api::Settings::default(),
+            compiler: compiler::Settings::default(),
+        }
+    }
 }
 
 /// A running agent.
@@ -80,12 +122,14 @@ pub struct Agent {
     pub compilation: Compilation,
     /// Runs processes that register as instances.
     pub supervisor: Supervisor,
-    /// Address of the HTTP API.
-    pub http: SocketAddr,
+    /// Address of the HTTP API; `None` where it is served on other endpoints only.
+    pub http: Option<SocketAddr>,
     /// Address of DNS.
     pub dns: Option<SocketAddr>,
     /// This agent, as clients see it.
     pub info: AgentInfo,
+    /// Services and checks of the configuration.
+    pub definitions: ConfiguredDefinitions,
     /// Begins when a client asks the agent to leave.
     leave: Drain,
     phases: Phases,
@@ -133,6 +177,14 @@ pub enum AgentError {
         /// Why.
         source: io::Error,
     },
+    /// A service or check of the configuration cannot be registered.
+    #[error("cannot register {what} of the configuration: {reason}")]
+    Define {
+        /// Which.
+        what: String,
+        /// What the registry or the store said.
+        reason: String,
+    },
     /// The agent's own node cannot be registered.
     #[error("cannot register the node of this agent: {0}")]
     Register(String),
@@ -171,13 +223,19 @@ impl Agent {
     }
 
     async fn start_with(options: AgentOptions, phases: Phases) -> Result<Self, AgentError> {
-        let http_server = HttpServer::bind(options.http)?;
+        let mut http_servers = Vec::new();
+        if let Some(address) = options.http {
+            http_servers.push(HttpServer::bind(address)?);
+        }
+        let http = http_servers.first().and_then(HttpServer::local_addr);
+        for endpoint in &options.more_http {
+            http_servers.push(HttpServer::open(endpoint)?);
+        }
         let dns_server = match options.dns {
             Some(address) => Some(DnsServer::bind(address, options.dns_options.clone())?),
             None => None,
         };
-        let (http, dns) =
-            (http_server.local_addr(), dns_server.as_ref().map(DnsServer::local_addr));
+        let dns = dns_server.as_ref().map(DnsServer::local_addr);
         let Phases { processes, doors, core } = &phases;
         let mesh = Mesh::start(open_store(&options).await?, core).await?;
         let info = AgentInfo {
@@ -185,15 +243,19 @@ impl Agent {
             node_id: node_id(&options, &mesh.catalog())?,
             datacenter: options.datacenter.clone(),
             address: options.advertise.clone(),
-            http_port: http.port(),
+            http_port: http.map_or(0, |http| http.port()),
             dns_port: dns.map_or(0, |dns| dns.port()),
             consul_version: CONSUL_VERSION.into(),
             leno_version: env!("CARGO_PKG_VERSION").into(),
             dev: options.dev,
             script_checks: options.script_checks,
+            settings: options.api.clone(),
         };
-        take_over(&mesh, &info).await?;
-        register_self(&mesh, &info).await?;
+        let own = own_node(&info, &options);
+        take_over(&mesh, &info, &own).await?;
+        register_self(&mesh, &info, own).await?;
+        let definitions =
+            ConfiguredDefinitions::register(&mesh, &info, &options.definitions).await?;
         let probes = Probes::start(
             mesh.clone(),
             info.node_name.clone(),
@@ -219,9 +281,12 @@ impl Agent {
             tasks: doors.clone(),
             leave: leave.clone(),
             memo: Memo::default(),
+            clients: Clients::new(options.connections_per_client_max),
             follows_folder: options.manifests.is_some(),
         });
-        doors.spawn("HTTP server", http_server.run(Arc::clone(&door), doors.clone()));
+        for http_server in http_servers {
+            doors.spawn("HTTP server", http_server.run(Arc::clone(&door), doors.clone()));
+        }
         if let Some(dns_server) = dns_server {
             let source = mesh.clone();
             doors.spawn("DNS server", dns_server.run(move || source.catalog(), doors.clone()));
@@ -235,6 +300,7 @@ impl Agent {
             http,
             dns,
             info,
+            definitions,
             leave,
             phases,
             #[cfg(test)]
@@ -291,6 +357,9 @@ async fn open_store(options: &AgentOptions) -> Result<Arc<dyn Store>, AgentError
 
 /// The node's UUID: made once, kept beside the data. If the file was lost, the store still knows.
 fn node_id(options: &AgentOptions, catalog: &Catalog) -> Result<String, AgentError> {
+    if let Some(id) = &options.node_id {
+        return Ok(id.clone());
+    }
     if options.dev {
         return Ok(uuid::Uuid::new_v4().to_string());
     }
@@ -332,7 +401,7 @@ fn is_taking_over(node: &Node, id: &str) -> bool {
 /// A node that comes back under another name keeps what was registered on it: everything is registered under the new
 /// name first, and then [`register_self`] gives the new node the id, which removes the old one. A crash in between
 /// leaves both, and the next start does the rest.
-async fn take_over(mesh: &Mesh, info: &AgentInfo) -> Result<(), AgentError> {
+async fn take_over(mesh: &Mesh, info: &AgentInfo, own: &Node) -> Result<(), AgentError> {
     let (catalog, name) = (mesh.catalog(), info.node_name.folded());
     let Some(old) = catalog.node_by_id(&info.node_id) else { return Ok(()) };
     if old.name.folded() == name {
@@ -345,7 +414,7 @@ async fn take_over(mesh: &Mesh, info: &AgentInfo) -> Result<(), AgentError> {
         )));
     }
     tracing::info!(from = %old.name, to = %info.node_name, "the node was renamed");
-    let (from, mut node) = (old.name.folded(), own_node(info, String::new()));
+    let (from, mut node) = (old.name.folded(), Node { id: String::new(), ..own.clone() });
     let meta = node.meta.iter().flat_map(FlatMap::iter).map(|(key, it)| (key, it.clone()));
     node.meta = Some(meta.chain([(TAKING_OVER, info.node_id.clone())]).collect());
     let moved = |check: &Check| Check { node: info.node_name.clone(), ..check.clone() };
@@ -373,7 +442,7 @@ async fn take_over(mesh: &Mesh, info: &AgentInfo) -> Result<(), AgentError> {
 }
 
 /// Registers the agent's own node, the service `consul` and the check `serfHealth`, as Consul's clients expect.
-async fn register_self(mesh: &Mesh, info: &AgentInfo) -> Result<(), AgentError> {
+async fn register_self(mesh: &Mesh, info: &AgentInfo, own: Node) -> Result<(), AgentError> {
     let service_meta = [("version", info.consul_version.clone())];
     let instance = Instance {
         node: info.node_name.clone(),
@@ -393,7 +462,7 @@ async fn register_self(mesh: &Mesh, info: &AgentInfo) -> Result<(), AgentError> 
         ..Check::default()
     };
     let registration = CatalogRegistration {
-        node: own_node(info, info.node_id.clone()),
+        node: own,
         skip_node_update: false,
         instance: Some(instance),
         checks: vec![check],
@@ -401,19 +470,23 @@ async fn register_self(mesh: &Mesh, info: &AgentInfo) -> Result<(), AgentError> 
     register(mesh, registration).await
 }
 
-fn own_node(info: &AgentInfo, id: String) -> Node {
-    let tagged = ["lan", "lan_ipv4", "wan", "wan_ipv4"];
-    let meta = [
+fn own_node(info: &AgentInfo, options: &AgentOptions) -> Node {
+    let is_ipv6 = info.address.contains(':');
+    let family = if is_ipv6 { ["lan_ipv6", "wan_ipv6"] } else { ["lan_ipv4", "wan_ipv4"] };
+    let tagged = ["lan", family[0], "wan", family[1]];
+    let own = [
         ("consul-network-segment", String::new()),
         ("consul-version", info.consul_version.clone()),
     ];
+    let told = options.node_meta.iter().map(|(key, value)| (key.as_str(), value.clone()));
+    let meta = own.into_iter().chain(told);
     Node {
-        id,
+        id: info.node_id.clone(),
         name: info.node_name.clone(),
         address: info.address.clone(),
         tagged_addresses: Some(tagged.into_iter().map(|it| (it, info.address.clone())).collect()),
-        meta: Some(meta.into_iter().collect()),
-        locality: None,
+        meta: Some(meta.collect()),
+        locality: options.locality.clone(),
     }
 }
 

@@ -14,6 +14,7 @@ use runtime::{Drain, Tasks};
 use tokio::sync::oneshot;
 
 use crate::compilation::Compilation;
+use crate::http_server::Clients;
 use crate::mesh::{Mesh, Watcher};
 use crate::metrics::Metrics;
 use crate::probes::ProbesHandle;
@@ -59,6 +60,8 @@ pub struct Door {
     pub leave: Drain,
     /// Answers of the current revision.
     pub(crate) memo: Memo,
+    /// Connections of clients.
+    pub(crate) clients: Clients,
     /// The agent follows a manifest folder, which then owns the documents that it declared.
     pub follows_folder: bool,
 }

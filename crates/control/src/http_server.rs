@@ -1,7 +1,7 @@
 //! The HTTP server of the agent: sockets, limits and deadlines. What is answered is decided in `api`.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,11 +14,19 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use runtime::{Drain, Tasks};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
+pub(crate) use self::clients::Clients;
+pub use self::endpoint::{HttpEndpoint, UnixEndpoint};
+use self::endpoint::{Listener, Stream};
 use crate::door::Door;
-use crate::listen::{ListenError, listen};
+use crate::listen::ListenError;
+
+mod clients;
+mod endpoint;
 
 #[cfg(test)]
 mod tests;
@@ -42,10 +50,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A bound socket that does not serve yet.
-#[derive(Debug)]
 pub struct HttpServer {
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: Listener,
+    tls: Option<TlsAcceptor>,
     deadlines: Deadlines,
 }
 
@@ -54,6 +61,8 @@ pub struct HttpServer {
 struct Deadlines {
     /// For a request head, and between two requests on a connection.
     head: Duration,
+    /// For the handshake of TLS.
+    handshake: Duration,
     /// For a request body.
     body: Duration,
     /// Without taking in a byte of an answer, or a sign of life while it waits.
@@ -61,10 +70,10 @@ struct Deadlines {
 }
 
 impl Default for Deadlines {
-    /// 60 s; 30 s, which is 4 MiB at 140 KiB/s; 60 s.
+    /// 60 s; 5 s, as Consul gives; 30 s, which is 4 MiB at 140 KiB/s; 60 s.
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { head: seconds(60), body: seconds(30), silence: seconds(60) }
+        Self { head: seconds(60), handshake: seconds(5), body: seconds(30), silence: seconds(60) }
     }
 }
 
@@ -74,36 +83,56 @@ impl HttpServer {
     /// # Errors
     /// When the address cannot be had; the error says who has it, if that can be known.
     pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        let listener = listen("HTTP API", address)?;
-        let address = listener.local_addr().map_err(|source| ListenError {
-            what: "HTTP API",
-            address,
-            source,
-        })?;
-        Ok(Self { listener, address, deadlines: Deadlines::default() })
+        Self::open(&HttpEndpoint::Tcp(address))
     }
 
-    /// The address that it listens on.
+    /// Binds an endpoint.
+    ///
+    /// # Errors
+    /// As [`HttpServer::bind`].
+    pub fn open(endpoint: &HttpEndpoint) -> Result<Self, ListenError> {
+        let (listener, tls) = match endpoint {
+            HttpEndpoint::Tcp(address) => (Listener::tcp(*address)?, None),
+            HttpEndpoint::Tls(address, tls) => {
+                (Listener::tcp(*address)?, Some(TlsAcceptor::from(Arc::clone(tls))))
+            }
+            HttpEndpoint::Unix(endpoint) => (Listener::unix(endpoint)?, None),
+        };
+        Ok(Self { listener, tls, deadlines: Deadlines::default() })
+    }
+
+    /// The address that it listens on; `None` for a socket in the file system.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.listener.local_addr()
     }
 
     /// Serves until the drain begins, and then what is under way.
     pub async fn run(self, door: Arc<Door>, tasks: Tasks) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let clients = door.clients.clone();
         let drain = tasks.drain();
         loop {
             let accepted = tokio::select! {
                 accepted = accept(&self.listener, &places) => accepted,
                 () = drain.begun() => return,
             };
-            let Some((stream, place)) = accepted else { continue };
-            let door = Arc::clone(&door);
-            let drain = drain.clone();
+            let Some((stream, from, place)) = accepted else { continue };
+            let (door, clients) = (Arc::clone(&door), clients.clone());
+            let (tls, drain) = (self.tls.clone(), drain.clone());
             tasks.spawn("HTTP connection", async move {
-                serve(stream, door, drain, self.deadlines).await;
-                drop(place);
+                let Some(entered) = clients.enter(from) else {
+                    refuse(stream, self.deadlines.head).await;
+                    return;
+                };
+                notice_silence(&stream, self.deadlines.silence);
+                let shaken = stream.secured(tls.as_ref());
+                match tokio::time::timeout(self.deadlines.handshake, shaken).await {
+                    Ok(Ok(stream)) => serve(stream, from, door, drain, self.deadlines).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                    Err(_) => tracing::debug!("a TLS handshake took too long"),
+                }
+                drop((entered, place));
             });
         }
     }
@@ -111,12 +140,12 @@ impl HttpServer {
 
 /// The next connection, with its place among [`CONNECTIONS_MAX`]; `None` after a failure that passes.
 async fn accept(
-    listener: &TcpListener,
+    listener: &Listener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(Stream, Option<IpAddr>, tokio::sync::OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
+        Ok((stream, from)) => Some((stream, from, place)),
         Err(error) => {
             tracing::warn!(%error, "cannot accept a connection");
             // Out of file descriptors, most likely: waiting is all that helps.
@@ -126,14 +155,29 @@ async fn accept(
     }
 }
 
-async fn serve(stream: TcpStream, door: Arc<Door>, drain: Drain, deadlines: Deadlines) {
-    let _ = stream.set_nodelay(true);
-    notice_silence(&stream, deadlines.silence);
+/// Tells a client that it has too many connections.
+async fn refuse(mut stream: Stream, deadline: Duration) {
+    let telling = async {
+        stream.write_all(clients::REFUSAL).await?;
+        stream.shutdown().await
+    };
+    let _ = tokio::time::timeout(deadline, telling).await;
+}
+
+async fn serve(
+    stream: Stream,
+    from: Option<IpAddr>,
+    door: Arc<Door>,
+    drain: Drain,
+    deadlines: Deadlines,
+) {
     let has_begun = AtomicBool::new(false);
     let service = service_fn(|request: Request<Incoming>| {
         has_begun.store(true, Ordering::Relaxed);
         let door = Arc::clone(&door);
-        async move { Ok::<_, Infallible>(respond(request, &door, deadlines.body).await.map(Full::new)) }
+        async move {
+            Ok::<_, Infallible>(respond(request, from, &door, deadlines.body).await.map(Full::new))
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -161,7 +205,13 @@ async fn serve(stream: TcpStream, door: Arc<Door>, drain: Drain, deadlines: Dead
 
 /// Has the kernel end the connection when the client has vanished, or does not take in what it asked for: hyper waits
 /// for both without an end.
-fn notice_silence(stream: &TcpStream, silence: Duration) {
+fn notice_silence(stream: &Stream, silence: Duration) {
+    let stream: &TcpStream = match stream {
+        Stream::Tcp(stream) => stream,
+        Stream::Tls(stream) => stream.get_ref().0,
+        Stream::Unix(_) => return,
+    };
+    let _ = stream.set_nodelay(true);
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(silence).with_interval(silence / 4);
     // Without these options the connection is held longer, no more.
@@ -171,11 +221,17 @@ fn notice_silence(stream: &TcpStream, silence: Duration) {
 
 async fn respond(
     request: Request<Incoming>,
+    from: Option<IpAddr>,
     door: &Door,
     body_timeout: Duration,
 ) -> Response<Bytes> {
     match read(request, body_timeout).await {
-        Ok(request) => door.answer(request).await,
+        Ok(mut request) => {
+            if let Some(ip) = from {
+                request.extensions_mut().insert(api::ClientIp(ip));
+            }
+            door.answer(request).await
+        }
         Err(refusal) => {
             door.metrics.count_response(refusal.status());
             refusal

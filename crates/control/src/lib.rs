@@ -9,6 +9,7 @@
 
 pub mod agent;
 pub mod compilation;
+pub mod definitions;
 pub mod dns_server;
 pub mod documents;
 pub mod door;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -11,14 +12,25 @@ const BACKLOG: i32 = 4096;
 
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for the {what}")]
-pub struct ListenError {
-    /// What wanted it, for example `HTTP API`.
-    pub what: &'static str,
-    /// The address.
-    pub address: SocketAddr,
-    /// What the system said, and who has the port if it is in use.
-    pub source: io::Error,
+pub enum ListenError {
+    /// An address of the network.
+    #[error("cannot listen on {address} for the {what}")]
+    Address {
+        /// What wanted it, for example `HTTP API`.
+        what: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said, and who has the port if it is in use.
+        source: io::Error,
+    },
+    /// A socket in the file system.
+    #[error("cannot listen on the socket {}", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// What the system said, or what is in the way.
+        source: io::Error,
+    },
 }
 
 /// Listens on a TCP address. Must be called within a tokio runtime.
@@ -28,7 +40,7 @@ pub struct ListenError {
 pub fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
     open(address).map_err(|source| {
         let source = runtime::naming_port_owner(address.port(), source);
-        ListenError { what, address, source }
+        ListenError::Address { what, address, source }
     })
 }
 

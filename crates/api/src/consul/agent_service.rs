@@ -49,7 +49,7 @@ pub(super) fn list(call: &Call<'_>) -> Outcome {
 /// `GET /v1/agent/service/:id`: blocks on the hash of the definition rather than on an index.
 pub(super) fn one(call: &Call<'_>) -> Outcome {
     call.refuse_tenancy()?;
-    let wait = parse_wait(call.query)?;
+    let wait = parse_wait(call.query, &call.agent().settings)?;
     let id = ServiceId::from(call.name);
     let Some(instance) = find(call, &id) else {
         let text = format!("unknown service ID: {id}");

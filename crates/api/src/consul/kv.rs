@@ -15,9 +15,6 @@ use super::{Answer, Call, Outcome};
 use crate::json::JsonWriter;
 use model::go::quote;
 
-/// Largest value (Consul's `limits.kv_max_value_size`).
-pub(super) const VALUE_BYTES_MAX: usize = 512 * 1024;
-
 /// `GET`, `PUT` and `DELETE /v1/kv/:key`
 pub(super) fn answer(call: &Call<'_>) -> Outcome {
     match *call.request.method() {
@@ -101,8 +98,9 @@ fn set(call: &Call<'_>) -> Outcome {
     let flags = number(call, "flags")?.unwrap_or(0);
     let cas = number(call, "cas")?;
     let body = call.request.body();
-    if body.len() > VALUE_BYTES_MAX {
-        return Err(too_large(body.len()));
+    let bytes_max = call.agent().settings.kv_value_bytes_max;
+    if body.len() > bytes_max {
+        return Err(too_large(body.len(), bytes_max, "kv_max_value_size"));
     }
     let when = match (call.query.first("acquire"), call.query.first("release")) {
         (Some(session), _) => KvCondition::Acquire(session.into()),
@@ -169,10 +167,10 @@ fn number(call: &Call<'_>, parameter: &str) -> Result<Option<u64>, Reply> {
     }
 }
 
-fn too_large(bytes: usize) -> Reply {
+pub(super) fn too_large(bytes: usize, bytes_max: usize, limit: &str) -> Reply {
     let text = format!(
-        "Request body({bytes} bytes) too large, max size: {VALUE_BYTES_MAX} bytes. See \
-         https://developer.hashicorp.com/docs/agent/config/config-files#kv_max_value_size."
+        "Request body({bytes} bytes) too large, max size: {bytes_max} bytes. See \
+         https://developer.hashicorp.com/docs/agent/config/config-files#{limit}."
     );
     Reply::text(StatusCode::PAYLOAD_TOO_LARGE, text)
 }

@@ -8,13 +8,9 @@ use http::header::CACHE_CONTROL;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use super::response::Reply;
-use model::go::quote;
-use model::go::{self, DurationError};
+use crate::Settings;
+use model::go::{self, DurationError, quote};
 
-/// How long a blocking read waits when the client does not say.
-const WAIT_DEFAULT: Duration = Duration::from_secs(300);
-/// The longest that a blocking read waits.
-const WAIT_MAX: Duration = Duration::from_secs(600);
 /// A wait is prolonged by up to this part of itself, so that the clients of one change do not all come back at
 /// once. Clients set their own timeouts by it: not more.
 const JITTER_PART: u32 = 16;
@@ -121,9 +117,13 @@ pub(super) struct ReadOptions {
 impl ReadOptions {
     /// # Errors
     /// 400 with Consul's text for a parameter that cannot be read or that contradicts another.
-    pub(super) fn parse(query: &Query, headers: &HeaderMap) -> Result<Self, Reply> {
+    pub(super) fn parse(
+        query: &Query,
+        headers: &HeaderMap,
+        settings: &Settings,
+    ) -> Result<Self, Reply> {
         let bad = |text: &str| Reply::text(StatusCode::BAD_REQUEST, text);
-        let wait = parse_wait(query)?;
+        let wait = parse_wait(query, settings)?;
         let index = match query.text("index") {
             "" => 0,
             text => parse_index(text).ok_or_else(|| bad("Invalid index"))?,
@@ -158,13 +158,14 @@ impl ReadOptions {
 ///
 /// # Errors
 /// 400 when it is no duration with a unit.
-pub(super) fn parse_wait(query: &Query) -> Result<Wait, Reply> {
+pub(super) fn parse_wait(query: &Query, settings: &Settings) -> Result<Wait, Reply> {
     let given = match query.text("wait") {
         "" => Duration::ZERO,
         text => parse_duration(text)
             .ok_or_else(|| Reply::text(StatusCode::BAD_REQUEST, "Invalid wait time"))?,
     };
-    let timeout = if given.is_zero() { WAIT_DEFAULT } else { given.min(WAIT_MAX) };
+    let timeout = if given.is_zero() { settings.wait_default } else { given };
+    let timeout = timeout.min(settings.wait_max);
     Ok(Wait { timeout, jitter_max: timeout / JITTER_PART })
 }
 
@@ -198,7 +199,7 @@ mod tests {
 
     fn options(query: &str) -> Result<ReadOptions, String> {
         let query = Query::parse(query).unwrap();
-        ReadOptions::parse(&query, &HeaderMap::new())
+        ReadOptions::parse(&query, &HeaderMap::new(), &Settings::default())
             .map_err(|reply| String::from_utf8(reply.body().to_vec()).unwrap())
     }
 
@@ -260,10 +261,10 @@ mod tests {
     fn cache_control_is_checked_for_cached_reads_only() {
         let mut headers = HeaderMap::new();
         headers.insert(CACHE_CONTROL, "max-age=x".parse().unwrap());
-        assert!(ReadOptions::parse(&Query::default(), &headers).is_ok());
+        assert!(ReadOptions::parse(&Query::default(), &headers, &Settings::default()).is_ok());
         let cached = Query::parse("cached").unwrap();
-        assert!(ReadOptions::parse(&cached, &headers).is_err());
+        assert!(ReadOptions::parse(&cached, &headers, &Settings::default()).is_err());
         headers.insert(CACHE_CONTROL, "max-age=10, must-revalidate".parse().unwrap());
-        assert!(ReadOptions::parse(&cached, &headers).unwrap().is_cached);
+        assert!(ReadOptions::parse(&cached, &headers, &Settings::default()).unwrap().is_cached);
     }
 }

@@ -26,7 +26,8 @@ impl<'a> Read<'a> {
     /// 400 or 500 for parameters that every read refuses.
     pub(crate) fn of(call: &'a Call<'a>) -> Result<Self, Reply> {
         call.refuse_tenancy()?;
-        let options = ReadOptions::parse(call.query, call.request.headers())?;
+        let options =
+            ReadOptions::parse(call.query, call.request.headers(), &call.agent().settings)?;
         call.require_our_datacenter()?;
         Ok(Self { call, options })
     }

@@ -10,8 +10,6 @@ use super::write::Door;
 use super::{Answer, Call, Form, Outcome, decode, kv};
 use crate::json::JsonWriter;
 
-/// Most bytes of a body (Consul's `limits.txn_max_req_len`).
-const BODY_BYTES_MAX: usize = 512 * 1024;
 /// Most operations.
 const OPERATIONS_MAX: usize = 128;
 
@@ -19,14 +17,11 @@ const OPERATIONS_MAX: usize = 128;
 pub(super) fn run(call: &Call<'_>) -> Outcome {
     call.require_our_datacenter()?;
     let body = call.request.body();
-    if body.len() > BODY_BYTES_MAX {
-        return Err(too_large(format!(
-            "Request body({} bytes) too large, max size: {BODY_BYTES_MAX} bytes. See \
-             https://developer.hashicorp.com/docs/agent/config/config-files#txn_max_req_len.",
-            body.len()
-        )));
+    let settings = &call.agent().settings;
+    if body.len() > settings.txn_bytes_max {
+        return Err(kv::too_large(body.len(), settings.txn_bytes_max, "txn_max_req_len"));
     }
-    let operations = decode::transaction(body)?;
+    let operations = decode::transaction(body, settings.kv_value_bytes_max)?;
     if operations.len() > OPERATIONS_MAX {
         let count = operations.len();
         let text = format!("Transaction contains too many operations ({count} > {OPERATIONS_MAX})");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{AgentInfo, Context, LiveCheck, Step};
+use api::{AgentInfo, Context, LiveCheck, Settings, Step};
 use bytes::Bytes;
 use http::{Request, Response};
 use model::{
@@ -36,6 +36,7 @@ impl World {
             leno_version: "0.1.0".into(),
             dev: false,
             script_checks: false,
+            settings: Settings::default(),
         };
         Self { catalog: Catalog::default(), agent, live_checks: BTreeMap::new() }
     }

@@ -52,17 +52,11 @@ impl Stage {
             ..CompilerSettings::default()
         };
         let agent = AgentOptions {
-            dev: true,
-            data_dir: "".into(),
-            http,
+            http: Some(http),
             dns: Some(dns),
-            dns_options: Default::default(),
             node_name: NODE.into(),
-            datacenter: "dc1".into(),
-            advertise: "127.0.0.1".into(),
-            manifests: None,
-            script_checks: false,
             compiler,
+            ..AgentOptions::default()
         };
         let proxy = ProxyOptions {
             workers: 1,

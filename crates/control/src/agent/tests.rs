@@ -7,20 +7,7 @@ use super::*;
 
 /// An agent in memory on ports that the system chooses.
 pub(crate) fn dev() -> AgentOptions {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    AgentOptions {
-        dev: true,
-        data_dir: PathBuf::new(),
-        http: any,
-        dns: Some(any),
-        dns_options: crate::dns_server::DnsOptions::default(),
-        node_name: "n1".into(),
-        datacenter: "dc1".into(),
-        advertise: "127.0.0.1".into(),
-        manifests: None,
-        script_checks: false,
-        compiler: compiler::Settings::default(),
-    }
+    AgentOptions::default()
 }
 
 /// A data folder of its own, removed in the end.
@@ -154,7 +141,7 @@ async fn a_name_that_another_node_has_is_refused_and_nothing_is_moved() {
 async fn an_address_in_use_leaves_nothing_running() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = DataDir::new();
-    let options = AgentOptions { http: taken.local_addr().unwrap(), ..folder.options("n1") };
+    let options = AgentOptions { http: Some(taken.local_addr().unwrap()), ..folder.options("n1") };
     let error = Agent::start(options).await.err().unwrap();
     assert!(matches!(error, AgentError::Listen(_)), "{error}");
     assert!(!folder.path().exists(), "the data folder was not touched");

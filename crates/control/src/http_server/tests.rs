@@ -19,7 +19,7 @@ async fn world(deadlines: Deadlines) -> World {
     let agent = Agent::start(dev()).await.unwrap();
     let mut server = HttpServer::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     server.deadlines = deadlines;
-    let (tasks, address) = (Tasks::new(), server.local_addr());
+    let (tasks, address) = (Tasks::new(), server.local_addr().unwrap());
     tasks.spawn("HTTP server", server.run(Arc::clone(&agent.door), tasks.clone()));
     World { agent, tasks, address }
 }

@@ -11,8 +11,7 @@ use model::go;
 
 const LOCK_DELAY_DEFAULT: Duration = Duration::from_secs(15);
 const LOCK_DELAY_MAX: Duration = Duration::from_secs(60);
-/// Shortest time to live (Consul's `session_ttl_min`), and the longest.
-const TTL_MIN: Duration = Duration::from_secs(10);
+/// Longest time to live.
 const TTL_MAX: Duration = Duration::from_hours(24);
 /// Numbers below this are seconds, others nanoseconds.
 const SECONDS_BELOW: i64 = 1000;
@@ -35,7 +34,7 @@ pub(in super::super) fn session(body: &[u8], agent: &AgentInfo) -> Result<Sessio
         }
     };
     let ttl_text = fields.text("TTL")?;
-    let ttl = ttl(&ttl_text)?;
+    let ttl = ttl(&ttl_text, agent.settings.session_ttl_min)?;
     let (node_checks, any_checks) = node_checks(&mut fields)?;
     let mut service_checks = Vec::new();
     for mut check in fields.list("ServiceChecks", "ServiceCheck")? {
@@ -65,17 +64,17 @@ fn lock_delay(fields: &mut Fields<'_>) -> Result<Option<Duration>, BadRequest> {
     }
 }
 
-fn ttl(text: &str) -> Result<Duration, BadRequest> {
+fn ttl(text: &str, ttl_min: Duration) -> Result<Duration, BadRequest> {
     if text.is_empty() {
         return Ok(Duration::ZERO);
     }
     let ttl = go::parse_duration(text)
         .map_err(|error| BadRequest::internal(format!("Session TTL '{text}' invalid: {error}")))?;
-    if !ttl.is_zero() && !(TTL_MIN..=TTL_MAX).contains(&ttl) {
+    if !ttl.is_zero() && !(ttl_min..=TTL_MAX).contains(&ttl) {
         return Err(BadRequest::internal(format!(
             "Invalid Session TTL '{}', must be between [{}={}]",
             ttl.as_nanos(),
-            go::format_duration(TTL_MIN),
+            go::format_duration(ttl_min),
             go::format_duration(TTL_MAX)
         )));
     }

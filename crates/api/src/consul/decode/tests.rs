@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::Settings;
 
 mod catalog;
 
@@ -16,6 +17,7 @@ fn agent() -> AgentInfo {
         leno_version: "0.0.0".to_owned(),
         dev: false,
         script_checks: true,
+        settings: Settings::default(),
     }
 }
 

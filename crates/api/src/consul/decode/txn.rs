@@ -4,12 +4,14 @@ use model::{KvEntry, KvKey, Revision, SessionId};
 use registry::{KvCondition, KvOperation};
 use serde_json::Value;
 
-use super::super::kv::VALUE_BYTES_MAX;
 use super::fields::Fields;
 use super::{BadRequest, json};
 
 /// Reads the body of `txn`: operations of keys. Those of nodes, services and checks are refused.
-pub(in super::super) fn transaction(body: &[u8]) -> Result<Vec<KvOperation>, BadRequest> {
+pub(in super::super) fn transaction(
+    body: &[u8],
+    value_bytes_max: usize,
+) -> Result<Vec<KvOperation>, BadRequest> {
     let failed = |text: &str| BadRequest::new(format!("Failed to parse body: {text}"));
     let value = json::read(body).map_err(|bad| failed(&reason(&bad)))?;
     let items = match &value {
@@ -17,7 +19,10 @@ pub(in super::super) fn transaction(body: &[u8]) -> Result<Vec<KvOperation>, Bad
         Value::Null => &[],
         _ => return Err(failed("json: cannot unmarshal object into Go value of type api.TxnOps")),
     };
-    items.iter().map(|item| read(item).map_err(|bad| reworded(bad, &failed))).collect()
+    items
+        .iter()
+        .map(|item| read(item, value_bytes_max).map_err(|bad| reworded(bad, &failed)))
+        .collect()
 }
 
 /// What follows the usual beginning of an error.
@@ -29,7 +34,7 @@ fn reworded(bad: BadRequest, failed: &impl Fn(&str) -> BadRequest) -> BadRequest
     if bad.text.starts_with("Request decode failed: ") { failed(&reason(&bad)) } else { bad }
 }
 
-fn read(item: &Value) -> Result<KvOperation, BadRequest> {
+fn read(item: &Value, value_bytes_max: usize) -> Result<KvOperation, BadRequest> {
     let mut fields = Fields::root(item, "TxnOp")?;
     for name in ["Node", "Service", "Check", "Intention"] {
         if fields.take(name).is_some() {
@@ -41,7 +46,7 @@ fn read(item: &Value) -> Result<KvOperation, BadRequest> {
     let Some(mut kv) = kv else { return Err(BadRequest::new("Transaction operation is empty")) };
     let verb = kv.text("Verb")?;
     let key = KvKey::from(kv.text("Key")?);
-    let value = value(&mut kv, &key)?;
+    let value = value(&mut kv, &key, value_bytes_max)?;
     let flags = number(&mut kv, "Flags")?;
     let index = Revision(number(&mut kv, "Index")?);
     let session = SessionId::from(kv.text("Session")?);
@@ -71,16 +76,14 @@ fn read(item: &Value) -> Result<KvOperation, BadRequest> {
     })
 }
 
-fn value(kv: &mut Fields<'_>, key: &KvKey) -> Result<Vec<u8>, BadRequest> {
+fn value(kv: &mut Fields<'_>, key: &KvKey, bytes_max: usize) -> Result<Vec<u8>, BadRequest> {
     let text = kv.text("Value")?;
     let value = STANDARD.decode(&text).map_err(|error| {
         BadRequest::undecodable(format!("the value of key \"{key}\" is not base64: {error}"))
     })?;
-    if value.len() > VALUE_BYTES_MAX {
-        let text = format!(
-            "Value for key \"{key}\" is too large ({} > {VALUE_BYTES_MAX} bytes)",
-            value.len()
-        );
+    if value.len() > bytes_max {
+        let text =
+            format!("Value for key \"{key}\" is too large ({} > {bytes_max} bytes)", value.len());
         return Err(BadRequest { status: 413, text });
     }
     Ok(value)

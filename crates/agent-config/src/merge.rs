@@ -1,0 +1,55 @@
+use model::{Diagnostic, Place, Severity};
+use serde_json::{Map, Value};
+
+/// What one file, or the command line, says.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Source {
+    /// File as the user named it.
+    pub name: String,
+    /// What is in it: an object.
+    pub value: Value,
+}
+
+/// Merges sources in their order: of single values the last one counts, lists are joined, objects are merged key by key.
+///
+/// # Errors
+/// A finding for each source that is no object.
+pub fn merge(sources: &[Source]) -> Result<Value, Vec<Diagnostic>> {
+    let mut merged = Map::new();
+    let mut errors = Vec::new();
+    for source in sources {
+        match &source.value {
+            Value::Object(object) => merge_into(&mut merged, object),
+            _ => errors.push(Diagnostic {
+                severity: Severity::Error,
+                place: Place { file: source.name.clone(), line: 0 },
+                field: String::new(),
+                message: "it holds no object of settings".into(),
+                remedy: String::new(),
+            }),
+        }
+    }
+    if errors.is_empty() { Ok(Value::Object(merged)) } else { Err(errors) }
+}
+
+fn merge_into(merged: &mut Map<String, Value>, from: &Map<String, Value>) {
+    for (key, value) in from {
+        let name = merged.keys().find(|it| it.eq_ignore_ascii_case(key)).unwrap_or(key).clone();
+        let before = merged.remove(&name);
+        merged.insert(name, joined(before, value));
+    }
+}
+
+fn joined(before: Option<Value>, value: &Value) -> Value {
+    match (before, value) {
+        (Some(before), Value::Null) => before,
+        (Some(Value::Object(mut before)), Value::Object(object)) => {
+            merge_into(&mut before, object);
+            Value::Object(before)
+        }
+        (Some(Value::Array(before)), Value::Array(list)) => {
+            Value::Array(before.into_iter().chain(list.iter().cloned()).collect())
+        }
+        _ => value.clone(),
+    }
+}

@@ -1,0 +1,622 @@
+use std::net::IpAddr;
+
+use model::{Diagnostic, Severity};
+use serde_json::{Map, Value};
+
+use crate::config::{
+    AclConfig, AclTokens, Addresses, AgentConfig, ConnectConfig, DefaultPolicy, DnsConfig,
+    HttpConfig, Limits, Listen, Ports, RateLimits, RateMode, TlsConfig, UnixSockets,
+};
+use crate::section::{Findings, Section};
+
+/// Reads merged settings (see [`crate::merge`]). Findings that are no errors name the keys that are not honored.
+///
+/// # Errors
+/// All findings, when there is an error among them.
+pub fn read(settings: &Value) -> Result<(AgentConfig, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut findings = Findings::default();
+    let nothing = Map::new();
+    let mut root = Section::new(settings.as_object().unwrap_or(&nothing), String::new());
+    let config = read_root(&mut root, &mut findings);
+    root.finish(&mut findings);
+    if findings.0.iter().any(|it| it.severity == Severity::Error) {
+        Err(findings.0)
+    } else {
+        Ok((config, findings.0))
+    }
+}
+
+fn read_root(root: &mut Section<'_>, found: &mut Findings) -> AgentConfig {
+    let mut config = AgentConfig {
+        addresses: addresses(root, found),
+        ports: ports(root, found),
+        dns: dns(root, found),
+        http: http(root, found),
+        limits: limits(root, found),
+        tls: tls(root, found),
+        unix_sockets: unix_sockets(root, found),
+        acl: acl(root, found),
+        connect: connect(root, found),
+        ..AgentConfig::default()
+    };
+    read_node(root, found, &mut config);
+    read_definitions(root, found, &mut config);
+    read_behavior(root, found, &mut config);
+    read_rest(root, found, &mut config);
+    config
+}
+
+fn read_node(root: &mut Section<'_>, found: &mut Findings, config: &mut AgentConfig) {
+    config.node_name = root.text(found, "node_name").filter(|it| !it.is_empty());
+    config.node_id = root.text(found, "node_id").filter(|it| !it.is_empty());
+    config.node_meta = root.text_map(found, "node_meta").unwrap_or_default();
+    let datacenter =
+        |it: Option<String>| it.filter(|it| !it.is_empty()).map(|it| it.to_lowercase());
+    config.datacenter = datacenter(root.text(found, "datacenter"));
+    config.primary_datacenter = datacenter(root.text(found, "primary_datacenter"));
+    config.data_dir = root.text(found, "data_dir").filter(|it| !it.is_empty()).map(Into::into);
+    config.dev = root.flag(found, "dev").unwrap_or_default();
+    config.server = root.flag(found, "server");
+    let bind = root.ip(found, "bind_addr");
+    let advertise = root.ip(found, "advertise_addr");
+    config.advertise = advertise.or(bind).filter(|it| !it.is_unspecified());
+    let client = root.text(found, "client_addr").unwrap_or_default();
+    for word in client.split_whitespace() {
+        match word.parse::<IpAddr>() {
+            Ok(ip) => config.client_addrs.push(ip),
+            Err(_) => found.error("client_addr".into(), format!("{word:?} is not an IP address")),
+        }
+    }
+    if let Some(mut locality) = root.section(found, "locality") {
+        let region = locality.text(found, "region").unwrap_or_default();
+        let zone = locality.text(found, "zone").unwrap_or_default();
+        locality.finish(found);
+        config.locality = Some((region, zone));
+    }
+}
+
+fn read_definitions(root: &mut Section<'_>, found: &mut Findings, config: &mut AgentConfig) {
+    for name in ["service", "services"] {
+        config.services.extend(root.objects(found, name).into_iter().map(definition));
+    }
+    for name in ["check", "checks"] {
+        config.checks.extend(root.objects(found, name).into_iter().map(definition));
+    }
+    if let Some(mut entries) = root.section(found, "config_entries") {
+        let bootstrap = entries.objects(found, "bootstrap");
+        config.config_entries.extend(bootstrap.into_iter().cloned().map(Value::Object));
+        entries.finish(found);
+    }
+}
+
+/// Maps of free keys within a definition, which stay as they are.
+const FREE_MAPS: [&str; 6] =
+    ["meta", "taggedaddresses", "header", "config", "nodemeta", "envoyextensions"];
+
+/// A definition with its keys as the HTTP API has them: files write `tagged_addresses` for `TaggedAddresses`, and the
+/// decoder of the API does not look at letter case.
+fn definition(object: &Map<String, Value>) -> Value {
+    let pairs = object.iter().map(|(key, value)| {
+        let name = key.replace('_', "");
+        let is_free = FREE_MAPS.contains(&name.to_lowercase().as_str());
+        let value = if is_free { unwrapped(value) } else { nested(value) };
+        (name, value)
+    });
+    Value::Object(pairs.collect())
+}
+
+fn nested(value: &Value) -> Value {
+    match value {
+        Value::Object(object) => definition(object),
+        Value::Array(items) => Value::Array(items.iter().map(nested).collect()),
+        other => other.clone(),
+    }
+}
+
+/// HCL writes a map as a list of one.
+fn unwrapped(value: &Value) -> Value {
+    match value {
+        Value::Array(items) if items.len() == 1 && items[0].is_object() => items[0].clone(),
+        other => other.clone(),
+    }
+}
+
+fn read_behavior(root: &mut Section<'_>, found: &mut Findings, config: &mut AgentConfig) {
+    config.enable_script_checks = root.flag(found, "enable_script_checks").unwrap_or_default();
+    config.enable_local_script_checks =
+        root.flag(found, "enable_local_script_checks").unwrap_or_default();
+    config.check_output_max_size = root.count(found, "check_output_max_size", 1 << 20);
+    config.discard_check_output = root.flag(found, "discard_check_output").unwrap_or_default();
+    config.default_query_time = root.duration(found, "default_query_time");
+    config.max_query_time = root.duration(found, "max_query_time");
+    config.session_ttl_min = root.duration(found, "session_ttl_min");
+    config.log_level = root.text(found, "log_level");
+    config.log_json = root.flag(found, "log_json").unwrap_or_default();
+    config.pid_file = root.text(found, "pid_file").filter(|it| !it.is_empty()).map(Into::into);
+    config.leave_on_terminate = root.flag(found, "leave_on_terminate");
+    config.skip_leave_on_interrupt = root.flag(found, "skip_leave_on_interrupt");
+    config.enable_debug = root.flag(found, "enable_debug").unwrap_or_default();
+    config.disable_coordinates = root.flag(found, "disable_coordinates").unwrap_or_default();
+    config.encrypt = root.text(found, "encrypt").filter(|it| !it.is_empty());
+    config.version = root.text(found, "version");
+    config.autopilot = root.take("autopilot").cloned();
+    if let Some(mut peering) = root.section(found, "peering") {
+        config.peering_enabled = peering.flag(found, "enabled");
+        peering.finish(found);
+    }
+    config.ui = root.flag(found, "ui");
+    if let Some(mut ui) = root.section(found, "ui_config") {
+        config.ui = ui.flag(found, "enabled").or(config.ui);
+        ui.ignore(found, UI_IGNORED);
+        ui.finish(found);
+    }
+    if let Some(mut telemetry) = root.section(found, "telemetry") {
+        config.prometheus_retention = telemetry.duration(found, "prometheus_retention_time");
+        telemetry.accept(&["disable_hostname"]);
+        telemetry.ignore(found, TELEMETRY_IGNORED);
+        telemetry.finish(found);
+    }
+}
+
+const UI_IGNORED: &[&str] = &[
+    "dir",
+    "content_path",
+    "metrics_provider",
+    "metrics_provider_files",
+    "metrics_provider_options_json",
+    "metrics_proxy",
+    "dashboard_url_templates",
+    "hcp_enabled",
+];
+
+const TELEMETRY_IGNORED: &[&str] = &[
+    "circonus_api_app",
+    "circonus_api_token",
+    "circonus_api_url",
+    "circonus_broker_id",
+    "circonus_broker_select_tag",
+    "circonus_check_display_name",
+    "circonus_check_force_metric_activation",
+    "circonus_check_id",
+    "circonus_check_instance_id",
+    "circonus_check_search_tag",
+    "circonus_check_tags",
+    "circonus_submission_interval",
+    "circonus_submission_url",
+    "disable_compat_1.9",
+    "disable_per_tenancy_usage_metrics",
+    "dogstatsd_addr",
+    "dogstatsd_tags",
+    "enable_host_metrics",
+    "filter_default",
+    "metrics_prefix",
+    "prefix_filter",
+    "retry_failed_connection",
+    "statsd_address",
+    "statsite_address",
+];
+
+/// Keys about clusters of Consul's own servers, which Leno has none of, and about what it does its own way.
+const IGNORED: &[&str] = &[
+    "acl_agent_master_token",
+    "acl_agent_token",
+    "acl_datacenter",
+    "acl_default_policy",
+    "acl_down_policy",
+    "acl_enable_key_list_policy",
+    "acl_master_token",
+    "acl_replication_token",
+    "acl_token",
+    "acl_ttl",
+    "advertise_addr_ipv4",
+    "advertise_addr_ipv6",
+    "advertise_addr_wan",
+    "advertise_addr_wan_ipv4",
+    "advertise_addr_wan_ipv6",
+    "advertise_reconnect_timeout",
+    "audit",
+    "auto_config",
+    "auto_encrypt",
+    "auto_reload_config",
+    "cache",
+    "check_update_interval",
+    "cloud",
+    "disable_anonymous_signature",
+    "disable_http_unprintable_char_filter",
+    "discovery_max_stale",
+    "enable_acl_replication",
+    "enable_agent_tls_for_checks",
+    "enable_central_service_config",
+    "enable_syslog",
+    "encrypt_verify_incoming",
+    "encrypt_verify_outgoing",
+    "gossip_lan",
+    "gossip_wan",
+    "license_path",
+    "log_file",
+    "log_rotate_bytes",
+    "log_rotate_duration",
+    "log_rotate_max_files",
+    "partition",
+    "raft_boltdb",
+    "raft_logstore",
+    "read_replica",
+    "recursor_strategy",
+    "reporting",
+    "retry_join",
+    "retry_join_wan",
+    "segment",
+    "segments",
+    "serf_lan",
+    "serf_lan_allowed_cidrs",
+    "serf_wan",
+    "serf_wan_allowed_cidrs",
+    "start_join",
+    "start_join_wan",
+    "syslog_facility",
+    "tagged_addresses",
+    "translate_wan_addrs",
+    "ui_content_path",
+    "ui_dir",
+    "watches",
+    "xds",
+    "default_intention_policy",
+];
+
+/// Keys that ask for nothing that a single registry could do otherwise.
+const ACCEPTED: &[&str] = &[
+    "bootstrap",
+    "bootstrap_expect",
+    "disable_host_node_id",
+    "disable_keyring_file",
+    "disable_remote_exec",
+    "disable_update_check",
+    "enable_remote_exec",
+    "experiments",
+    "non_voting_server",
+    "performance",
+    "protocol",
+    "raft_protocol",
+    "raft_snapshot_interval",
+    "raft_snapshot_threshold",
+    "raft_trailing_logs",
+    "reconnect_timeout",
+    "reconnect_timeout_wan",
+    "rejoin_after_leave",
+    "retry_interval",
+    "retry_interval_wan",
+    "retry_max",
+    "retry_max_wan",
+    "rpc",
+    "server_name",
+    "skip_leave_on_int",
+    "sync_coordinate_interval_min",
+    "sync_coordinate_rate_target",
+    "use_streaming_backend",
+];
+
+fn read_rest(root: &mut Section<'_>, found: &mut Findings, _: &mut AgentConfig) {
+    root.accept(ACCEPTED);
+    root.ignore(found, IGNORED);
+}
+
+fn addresses(root: &mut Section<'_>, found: &mut Findings) -> Addresses {
+    let Some(mut section) = root.section(found, "addresses") else { return Addresses::default() };
+    let mut listens = |found: &mut Findings, name: &str| {
+        let text = section.text(found, name).unwrap_or_default();
+        let field = section.path_of(name);
+        text.split_whitespace().filter_map(|word| listen(word, &field, found)).collect()
+    };
+    let addresses = Addresses {
+        dns: listens(found, "dns"),
+        http: listens(found, "http"),
+        https: listens(found, "https"),
+        grpc: listens(found, "grpc"),
+    };
+    section.ignore(found, &["grpc_tls"]);
+    section.finish(found);
+    addresses
+}
+
+fn listen(word: &str, field: &str, found: &mut Findings) -> Option<Listen> {
+    if let Some(path) = word.strip_prefix("unix://") {
+        return Some(Listen::Unix(path.into()));
+    }
+    match word.parse() {
+        Ok(ip) => Some(Listen::Ip(ip)),
+        Err(_) => {
+            let text = format!("{word:?} is neither an IP address nor unix:///PATH");
+            found.error(field.to_owned(), text);
+            None
+        }
+    }
+}
+
+fn ports(root: &mut Section<'_>, found: &mut Findings) -> Ports {
+    let Some(mut section) = root.section(found, "ports") else { return Ports::default() };
+    let mut port = |found: &mut Findings, name: &str| {
+        let given = section.integer(found, name)?;
+        if given <= 0 {
+            return Some(None);
+        }
+        let port = u16::try_from(given).ok();
+        if port.is_none() {
+            found.error(section.path_of(name), format!("{given} is not a port: -1 to 65535"));
+        }
+        Some(port)
+    };
+    let ports = Ports {
+        dns: port(found, "dns"),
+        http: port(found, "http"),
+        https: port(found, "https"),
+        grpc: port(found, "grpc"),
+        grpc_tls: port(found, "grpc_tls"),
+        serf_lan: port(found, "serf_lan"),
+        serf_wan: port(found, "serf_wan"),
+        server: port(found, "server"),
+        sidecar_min: port(found, "sidecar_min_port"),
+        sidecar_max: port(found, "sidecar_max_port"),
+    };
+    section.ignore(found, &["expose_min_port", "expose_max_port", "rpc"]);
+    section.finish(found);
+    ports
+}
+
+fn dns(root: &mut Section<'_>, found: &mut Findings) -> DnsConfig {
+    let mut config = DnsConfig {
+        domain: root.text(found, "domain").filter(|it| !it.is_empty()),
+        alt_domain: root.text(found, "alt_domain").filter(|it| !it.is_empty()),
+        recursors: root.texts(found, "recursors").unwrap_or_default(),
+        ..DnsConfig::default()
+    };
+    config.recursors.extend(root.text(found, "recursor"));
+    let Some(mut section) = root.section(found, "dns_config") else { return config };
+    config.recursor_timeout = section.duration(found, "recursor_timeout");
+    config.only_passing = section.flag(found, "only_passing").unwrap_or_default();
+    config.node_ttl = section.duration(found, "node_ttl");
+    if let Some(ttls) = section.text_map(found, "service_ttl") {
+        for (service, text) in ttls {
+            match model::go::parse_duration(&text) {
+                Ok(ttl) => config.service_ttl.push((service, ttl)),
+                Err(error) => {
+                    found.error(format!("dns_config.service_ttl.{service}"), error.to_string());
+                }
+            }
+        }
+    }
+    config.a_record_limit = section.count(found, "a_record_limit", 4096);
+    config.udp_answer_limit = section.count(found, "udp_answer_limit", 4096);
+    config.enable_truncate = section.flag(found, "enable_truncate");
+    config.disable_compression = section.flag(found, "disable_compression").unwrap_or_default();
+    config.node_meta_txt = section.flag(found, "enable_additional_node_meta_txt");
+    if let Some(mut soa) = section.section(found, "soa") {
+        for (at, name) in ["refresh", "retry", "expire", "min_ttl"].into_iter().enumerate() {
+            let seconds = soa.count(found, name, u64::from(u32::MAX));
+            config.soa[at] = seconds.and_then(|it| u32::try_from(it).ok());
+        }
+        soa.finish(found);
+    }
+    section.accept(&["allow_stale", "max_stale", "use_cache", "cache_max_age"]);
+    section.ignore(found, &["recursor_strategy", "prefer_namespace"]);
+    section.finish(found);
+    config
+}
+
+fn http(root: &mut Section<'_>, found: &mut Findings) -> HttpConfig {
+    let Some(mut section) = root.section(found, "http_config") else {
+        return HttpConfig::default();
+    };
+    let mut config = HttpConfig {
+        block_endpoints: section.texts(found, "block_endpoints").unwrap_or_default(),
+        response_headers: section.text_map(found, "response_headers").unwrap_or_default(),
+        max_header_bytes: section.count(found, "max_header_bytes", 1 << 24),
+        ..HttpConfig::default()
+    };
+    for text in section.texts(found, "allow_write_http_from").unwrap_or_default() {
+        match network(&text) {
+            Some(network) => config.allow_write_from.push(network),
+            None => {
+                let field = section.path_of("allow_write_http_from");
+                found.error(field, format!("{text:?} is not a network such as 127.0.0.0/8"));
+            }
+        }
+    }
+    section.accept(&["use_cache"]);
+    section.finish(found);
+    config
+}
+
+/// `IP/BITS`.
+fn network(text: &str) -> Option<(IpAddr, u8)> {
+    let (ip, bits) = text.split_once('/')?;
+    let (ip, bits): (IpAddr, u8) = (ip.parse().ok()?, bits.parse().ok()?);
+    (bits <= if ip.is_ipv4() { 32 } else { 128 }).then_some((ip, bits))
+}
+
+fn limits(root: &mut Section<'_>, found: &mut Findings) -> Limits {
+    let Some(mut section) = root.section(found, "limits") else { return Limits::default() };
+    let most_bytes = 4 << 20;
+    let mut limits = Limits {
+        http_max_conns_per_client: section.count(found, "http_max_conns_per_client", 1 << 20),
+        https_handshake_timeout: section.duration(found, "https_handshake_timeout"),
+        kv_max_value_size: section.count(found, "kv_max_value_size", most_bytes),
+        txn_max_req_len: section.count(found, "txn_max_req_len", most_bytes),
+        ..Limits::default()
+    };
+    if let Some(mut rates) = section.section(found, "request_limits") {
+        let mode = match rates.text(found, "mode").as_deref() {
+            None | Some("" | "disabled") => RateMode::Disabled,
+            Some("permissive") => RateMode::Permissive,
+            Some("enforcing") => RateMode::Enforcing,
+            Some(other) => {
+                let text = format!("{other:?} is none of disabled, permissive, enforcing");
+                found.error(rates.path_of("mode"), text);
+                RateMode::Disabled
+            }
+        };
+        let mut rate = |found: &mut Findings, name: &str| {
+            rates.float(found, name).filter(|it| it.is_finite() && *it >= 0.0)
+        };
+        limits.rates = RateLimits {
+            mode,
+            read_rate: rate(found, "read_rate"),
+            write_rate: rate(found, "write_rate"),
+        };
+        rates.finish(found);
+    }
+    section.accept(&[
+        "rpc_client_timeout",
+        "rpc_handshake_timeout",
+        "rpc_max_burst",
+        "rpc_max_conns_per_client",
+        "rpc_rate",
+    ]);
+    section.finish(found);
+    limits
+}
+
+fn tls(root: &mut Section<'_>, found: &mut Findings) -> TlsConfig {
+    let mut config = TlsConfig::default();
+    read_tls(root, found, &mut config, "tls_min_version");
+    let verify = root.flag(found, "verify_incoming").unwrap_or_default();
+    let verify_https = root.flag(found, "verify_incoming_https").unwrap_or_default();
+    config.verify_incoming = verify || verify_https;
+    root.ignore(found, &["tls_cipher_suites", "verify_incoming_rpc", "verify_outgoing"]);
+    root.ignore(found, &["verify_server_hostname", "tls_prefer_server_cipher_suites"]);
+    let Some(mut section) = root.section(found, "tls") else { return config };
+    for name in ["defaults", "https"] {
+        let Some(mut part) = section.section(found, name) else { continue };
+        read_tls(&mut part, found, &mut config, "tls_min_version");
+        config.verify_incoming =
+            part.flag(found, "verify_incoming").unwrap_or(config.verify_incoming);
+        part.accept(&["verify_outgoing", "verify_server_hostname"]);
+        part.ignore(found, &["tls_cipher_suites"]);
+        part.finish(found);
+    }
+    section.ignore(found, &["grpc", "internal_rpc"]);
+    section.finish(found);
+    config
+}
+
+fn read_tls(
+    section: &mut Section<'_>,
+    found: &mut Findings,
+    config: &mut TlsConfig,
+    version: &str,
+) {
+    let mut file = |name: &str| section.text(found, name).filter(|it| !it.is_empty());
+    let [ca_file, ca_path, cert_file, key_file] =
+        ["ca_file", "ca_path", "cert_file", "key_file"].map(|name| file(name).map(Into::into));
+    config.ca_file = ca_file.or(config.ca_file.take());
+    config.ca_path = ca_path.or(config.ca_path.take());
+    config.cert_file = cert_file.or(config.cert_file.take());
+    config.key_file = key_file.or(config.key_file.take());
+    if let Some(given) = section.text(found, version) {
+        match given.as_str() {
+            "TLSv1_2" | "TLSv1_3" | "tls12" | "tls13" | "" => config.min_version = Some(given),
+            other => {
+                let text = format!("{other:?} is neither TLSv1_2 nor TLSv1_3, the versions spoken");
+                found.error(section.path_of(version), text);
+            }
+        }
+    }
+}
+
+fn unix_sockets(root: &mut Section<'_>, found: &mut Findings) -> UnixSockets {
+    let Some(mut section) = root.section(found, "unix_sockets") else {
+        return UnixSockets::default();
+    };
+    let mode = section.text(found, "mode").and_then(|text| {
+        let mode = u32::from_str_radix(&text, 8).ok().filter(|it| *it <= 0o777);
+        if mode.is_none() {
+            let text = format!("{text:?} is not a mode of a file, such as \"0660\"");
+            found.error(section.path_of("mode"), text);
+        }
+        mode
+    });
+    let sockets = UnixSockets {
+        user: section.text(found, "user"),
+        group: section.text(found, "group"),
+        mode,
+    };
+    section.finish(found);
+    sockets
+}
+
+fn acl(root: &mut Section<'_>, found: &mut Findings) -> AclConfig {
+    let Some(mut section) = root.section(found, "acl") else { return AclConfig::default() };
+    let default_policy = match section.text(found, "default_policy").as_deref() {
+        None | Some("allow" | "") => DefaultPolicy::Allow,
+        Some("deny") => DefaultPolicy::Deny,
+        Some(other) => {
+            let text = format!("{other:?} is neither allow nor deny");
+            found.error(section.path_of("default_policy"), text);
+            DefaultPolicy::Deny
+        }
+    };
+    let mut config = AclConfig {
+        enabled: section.flag(found, "enabled").unwrap_or_default(),
+        default_policy,
+        enable_token_persistence: section
+            .flag(found, "enable_token_persistence")
+            .unwrap_or_default(),
+        enable_key_list_policy: section.flag(found, "enable_key_list_policy").unwrap_or_default(),
+        tokens: AclTokens::default(),
+    };
+    if let Some(mut tokens) = section.section(found, "tokens") {
+        let mut token = |found: &mut Findings, names: [&str; 2]| {
+            let [new, old] = names.map(|name| tokens.text(found, name).filter(|it| !it.is_empty()));
+            new.or(old)
+        };
+        config.tokens = AclTokens {
+            initial_management: token(found, ["initial_management", "master"]),
+            agent: token(found, ["agent", "agent"]),
+            agent_recovery: token(found, ["agent_recovery", "agent_master"]),
+            default: token(found, ["default", "default"]),
+            replication: token(found, ["replication", "replication"]),
+            dns: token(found, ["dns", "dns"]),
+            config_file_service_registration: token(
+                found,
+                ["config_file_service_registration", "config_file_registration"],
+            ),
+        };
+        tokens.ignore(found, &["managed_service_provider"]);
+        tokens.finish(found);
+    }
+    section.accept(&[
+        "down_policy",
+        "policy_ttl",
+        "role_ttl",
+        "token_ttl",
+        "enable_token_replication",
+    ]);
+    section.ignore(found, &["msp_disable_bootstrap"]);
+    section.finish(found);
+    config
+}
+
+fn connect(root: &mut Section<'_>, found: &mut Findings) -> ConnectConfig {
+    let Some(mut section) = root.section(found, "connect") else { return ConnectConfig::default() };
+    let mut config = ConnectConfig { enabled: section.flag(found, "enabled"), cluster_id: None };
+    if let Some(mut ca) = section.section(found, "ca_config") {
+        config.cluster_id = ca.text(found, "cluster_id");
+        ca.ignore(found, CA_IGNORED);
+        ca.finish(found);
+    }
+    section.ignore(found, &["ca_provider", "enable_mesh_gateway_wan_federation"]);
+    section.ignore(found, &["enable_serverless_plugin", "test_ca_leaf_root_change_spread"]);
+    section.finish(found);
+    config
+}
+
+const CA_IGNORED: &[&str] = &[
+    "csr_max_concurrent",
+    "csr_max_per_second",
+    "intermediate_cert_ttl",
+    "leaf_cert_ttl",
+    "private_key",
+    "private_key_bits",
+    "private_key_type",
+    "root_cert",
+    "root_cert_ttl",
+];

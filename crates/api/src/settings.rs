@@ -1,0 +1,102 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Rules of the doors, as the agent was told. The defaults are Consul's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// How long a blocking read waits when the client does not say.
+    pub wait_default: Duration,
+    /// The longest that a blocking read waits.
+    pub wait_max: Duration,
+    /// Shortest time to live of a session.
+    pub session_ttl_min: Duration,
+    /// Most bytes of a value of the key-value store.
+    pub kv_value_bytes_max: usize,
+    /// Most bytes of the body of a transaction.
+    pub txn_bytes_max: usize,
+    /// Starts of paths that are answered with 403.
+    pub blocked_paths: Vec<String>,
+    /// Networks from which writes are taken; empty: all.
+    pub write_networks: Vec<Network>,
+    /// The service mesh is on: there are authorities and certificates.
+    pub connect: bool,
+    /// Peerings are on.
+    pub peering: bool,
+    /// Coordinates are kept.
+    pub coordinates: bool,
+    /// Metrics are kept for Prometheus.
+    pub prometheus: bool,
+    /// Debug pages are served.
+    pub debug: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            wait_default: Duration::from_secs(300),
+            wait_max: Duration::from_secs(600),
+            session_ttl_min: Duration::from_secs(10),
+            kv_value_bytes_max: 512 * 1024,
+            txn_bytes_max: 512 * 1024,
+            blocked_paths: Vec::new(),
+            write_networks: Vec::new(),
+            connect: true,
+            peering: true,
+            coordinates: true,
+            prometheus: true,
+            debug: false,
+        }
+    }
+}
+
+/// The addresses that start with the same bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Network {
+    /// Any address of it.
+    pub ip: IpAddr,
+    /// How many bits they share: at most 32 or 128.
+    pub bits: u8,
+}
+
+impl Network {
+    /// True for an address of the network. An IPv4 address that is mapped into IPv6 is one of IPv4.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let same = |a: u128, b: u128, width: u32| {
+            let shift = width.saturating_sub(u32::from(self.bits));
+            a.checked_shr(shift) == b.checked_shr(shift)
+        };
+        match (self.ip, ip.to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32),
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_contains_what_starts_with_its_bits() {
+        let cases = [
+            ("10.1.2.3", 8, "10.255.0.1", true),
+            ("10.1.2.3", 16, "10.2.0.1", false),
+            ("10.1.2.3", 32, "10.1.2.3", true),
+            ("0.0.0.0", 0, "200.1.2.3", true),
+            ("0.0.0.0", 0, "::1", false),
+            ("127.0.0.0", 8, "::ffff:127.0.0.1", true),
+            ("::", 0, "2001:db8::1", true),
+            ("2001:db8::", 32, "2001:db9::1", false),
+        ];
+        for (ip, bits, asked, contains) in cases {
+            let network = Network { ip: ip.parse().unwrap(), bits };
+            assert_eq!(
+                network.contains(asked.parse().unwrap()),
+                contains,
+                "{asked} in {ip}/{bits}"
+            );
+        }
+    }
+}
