@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("api", &["model", "registry", "proxy-config"]),
     ("codec", &[]),
     ("dns", &["model", "registry"]),
+    ("hcl", &[]),
     ("manifests", &["model", "registry"]),
     ("xds", &["model", "proxy-config"]),
     ("runtime", &[]),
@@ -62,6 +63,7 @@ const PURE: &[&str] = &[
     "api",
     "codec",
     "dns",
+    "hcl",
     "manifests",
     "xds",
 ];
