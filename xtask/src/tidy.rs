@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proxy-config", &["model"]),
     ("registry", &["model"]),
     ("agent-config", &["model"]),
+    ("ca", &["model"]),
     ("store", &["model"]),
     ("compiler", &["model", "proxy-config"]),
     ("traffic", &["model", "proxy-config", "codec"]),
@@ -31,7 +32,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "control",
         &[
-            "agent-config",
             "model",
             "proxy-config",
             "registry",
@@ -39,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "compiler",
             "recovery",
             "api",
+            "ca",
             "dns",
             "manifests",
             "runtime",
@@ -46,7 +47,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "cli",
-        &["agent-config", "control", "proxy", "proxy-config", "runtime", "model", "traffic", "xds"],
+        &[
+            "agent-config",
+            "control",
+            "hcl",
+            "proxy",
+            "proxy-config",
+            "runtime",
+            "model",
+            "traffic",
+            "xds",
+        ],
     ),
     ("xtask", &[]),
 ];
@@ -54,6 +65,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Rooms that read no clock, open no file or socket and draw no random numbers; each has a `clippy.toml` that says so.
 const PURE: &[&str] = &[
     "agent-config",
+    "ca",
     "model",
     "proxy-config",
     "registry",

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -93,6 +93,23 @@ pub struct AgentConfig {
     pub autopilot: Option<Value>,
     /// Version that the caller wants to hear.
     pub version: Option<String>,
+    /// What is Leno's own.
+    pub leno: LenoConfig,
+}
+
+/// Leno's own section, `leno`. Addresses: `Some(None)` when it is told that there is none.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LenoConfig {
+    /// Ingress listener.
+    pub ingress: Option<Option<SocketAddr>>,
+    /// Ingress listener for TLS.
+    pub ingress_tls: Option<Option<SocketAddr>>,
+    /// Mesh listener for outbound requests.
+    pub outbound: Option<Option<SocketAddr>>,
+    /// The proxy's admin pages.
+    pub proxy_admin: Option<Option<SocketAddr>>,
+    /// Folder of documents to follow.
+    pub manifests: Option<PathBuf>,
 }
 
 /// An address that something listens on.

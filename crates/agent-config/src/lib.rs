@@ -15,7 +15,7 @@ mod tests;
 
 pub use config::{
     AclConfig, AclTokens, Addresses, AgentConfig, ConnectConfig, DefaultPolicy, DnsConfig,
-    HttpConfig, Limits, Listen, Ports, RateLimits, RateMode, TlsConfig, UnixSockets,
+    HttpConfig, LenoConfig, Limits, Listen, Ports, RateLimits, RateMode, TlsConfig, UnixSockets,
 };
 pub use merge::{Source, merge};
 pub use read::read;

@@ -36,7 +36,34 @@ fn merge_into(merged: &mut Map<String, Value>, from: &Map<String, Value>) {
     for (key, value) in from {
         let name = merged.keys().find(|it| it.eq_ignore_ascii_case(key)).unwrap_or(key).clone();
         let before = merged.remove(&name);
-        merged.insert(name, joined(before, value));
+        let value = if LISTS.contains(&name.to_lowercase().as_str()) {
+            value.clone()
+        } else {
+            gathered(value)
+        };
+        merged.insert(name, joined(before, &value));
+    }
+}
+
+/// Keys whose objects are each one of many. What else HCL gathers in a list of objects is one object, written in parts.
+const LISTS: [&str; 7] =
+    ["service", "services", "check", "checks", "watches", "segments", "bootstrap"];
+
+fn gathered(value: &Value) -> Value {
+    match value {
+        Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_object) => {
+            let mut whole = Map::new();
+            for part in items.iter().filter_map(Value::as_object) {
+                merge_into(&mut whole, part);
+            }
+            Value::Object(whole)
+        }
+        Value::Object(object) => {
+            let mut whole = Map::new();
+            merge_into(&mut whole, object);
+            Value::Object(whole)
+        }
+        other => other.clone(),
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{
     AclConfig, AclTokens, Addresses, AgentConfig, ConnectConfig, DefaultPolicy, DnsConfig,
-    HttpConfig, Limits, Listen, Ports, RateLimits, RateMode, TlsConfig, UnixSockets,
+    HttpConfig, LenoConfig, Limits, Listen, Ports, RateLimits, RateMode, TlsConfig, UnixSockets,
 };
 use crate::section::{Findings, Section};
 
@@ -37,6 +37,7 @@ fn read_root(root: &mut Section<'_>, found: &mut Findings) -> AgentConfig {
         unix_sockets: unix_sockets(root, found),
         acl: acl(root, found),
         connect: connect(root, found),
+        leno: leno(root, found),
         ..AgentConfig::default()
     };
     read_node(root, found, &mut config);
@@ -90,34 +91,60 @@ fn read_definitions(root: &mut Section<'_>, found: &mut Findings, config: &mut A
 }
 
 /// Maps of free keys within a definition, which stay as they are.
-const FREE_MAPS: [&str; 6] =
-    ["meta", "taggedaddresses", "header", "config", "nodemeta", "envoyextensions"];
+const FREE_MAPS: [&str; 5] = ["meta", "header", "config", "nodemeta", "envoyextensions"];
+/// Objects within a definition of which there is one: HCL writes them as a list.
+const SINGLE: [&str; 8] =
+    ["check", "connect", "expose", "locality", "meshgateway", "proxy", "sidecarservice", "weights"];
 
 /// A definition with its keys as the HTTP API has them: files write `tagged_addresses` for `TaggedAddresses`, and the
 /// decoder of the API does not look at letter case.
 fn definition(object: &Map<String, Value>) -> Value {
     let pairs = object.iter().map(|(key, value)| {
-        let name = key.replace('_', "");
-        let is_free = FREE_MAPS.contains(&name.to_lowercase().as_str());
-        let value = if is_free { unwrapped(value) } else { nested(value) };
+        let name = key.replace('_', "").to_lowercase();
+        let value = match name.as_str() {
+            free if FREE_MAPS.contains(&free) => unwrapped(value).clone(),
+            "taggedaddresses" => tagged(unwrapped(value)),
+            single if SINGLE.contains(&single) => nested(&name, unwrapped(value)),
+            _ => nested(&name, value),
+        };
         (name, value)
     });
     Value::Object(pairs.collect())
 }
 
-fn nested(value: &Value) -> Value {
+/// What stands under `name`. A check that is part of a service has its id under another name than one alone.
+fn nested(name: &str, value: &Value) -> Value {
     match value {
-        Value::Object(object) => definition(object),
-        Value::Array(items) => Value::Array(items.iter().map(nested).collect()),
+        Value::Object(object) => {
+            let mut whole = definition(object);
+            if let (Some(fields), "check" | "checks") = (whole.as_object_mut(), name)
+                && let Some(id) = fields.remove("id")
+            {
+                fields.insert("checkid".to_owned(), id);
+            }
+            whole
+        }
+        Value::Array(items) => Value::Array(items.iter().map(|it| nested(name, it)).collect()),
         other => other.clone(),
     }
 }
 
-/// HCL writes a map as a list of one.
-fn unwrapped(value: &Value) -> Value {
+/// Addresses by free names.
+fn tagged(value: &Value) -> Value {
     match value {
-        Value::Array(items) if items.len() == 1 && items[0].is_object() => items[0].clone(),
+        Value::Object(object) => {
+            let pairs = object.iter().map(|(key, it)| (key.clone(), nested("", unwrapped(it))));
+            Value::Object(pairs.collect())
+        }
         other => other.clone(),
+    }
+}
+
+/// HCL writes an object as a list of one.
+fn unwrapped(value: &Value) -> &Value {
+    match value {
+        Value::Array(items) if items.len() == 1 && items[0].is_object() => &items[0],
+        other => other,
     }
 }
 
@@ -298,6 +325,34 @@ const ACCEPTED: &[&str] = &[
 fn read_rest(root: &mut Section<'_>, found: &mut Findings, _: &mut AgentConfig) {
     root.accept(ACCEPTED);
     root.ignore(found, IGNORED);
+}
+
+/// Leno's own section.
+fn leno(root: &mut Section<'_>, found: &mut Findings) -> LenoConfig {
+    let Some(mut section) = root.section(found, "leno") else { return LenoConfig::default() };
+    let mut address = |found: &mut Findings, name: &str| {
+        let text = section.text(found, name)?;
+        match text.as_str() {
+            "off" => Some(None),
+            text => match text.parse() {
+                Ok(address) => Some(Some(address)),
+                Err(_) => {
+                    let text = format!("{text:?} is neither IP:PORT nor off");
+                    found.error(section.path_of(name), text);
+                    None
+                }
+            },
+        }
+    };
+    let config = LenoConfig {
+        ingress: address(found, "ingress"),
+        ingress_tls: address(found, "ingress_tls"),
+        outbound: address(found, "outbound"),
+        proxy_admin: address(found, "proxy_admin"),
+        manifests: section.text(found, "manifests").filter(|it| !it.is_empty()).map(Into::into),
+    };
+    section.finish(found);
+    config
 }
 
 fn addresses(root: &mut Section<'_>, found: &mut Findings) -> Addresses {

@@ -9,6 +9,7 @@ mod agent_health;
 mod agent_self;
 mod agent_service;
 mod catalog;
+mod certificates;
 mod content_hash;
 mod decode;
 mod filter;
@@ -28,11 +29,12 @@ mod write;
 
 use bytes::Bytes;
 use http::header::{ALLOW, LOCATION};
-use http::{Method, Request, StatusCode};
-use model::{Catalog, WatchKey};
+use http::{Method, Request, Response, StatusCode};
+use model::{Catalog, Revision, WatchKey};
 use registry::Command;
 use serde_json::Value;
 
+pub use self::certificates::rfc3339;
 use self::filter::{Filter, Schema};
 use self::params::{Query, Wait};
 use self::path::Place;
@@ -42,7 +44,7 @@ pub(crate) use self::response::Reply;
 use self::route::{Endpoint, Target};
 use self::write::Door;
 use crate::json::JsonWriter;
-use crate::{AgentInfo, ClientIp, Context, Settings, Step};
+use crate::{AgentInfo, ClientIp, Context, LeafWanted, Settings, Step};
 
 /// Longest filter that is read: what fits into a URL that other servers would take.
 const FILTER_BYTES_MAX: usize = 8192;
@@ -55,8 +57,12 @@ pub(crate) struct Form {
 }
 
 impl Form {
+    fn is_indented(self) -> bool {
+        self.is_pretty || self.is_dev
+    }
+
     fn body(self, fill: impl FnOnce(&mut JsonWriter)) -> Vec<u8> {
-        let mut writer = JsonWriter::new(self.is_pretty || self.is_dev);
+        let mut writer = JsonWriter::new(self.is_indented());
         fill(&mut writer);
         let mut body = writer.into_bytes();
         if self.is_pretty {
@@ -156,11 +162,32 @@ impl<'a> Call<'a> {
 pub(crate) enum Answer {
     Reply(Reply),
     Wait(Vec<WatchKey>, Wait),
+    Leaf(LeafWanted),
     Write(Command, Door),
 }
 
 /// An endpoint's errors are replies too.
 pub(crate) type Outcome = Result<Answer, Reply>;
+
+/// The response with a certificate: the fields that its JSON has, and the index that a client waits on.
+#[must_use]
+pub fn leaf_response(
+    request: &Request<Bytes>,
+    fields: &[(&'static str, String)],
+    index: u64,
+    is_pretty: bool,
+) -> Response<Bytes> {
+    let mut w = JsonWriter::new(is_pretty);
+    w.object(|w| {
+        for (name, value) in fields {
+            w.string_field(name, value);
+        }
+        w.number_field("CreateIndex", index);
+        w.number_field("ModifyIndex", index);
+    });
+    let reply = read::with_index(Reply::json(w.into_bytes()), Revision(index));
+    read::with_cache_hit(reply).finish(Encoding::of(request))
+}
 
 /// The commands of a service's definition, in the form of the body of `agent/service/register`.
 ///
@@ -207,6 +234,7 @@ fn to_step(outcome: Outcome, encoding: Encoding) -> Step {
         Ok(Answer::Wait(keys, Wait { timeout, jitter_max })) => {
             Step::Wait { keys, timeout, jitter_max }
         }
+        Ok(Answer::Leaf(wanted)) => Step::Leaf(wanted),
         Ok(Answer::Write(command, door)) => {
             let reply = move |outcome, _: &Context<'_>| door.reply(outcome).finish(encoding);
             Step::Write(command, Box::new(reply))

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use serde_json::Value;
+
 /// Appends values to a buffer. The caller opens, fills and closes objects and arrays in order; commas, the line
 /// breaks of the indented form and the escapes are the writer's.
 pub(crate) struct JsonWriter {
@@ -80,6 +82,23 @@ impl JsonWriter {
         self.before_value();
         self.bytes.extend_from_slice(json.as_bytes());
         self.needs_comma = true;
+    }
+
+    /// Any value; its numbers as they are.
+    pub(crate) fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.null(),
+            Value::Bool(flag) => self.boolean(*flag),
+            Value::Number(number) => self.literal(&number.to_string()),
+            Value::String(text) => self.string(text),
+            Value::Array(items) => self.array(|w| items.iter().for_each(|it| w.value(it))),
+            Value::Object(object) => self.object(|w| {
+                for (key, value) in object {
+                    w.map_key(key);
+                    w.value(value);
+                }
+            }),
+        }
     }
 
     pub(crate) fn string_field(&mut self, name: &'static str, text: &str) {

@@ -20,9 +20,14 @@ mod step;
 use bytes::Bytes;
 use http::Request;
 
-pub use consul::{check_of, service_of};
+pub use consul::{check_of, leaf_response, rfc3339, service_of};
 pub use settings::{Network, Settings};
-pub use step::{AgentInfo, ClientIp, Context, LiveCheck, Respond, Step, WriteOutcome};
+pub use step::{AgentInfo, ClientIp, Context, LeafWanted, LiveCheck, Respond, Step, WriteOutcome};
+
+/// Name of the setting that holds the root certificate of the mesh, as `ca::Authority` writes it.
+pub const CA_ROOT: &str = "connect-ca-root";
+/// Name of the setting that says how the certificate authority is to be.
+pub const CA_CONFIG: &str = "connect-ca-config";
 
 /// Says what is to be done for a request. `timed_out` is true when a wait that an earlier call asked for is over.
 ///

@@ -34,9 +34,24 @@ pub enum Step {
         /// Most jitter to add, uniformly chosen.
         jitter_max: Duration,
     },
+    /// Answer with a certificate for a service, whose key only the shell can make: see [`LeafWanted`].
+    Leaf(LeafWanted),
     /// Commit this command (running it again if another writer came first), then call the function with what
     /// came of it, and send its response.
     Write(Command, Respond),
+}
+
+/// A client wants the certificate of a service, of which [`crate::leaf_response`] makes the response.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeafWanted {
+    /// The service.
+    pub service: String,
+    /// Index of the certificate that the client has; 0: it does not wait for another.
+    pub seen: u64,
+    /// How long it waits for another.
+    pub timeout: Duration,
+    /// The body is to be indented.
+    pub is_pretty: bool,
 }
 
 /// What became of a command.

@@ -1,44 +1,143 @@
 //! `leno agent`.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
-use control::agent::{AgentOptions, Balancing, CompilerSettings, Ending, LeastRequest, PeakEwma};
-use control::dns_server::{DnsOptions, parse_recursor};
+use agent_config::{AgentConfig, Listen, Source};
+use anyhow::Context;
+use control::agent::{Balancing, CompilerSettings, Ending, LeastRequest, PeakEwma, Reload};
+use model::Diagnostic;
 use proxy::ProxyOptions;
 use runtime::{Hangup, Termination};
 
 use crate::args::{AddressOrOff, AgentArguments, BalancingWord};
 use crate::node::Node;
 
+mod files;
+mod options;
+mod tls;
+
+/// What an agent was told, so that it can be read again.
+pub(crate) struct Told {
+    /// Files and folders, in order.
+    pub(crate) paths: Vec<PathBuf>,
+    /// Flags in the form of a file, which come last.
+    pub(crate) flags: Option<Source>,
+    /// Flags that files cannot say.
+    pub(crate) over: fn(&mut AgentConfig, &AgentArguments),
+    /// Those flags.
+    pub(crate) arguments: AgentArguments,
+}
+
+impl Told {
+    fn read(&self) -> anyhow::Result<(AgentConfig, Vec<Diagnostic>)> {
+        let (mut config, findings) = files::load(&self.paths, self.flags.clone())?;
+        (self.over)(&mut config, &self.arguments);
+        Ok((config, findings))
+    }
+}
+
 pub(crate) async fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
+    let paths = arguments.config_file.iter().chain(&arguments.config_dir).cloned().collect();
+    run_as(Told { paths, flags: None, over, arguments }).await
+}
+
+/// Runs an agent until it is told to end.
+pub(crate) async fn run_as(told: Told) -> anyhow::Result<ExitCode> {
     let mut termination = Termination::listen().context("cannot listen to signals")?;
     let mut hangup = Hangup::listen().context("cannot listen to signals")?;
-    let starting = Node::start(agent_options(&arguments)?, proxy_options(&arguments)?);
-    let node = tokio::select! {
+    let (config, findings) = told.read()?;
+    for finding in findings {
+        tracing::warn!("configuration: {finding}");
+    }
+    let options = options::agent_options(&config, compiler_settings(&config, &told.arguments))?;
+    let pid_file = config.pid_file.clone().map(PidFile::write).transpose()?;
+    let starting = Node::start(options, proxy_options(&config, &told.arguments)?);
+    let mut node = tokio::select! {
         node = starting => node?,
         signal = termination.next() => {
             tracing::info!(signal = signal.name(), "ended before the agent was ready");
             return Ok(ExitCode::from(signal.exit_code()));
         }
     };
-    say_where(&node, &arguments);
-    let code = until_the_end(&node, &mut termination, &mut hangup).await;
-    tokio::select! {
+    say_where(&node, &config);
+    let code = until_the_end(&mut node, &told, &mut termination, &mut hangup).await;
+    let ended = tokio::select! {
         () = node.shut_down() => Ok(code),
         signal = termination.next() => {
             tracing::warn!(signal = signal.name(), "ended at once");
             Ok(ExitCode::from(signal.exit_code()))
         }
+    };
+    drop(pid_file);
+    ended
+}
+
+/// A file with the number of this process, removed in the end.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: PathBuf) -> anyhow::Result<Self> {
+        std::fs::write(&path, std::process::id().to_string())
+            .with_context(|| format!("cannot write the process id to {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What the flags of `leno agent` say goes before what files say.
+fn over(config: &mut AgentConfig, arguments: &AgentArguments) {
+    config.dev |= arguments.dev;
+    let variable = || std::env::var_os("LENO_DATA_DIR").filter(|it| !it.is_empty());
+    let told = arguments.data_dir.clone();
+    config.data_dir = told.or(config.data_dir.take()).or_else(|| variable().map(PathBuf::from));
+    if let Some(http) = arguments.http {
+        config.addresses.http = vec![Listen::Ip(http.ip())];
+        config.ports.http = Some(Some(http.port()));
+    }
+    match arguments.dns {
+        Some(AddressOrOff::At(dns)) => {
+            config.addresses.dns = vec![Listen::Ip(dns.ip())];
+            config.ports.dns = Some(Some(dns.port()));
+        }
+        Some(AddressOrOff::Off) => config.ports.dns = Some(None),
+        None => {}
+    }
+    config.node_name = arguments.node.clone().or(config.node_name.take());
+    config.datacenter = arguments.datacenter.clone().or(config.datacenter.take());
+    config.advertise = arguments.advertise.or(config.advertise);
+    config.enable_script_checks |= arguments.enable_script_checks;
+    config.dns.recursors.extend(arguments.recursor.iter().cloned());
+    let limit = &mut config.limits.http_max_conns_per_client;
+    *limit = arguments.connections_per_client.or(*limit);
+    let leno = &mut config.leno;
+    leno.manifests = arguments.manifests.clone().or(leno.manifests.take());
+    let (http, tls) = if config.dev {
+        (([127, 0, 0, 1], 10_000), ([127, 0, 0, 1], 10_443))
+    } else {
+        (([0, 0, 0, 0], 80), ([0, 0, 0, 0], 443))
+    };
+    for (told, given, default) in [
+        (&mut leno.ingress, arguments.ingress, http),
+        (&mut leno.ingress_tls, arguments.ingress_tls, tls),
+        (&mut leno.outbound, arguments.outbound, ([127, 0, 0, 1], 15_001)),
+        (&mut leno.proxy_admin, arguments.proxy_admin, ([127, 0, 0, 1], 15_000)),
+    ] {
+        let given = given.map(AddressOrOff::address).or(*told);
+        *told = Some(given.unwrap_or(Some(SocketAddr::from(default))));
     }
 }
 
 /// Waits for a reason to end; returns the exit code that goes with it.
 async fn until_the_end(
-    node: &Node,
+    node: &mut Node,
+    told: &Told,
     termination: &mut Termination,
     hangup: &mut Hangup,
 ) -> ExitCode {
@@ -49,7 +148,13 @@ async fn until_the_end(
                 return ExitCode::SUCCESS;
             }
             () = hangup.next() => {
-                tracing::info!("SIGHUP: nothing to reload, the manifests are followed as they change");
+                if let Err(error) = reload(node, told).await {
+                    tracing::error!("nothing is reloaded: {error}");
+                }
+            }
+            Reload(answer) = node.agent.reload_asked() => {
+                // Nobody waits when the client has gone.
+                let _ = answer.send(reload(node, told).await);
             }
             ending = node.agent.ending() => match ending {
                 Ending::Left => {
@@ -65,15 +170,29 @@ async fn until_the_end(
     }
 }
 
+/// Reads the files again. Services and checks are registered anew; what else is told counts from the next start.
+async fn reload(node: &Node, told: &Told) -> Result<(), String> {
+    let (config, findings) = told.read().map_err(|error| format!("{error:#}"))?;
+    for finding in findings {
+        tracing::warn!("configuration: {finding}");
+    }
+    let replaced = node.agent.definitions.replace(&options::definitions(&config)).await;
+    replaced.map_err(|error| error.to_string())?;
+    tracing::info!("the configuration is reloaded");
+    Ok(())
+}
+
 /// Logs where the node listens.
-fn say_where(node: &Node, arguments: &AgentArguments) {
+fn say_where(node: &Node, config: &AgentConfig) {
     let agent = &node.agent;
     tracing::info!(
         node = %agent.info.node_name,
-        data = %if arguments.dev { "in memory".to_owned() } else { data_dir(arguments).display().to_string() },
+        data = %if config.dev { "in memory".to_owned() } else { options::data_dir(config).display().to_string() },
         "agent started"
     );
-    tracing::info!("HTTP API       http://{}", agent.http);
+    if let Some(http) = agent.http {
+        tracing::info!("HTTP API       http://{http}");
+    }
     if let Some(dns) = agent.dns {
         tracing::info!("DNS            {dns} (UDP and TCP)");
     }
@@ -92,57 +211,13 @@ fn say_where(node: &Node, arguments: &AgentArguments) {
     tracing::info!("ready");
 }
 
-fn agent_options(arguments: &AgentArguments) -> anyhow::Result<AgentOptions> {
-    let node_name = match &arguments.node {
-        Some(name) if name.is_empty() => {
-            bail!("--node is empty; leave it out to take the host name")
-        }
-        Some(name) => name.clone(),
-        None => host_name()?,
-    };
-    let recursors = arguments.recursor.iter().map(|it| recursor(it)).collect::<Result<_, _>>()?;
-    let mut dns_options = DnsOptions { recursors, ..DnsOptions::default() };
-    dns_options.config.datacenter.clone_from(&arguments.datacenter);
-    let (http, tls) = if arguments.dev {
-        (([127, 0, 0, 1], 10_000), ([127, 0, 0, 1], 10_443))
-    } else {
-        (([0, 0, 0, 0], 80), ([0, 0, 0, 0], 443))
-    };
-    let or = |given: Option<AddressOrOff>, default: ([u8; 4], u16)| {
-        given.unwrap_or(AddressOrOff::At(SocketAddr::from(default))).address()
-    };
-    let compiler = compiler_settings(
-        arguments,
-        or(arguments.ingress, http),
-        or(arguments.ingress_tls, tls),
-        arguments.outbound.address(),
-    );
-    Ok(AgentOptions {
-        dev: arguments.dev,
-        data_dir: data_dir(arguments),
-        http: arguments.http,
-        dns: arguments.dns.address(),
-        dns_options,
-        node_name,
-        datacenter: arguments.datacenter.clone(),
-        advertise: arguments.advertise.to_string(),
-        manifests: arguments.manifests.clone(),
-        script_checks: arguments.enable_script_checks,
-        compiler,
-    })
-}
-
-fn compiler_settings(
-    arguments: &AgentArguments,
-    ingress: Option<SocketAddr>,
-    ingress_tls: Option<SocketAddr>,
-    outbound: Option<SocketAddr>,
-) -> CompilerSettings {
+fn compiler_settings(config: &AgentConfig, arguments: &AgentArguments) -> CompilerSettings {
+    let leno = &config.leno;
     CompilerSettings {
-        ingress_http: ingress,
-        ingress_https: ingress_tls,
-        outbound,
-        datacenter: arguments.datacenter.clone(),
+        ingress_http: leno.ingress.flatten(),
+        ingress_https: leno.ingress_tls.flatten(),
+        outbound: leno.outbound.flatten(),
+        datacenter: config.datacenter.clone().unwrap_or_else(|| "dc1".to_owned()),
         balancing: match arguments.balance {
             BalancingWord::Random => Balancing::Random,
             BalancingWord::RoundRobin => Balancing::RoundRobin,
@@ -154,36 +229,16 @@ fn compiler_settings(
     }
 }
 
-fn proxy_options(arguments: &AgentArguments) -> anyhow::Result<ProxyOptions> {
+fn proxy_options(config: &AgentConfig, arguments: &AgentArguments) -> anyhow::Result<ProxyOptions> {
     let workers = match arguments.workers {
         Some(workers) => usize::from(workers),
         None => std::thread::available_parallelism().context("cannot count the cores")?.get(),
     };
     Ok(ProxyOptions {
         workers,
-        admin: arguments.proxy_admin.address(),
+        admin: config.leno.proxy_admin.flatten(),
         access_log: arguments.access_log.as_deref().map(proxy::access_log::Target::parse),
         seed: arguments.seed,
         ..ProxyOptions::default()
     })
-}
-
-fn data_dir(arguments: &AgentArguments) -> PathBuf {
-    let variable = || std::env::var_os("LENO_DATA_DIR").filter(|it| !it.is_empty());
-    let given = arguments.data_dir.clone().or_else(|| variable().map(PathBuf::from));
-    given.unwrap_or_else(|| "./leno-data".into())
-}
-
-fn host_name() -> anyhow::Result<String> {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname")
-        .context("cannot read the host name; name the node with --node")?;
-    match name.trim() {
-        "" | "(none)" => bail!("this machine has no host name; name the node with --node"),
-        name => Ok(name.to_owned()),
-    }
-}
-
-fn recursor(text: &str) -> anyhow::Result<SocketAddr> {
-    parse_recursor(text)
-        .with_context(|| format!("--recursor {text:?} is neither an IP address nor IP:PORT"))
 }

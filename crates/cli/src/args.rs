@@ -66,24 +66,30 @@ pub(crate) struct AgentArguments {
     // The variable is not clap's: with `--dev` it is no conflict, as the flag is.
     #[arg(long, conflicts_with = "dev")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Address of the HTTP API.
-    #[arg(long, default_value = "127.0.0.1:8500", value_parser = address)]
-    pub(crate) http: SocketAddr,
-    /// Address of DNS, or `off`.
-    #[arg(long, default_value = "127.0.0.1:8600", value_parser = address_or_off)]
-    pub(crate) dns: AddressOrOff,
+    /// Configuration file in Consul's form, HCL 1 or JSON; may be given several times. What is said here in flags wins.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config_file: Vec<PathBuf>,
+    /// Folder of configuration files that end in `.hcl` or `.json`, read in the order of their names.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) config_dir: Vec<PathBuf>,
+    /// Address of the HTTP API [default: 127.0.0.1:8500].
+    #[arg(long, value_parser = address)]
+    pub(crate) http: Option<SocketAddr>,
+    /// Address of DNS, or `off` [default: 127.0.0.1:8600].
+    #[arg(long, value_parser = address_or_off)]
+    pub(crate) dns: Option<AddressOrOff>,
     /// Address of the ingress listener, or `off` [default: 0.0.0.0:80, with --dev 127.0.0.1:10000].
     #[arg(long, value_parser = address_or_off)]
     pub(crate) ingress: Option<AddressOrOff>,
     /// Address of the ingress listener for TLS, or `off` [default: 0.0.0.0:443, with --dev 127.0.0.1:10443].
     #[arg(long, value_parser = address_or_off)]
     pub(crate) ingress_tls: Option<AddressOrOff>,
-    /// Address of the mesh listener for outbound requests, or `off`.
-    #[arg(long, default_value = "127.0.0.1:15001", value_parser = address_or_off)]
-    pub(crate) outbound: AddressOrOff,
-    /// Address of the proxy's admin pages, or `off`.
-    #[arg(long, default_value = "127.0.0.1:15000", value_parser = address_or_off)]
-    pub(crate) proxy_admin: AddressOrOff,
+    /// Address of the mesh listener for outbound requests, or `off` [default: 127.0.0.1:15001].
+    #[arg(long, value_parser = address_or_off)]
+    pub(crate) outbound: Option<AddressOrOff>,
+    /// Address of the proxy's admin pages, or `off` [default: 127.0.0.1:15000].
+    #[arg(long, value_parser = address_or_off)]
+    pub(crate) proxy_admin: Option<AddressOrOff>,
     /// Worker threads of the proxy [default: one for each core].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) workers: Option<u16>,
@@ -93,18 +99,21 @@ pub(crate) struct AgentArguments {
     /// Name of this node [default: the host name].
     #[arg(long, value_parser = node_name)]
     pub(crate) node: Option<String>,
-    /// Datacenter.
-    #[arg(long, default_value = "dc1", value_parser = datacenter)]
-    pub(crate) datacenter: String,
-    /// IP address at which others reach this node.
-    #[arg(long, default_value = "127.0.0.1", value_parser = ip_address)]
-    pub(crate) advertise: IpAddr,
+    /// Datacenter [default: dc1].
+    #[arg(long, value_parser = datacenter)]
+    pub(crate) datacenter: Option<String>,
+    /// IP address at which others reach this node [default: 127.0.0.1].
+    #[arg(long, value_parser = ip_address)]
+    pub(crate) advertise: Option<IpAddr>,
     /// Folder of documents to declare and to follow.
     #[arg(long, value_name = "DIR")]
     pub(crate) manifests: Option<PathBuf>,
     /// Allow checks that run programs on this machine.
     #[arg(long)]
     pub(crate) enable_script_checks: bool,
+    /// Connections to the HTTP API that one client address may have; 0: no limit [default: 200].
+    #[arg(long, value_name = "N")]
+    pub(crate) connections_per_client: Option<u64>,
     /// Resolver for names outside of the mesh, `IP` or `IP:PORT`; may be given several times.
     #[arg(long, value_name = "IP[:PORT]")]
     pub(crate) recursor: Vec<String>,

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use api::{AgentInfo, WriteOutcome};
 use compiler::Compiler;
-use model::{Catalog, Check, CheckStatus, FlatMap, Instance, Locality, Node, NodeName};
+use model::{Catalog, Check, CheckStatus, FlatMap, Instance, Node, NodeName};
 use registry::{CatalogRegistration, Command, MEMBER_CHECK, Rejection};
 use runtime::{Drain, Tasks};
 use store::{Store, StoreError};
+use tokio::sync::{mpsc, oneshot};
 
+use crate::authority::{self, Leaves};
 use crate::compilation::Compilation;
 use crate::definitions::{ConfiguredDefinitions, Definitions};
 use crate::dns_server::{DnsServer, DnsServerError};
@@ -30,7 +32,9 @@ use crate::supervisor::Supervisor;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use api::{Network, Settings as ApiSettings};
 pub use compiler::Settings as CompilerSettings;
+pub use model::Locality;
 pub use proxy_config::{Balancing, LeastRequest, PeakEwma};
 
 /// Version of Consul's API that is spoken; clients decide by it what they may ask.
@@ -79,6 +83,8 @@ pub struct AgentOptions {
     pub definitions: Definitions,
     /// Most connections of one address to the HTTP API; 0: no limit.
     pub connections_per_client_max: usize,
+    /// UUID of the trust domain that is made where there is none; `None` for a new one.
+    pub cluster_id: Option<String>,
     /// Rules of the HTTP API.
     pub api: api::Settings,
     /// What the compiler makes listeners for.
@@ -106,6 +112,7 @@ impl Default for AgentOptions {
             script_checks: false,
             definitions: Definitions::default(),
             connections_per_client_max: 0,
+            cluster_id: None,
             api: api::Settings::default(),
             compiler: compiler::Settings::default(),
         }
@@ -132,6 +139,8 @@ pub struct Agent {
     pub definitions: ConfiguredDefinitions,
     /// Begins when a client asks the agent to leave.
     leave: Drain,
+    /// Clients that ask for the configuration to be read again.
+    reloads: tokio::sync::Mutex<mpsc::Receiver<Reload>>,
     phases: Phases,
     #[cfg(test)]
     pub(crate) door: Arc<Door>,
@@ -147,6 +156,13 @@ struct Phases {
     /// The writer of the catalog, the compiler, the probes.
     core: Tasks,
 }
+
+/// A client asks for the configuration to be read again; it is told what came of it.
+#[derive(Debug)]
+pub struct Reload(pub oneshot::Sender<Result<(), String>>);
+
+/// Clients that may ask for that at once. One is enough; the others wait.
+const RELOADS_MAX: usize = 4;
 
 /// Why an agent has come to its end without being told so by its owner.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -177,6 +193,9 @@ pub enum AgentError {
         /// Why.
         source: io::Error,
     },
+    /// The certificate authority cannot be set up.
+    #[error("cannot set up the certificate authority: {0}")]
+    Authority(String),
     /// A service or check of the configuration cannot be registered.
     #[error("cannot register {what} of the configuration: {reason}")]
     Define {
@@ -254,6 +273,10 @@ impl Agent {
         let own = own_node(&info, &options);
         take_over(&mesh, &info, &own).await?;
         register_self(&mesh, &info, own).await?;
+        if options.api.connect {
+            let made = authority::ensure(&mesh, options.cluster_id.as_deref()).await;
+            made.map_err(AgentError::Authority)?;
+        }
         let definitions =
             ConfiguredDefinitions::register(&mesh, &info, &options.definitions).await?;
         let probes = Probes::start(
@@ -271,6 +294,7 @@ impl Agent {
             folder.follow(mesh.clone(), doors);
         }
         let leave = Drain::new();
+        let (reload, reloads) = mpsc::channel(RELOADS_MAX);
         let door = Arc::new(Door {
             mesh: mesh.clone(),
             agent: info.clone(),
@@ -280,6 +304,8 @@ impl Agent {
             metrics: Arc::new(Metrics::default()),
             tasks: doors.clone(),
             leave: leave.clone(),
+            reload,
+            leaves: Leaves::default(),
             memo: Memo::default(),
             clients: Clients::new(options.connections_per_client_max),
             follows_folder: options.manifests.is_some(),
@@ -302,6 +328,7 @@ impl Agent {
             info,
             definitions,
             leave,
+            reloads: tokio::sync::Mutex::new(reloads),
             phases,
             #[cfg(test)]
             door,
@@ -316,6 +343,15 @@ impl Agent {
             && let Some(id) = rest.strip_prefix('/')
         {
             self.probes.probe_now(&NodeName::from(node), &id.into());
+        }
+    }
+
+    /// Resolves when a client asks for the configuration to be read again. Cancel-safe.
+    pub async fn reload_asked(&self) -> Reload {
+        match self.reloads.lock().await.recv().await {
+            Some(reload) => reload,
+            // The doors are gone, and nobody asks any more.
+            None => std::future::pending().await,
         }
     }
 

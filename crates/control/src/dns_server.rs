@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dns::{Answer, DnsConfig, Transport};
+use dns::{Answer, Transport};
 use model::{Catalog, Timestamp};
 use runtime::{Drain, Tasks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+pub use dns::{DnsConfig, Domain};
 use recursor::Recursors;
 pub use recursor::parse_recursor;
 

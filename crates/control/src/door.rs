@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use api::{AgentInfo, Context, LiveCheck, Respond, Step, WriteOutcome};
+use api::{AgentInfo, Context, LeafWanted, LiveCheck, Respond, Step, WriteOutcome};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use model::{Catalog, Check, CheckId, CheckStatus, CheckType, NodeName, WatchKey};
 use registry::{Command, Rejection};
 use runtime::{Drain, Tasks};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::agent::Reload;
+use crate::authority::Leaves;
 use crate::compilation::Compilation;
 use crate::http_server::Clients;
 use crate::mesh::{Mesh, Watcher};
@@ -28,6 +30,8 @@ mod tests;
 pub(crate) use memo::Memo;
 use memo::Question;
 
+/// How long reading the configuration again may take: some files, and a registration for each definition.
+const RELOAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 const TEXT: &str = "text/plain; charset=utf-8";
 /// What a browser finds at `/`.
 const WELCOME: &str = "Leno agent. There is no UI in this version.
@@ -58,6 +62,10 @@ pub struct Door {
     pub tasks: Tasks,
     /// Begins when a client asks the agent to leave.
     pub leave: Drain,
+    /// Certificates that were issued here.
+    pub(crate) leaves: Leaves,
+    /// Asks the agent's owner to read the configuration again.
+    pub(crate) reload: mpsc::Sender<Reload>,
     /// Answers of the current revision.
     pub(crate) memo: Memo,
     /// Connections of clients.
@@ -76,6 +84,7 @@ impl Door {
             ("GET", "/v1/agent/metrics") if wants_prometheus(&request) => self.prometheus(),
             ("GET", "/v1/agent/metrics") => self.metrics_as_json(),
             ("PUT", "/v1/agent/leave") => self.leave(),
+            ("PUT", "/v1/agent/reload") => self.reload().await,
             ("GET", "/leno/v1/documents") => self.list_documents(),
             ("POST", "/leno/v1/apply") => self.apply_documents(request.body()).await,
             ("POST", "/leno/v1/delete") => self.delete_documents(request.body()).await,
@@ -137,6 +146,10 @@ impl Door {
                     }
                     return response;
                 }
+                Step::Leaf(wanted) => {
+                    drop((catalog, live_checks));
+                    return self.leaf(request, &wanted).await;
+                }
                 Step::Write(command, then) => return self.write(command, then).await,
                 Step::Wait { keys, timeout, jitter_max } => {
                     let waiting = wait.take().filter(|waiting| waiting.keys == keys);
@@ -197,6 +210,30 @@ impl Door {
     fn metrics_as_json(&self) -> Response<Bytes> {
         let now = runtime::unix_ms();
         consul_reply(self.metrics.json(&self.mesh.catalog(), &self.agent, now))
+    }
+
+    async fn leaf(&self, request: &Request<Bytes>, wanted: &LeafWanted) -> Response<Bytes> {
+        let (datacenter, drain) = (&self.agent.datacenter, self.tasks.drain());
+        match self.leaves.answer(request, wanted, &self.mesh, datacenter, &drain).await {
+            Ok(response) => response,
+            Err(error) => reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
+        }
+    }
+
+    async fn reload(&self) -> Response<Bytes> {
+        let (answer, told) = oneshot::channel();
+        let asked = async {
+            self.reload.send(Reload(answer)).await.ok()?;
+            told.await.ok()
+        };
+        match tokio::time::timeout(RELOAD_TIMEOUT, asked).await {
+            Ok(Some(Ok(()))) => consul_reply(String::new()),
+            Ok(Some(Err(reason))) => reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, reason),
+            Ok(None) | Err(_) => {
+                let reason = "the configuration was not read again in time".to_owned();
+                reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, reason)
+            }
+        }
     }
 
     /// The agent drains after this answer.

@@ -8,6 +8,7 @@
 //! * Every task is spawned through `runtime::Tasks`, and ends when the drain begins.
 
 pub mod agent;
+mod authority;
 pub mod compilation;
 pub mod definitions;
 pub mod dns_server;

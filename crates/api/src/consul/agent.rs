@@ -4,7 +4,9 @@ use http::StatusCode;
 use model::ServiceId;
 use registry::Command;
 
+use super::certificates::require_connect;
 use super::params::parse_bool;
+use super::read::Read;
 use super::response::Reply;
 use super::write::Door;
 use super::{Answer, Call, Outcome};
@@ -35,8 +37,10 @@ pub(super) fn set_maintenance(call: &Call<'_>, service: Option<ServiceId>) -> Ou
     Ok(Answer::Write(Command::SetMaintenance { node, service, reason }, Door::Agent))
 }
 
-/// The certificate authority's endpoints, with the text that clients look for.
-pub(super) fn connect_disabled(_: &Call<'_>) -> Outcome {
-    let text = "Connect must be enabled in order to use this endpoint";
-    Err(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text))
+/// `GET /v1/agent/connect/ca/leaf/:service`: what can be said without keys; the rest is [`crate::Step::Leaf`].
+pub(super) fn leaf(call: &Call<'_>) -> Outcome {
+    require_connect(call)?;
+    let read = Read::of(call)?;
+    let service = read.name("service name")?;
+    Ok(read.leaf(service))
 }

@@ -6,6 +6,7 @@
 //!
 //! Whoever calls bounds the size of the body. What can only be judged against the catalog is left to the registry.
 
+mod authority;
 mod catalog;
 mod check;
 mod fields;
@@ -18,6 +19,7 @@ mod txn;
 
 use model::{Check, CheckStatus};
 
+pub(super) use self::authority::ca_configuration;
 pub(super) use self::catalog::{catalog_deregistration, catalog_registration};
 use self::fields::Fields;
 pub(super) use self::service::service_registration;

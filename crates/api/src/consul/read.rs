@@ -6,6 +6,7 @@ use model::{Revision, WatchKey};
 use super::params::ReadOptions;
 use super::response::Reply;
 use super::{Answer, Call};
+use crate::LeafWanted;
 use crate::json::JsonWriter;
 
 const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
@@ -72,6 +73,16 @@ impl<'a> Read<'a> {
             return Answer::Wait(keys(), wait);
         }
         Answer::Reply(with_index(reply(), index))
+    }
+
+    /// The certificate of a service, which only the shell can make.
+    pub(super) fn leaf(self, service: &str) -> Answer {
+        Answer::Leaf(LeafWanted {
+            service: service.to_owned(),
+            seen: self.options.index,
+            timeout: self.options.wait.timeout,
+            is_pretty: self.call.form().is_indented(),
+        })
     }
 
     /// As [`Read::answer`] for the endpoints that Consul's agent can serve from its cache.

@@ -1,7 +1,7 @@
 //! The table of endpoints: which paths there are, with which methods, and who answers.
 
 use super::{Call, Outcome, agent, agent_check, agent_health, agent_self, agent_service};
-use super::{catalog, health, kv, session, status, txn};
+use super::{catalog, certificates, health, kv, session, status, txn};
 
 /// Who answers a route.
 #[derive(Clone, Copy)]
@@ -107,8 +107,8 @@ static ROUTES: &[Route] = &[
     here("/v1/agent/check/update/", PUT, agent_check::update),
     here("/v1/agent/health/service/id/", GET, agent_health::by_id),
     here("/v1/agent/health/service/name/", GET, agent_health::by_name),
-    here("/v1/agent/connect/ca/roots", GET, agent::connect_disabled),
-    here("/v1/agent/connect/ca/leaf/", GET, agent::connect_disabled),
+    here("/v1/agent/connect/ca/roots", GET, certificates::agent_roots),
+    here("/v1/agent/connect/ca/leaf/", GET, agent::leaf),
     here("/v1/catalog/register", PUT, catalog::register),
     here("/v1/catalog/deregister", PUT, catalog::deregister),
     here("/v1/catalog/datacenters", GET, catalog::datacenters),
@@ -140,8 +140,8 @@ static ROUTES: &[Route] = &[
     here("/v1/coordinate/node/", GET, status::coordinate_node),
     here("/v1/coordinate/update", PUT, status::coordinate_update),
     here("/v1/operator/raft/configuration", GET, status::raft_configuration),
-    here("/v1/connect/ca/roots", GET, agent::connect_disabled),
-    here("/v1/connect/ca/configuration", GET_PUT, agent::connect_disabled),
+    here("/v1/connect/ca/roots", GET, certificates::roots),
+    here("/v1/connect/ca/configuration", GET_PUT, certificates::configuration),
 
     acl("/v1/acl/auth-method", PUT),
     acl("/v1/acl/auth-method/", GET_PUT_DELETE),

@@ -84,7 +84,7 @@ impl Stage {
 
     /// Address of the HTTP API.
     pub(crate) fn api(&self) -> String {
-        self.node.agent.http.to_string()
+        self.node.agent.http.map(|it| it.to_string()).unwrap_or_default()
     }
 
     /// Address of DNS.
@@ -192,7 +192,7 @@ impl Stage {
         let mut add = |what: &str, line: String| lines.push(format!("  {what:<18} {line}"));
         add(
             "discovery",
-            format!("curl 'http://{}/v1/health/service/{SERVICE}?passing'", agent.http),
+            format!("curl 'http://{}/v1/health/service/{SERVICE}?passing'", self.api()),
         );
         if let Some(dns) = agent.dns {
             add("DNS", format!("dig @{} -p {} {SERVICE}.service.consul SRV", dns.ip(), dns.port()));
@@ -206,7 +206,7 @@ impl Stage {
             add("explain", format!("curl 'http://{admin}/explain?host={SERVICE}&path=/'"));
             add("proxy metrics", format!("curl http://{admin}/stats/prometheus"));
         }
-        add("metrics", format!("curl http://{}/metrics", agent.http));
+        add("metrics", format!("curl http://{}/metrics", self.api()));
         add("a sick copy", format!("curl -X PUT 'http://{}/health?status=fail'", self.copy(0)));
         lines
     }

@@ -1,0 +1,64 @@
+//! Configuration files in Consul's form, HCL 1 or JSON: found, read and merged.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use agent_config::{AgentConfig, Source};
+use anyhow::{Context, bail};
+use model::Diagnostic;
+
+/// Largest file that is read: as much as the reader of HCL takes.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Reads files and folders in the order given; of a folder, the files that end in `.json` or `.hcl`, by name. `flags` come
+/// last, and win. Findings that do not keep it from running are returned.
+///
+/// # Errors
+/// All that is wrong, one line each.
+pub(crate) fn load(
+    paths: &[PathBuf],
+    flags: Option<Source>,
+) -> anyhow::Result<(AgentConfig, Vec<Diagnostic>)> {
+    let mut sources = Vec::new();
+    for path in paths {
+        for file in files_of(path)? {
+            sources.push(read(&file)?);
+        }
+    }
+    sources.extend(flags);
+    let wrong = |findings: Vec<Diagnostic>| {
+        let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the configuration is wrong:\n  {}", lines.join("\n  "))
+    };
+    let merged = agent_config::merge(&sources).map_err(wrong)?;
+    agent_config::read(&merged).map_err(wrong)
+}
+
+fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let shown = path.display();
+    let found = fs::metadata(path).with_context(|| format!("cannot read {shown}"))?;
+    if !found.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).with_context(|| format!("cannot read the folder {shown}"))? {
+        let file = entry.with_context(|| format!("cannot read the folder {shown}"))?.path();
+        let is_ours = file.extension().is_some_and(|it| it == "json" || it == "hcl");
+        if is_ours && file.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(file: &Path) -> anyhow::Result<Source> {
+    let shown = file.display();
+    let size = fs::metadata(file).with_context(|| format!("cannot read {shown}"))?.len();
+    if size > FILE_BYTES_MAX {
+        bail!("{shown} has {size} bytes, more than the {FILE_BYTES_MAX} that are read");
+    }
+    let bytes = fs::read(file).with_context(|| format!("cannot read {shown}"))?;
+    let value = hcl::parse(&bytes).map_err(|error| anyhow::anyhow!("{shown}:{error}"))?;
+    Ok(Source { name: shown.to_string(), value })
+}

@@ -1,0 +1,128 @@
+//! The certificate authority of the mesh: its root is made once and stored; leaf certificates are issued to who asks, and
+//! kept until it is time for new ones.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{CA_ROOT, LeafWanted, WriteOutcome, rfc3339};
+use bytes::Bytes;
+use ca::{Authority, CaError, Leaf};
+use http::{Request, Response};
+use model::{Catalog, Record, Revision, Setting, Timestamp};
+use parking_lot::Mutex;
+use registry::{Command, RecordCondition, Rejection};
+use runtime::Drain;
+
+use crate::mesh::Mesh;
+
+/// Most certificates that are kept: some 3 KiB each.
+const LEAVES_MAX: usize = 4096;
+
+/// Makes the root of the mesh, unless there is one.
+///
+/// # Errors
+/// When it cannot be made or stored.
+pub(crate) async fn ensure(mesh: &Mesh, cluster_id: Option<&str>) -> Result<(), String> {
+    if mesh.catalog().record::<Setting>(CA_ROOT).is_some() {
+        return Ok(());
+    }
+    let fresh = || uuid::Uuid::new_v4().to_string();
+    let cluster_id = cluster_id.map_or_else(fresh, str::to_owned);
+    let authority = Authority::new(&cluster_id, Timestamp(runtime::unix_ms()));
+    let authority = authority.map_err(|error| error.to_string())?;
+    let body = serde_json::to_value(&authority).map_err(|error| error.to_string())?;
+    let record = Record::Setting(Setting { name: CA_ROOT.to_owned(), body });
+    let when = RecordCondition::ModifiedAt(Revision(0));
+    match mesh.run(Command::PutRecord { record, when }).await {
+        // Another agent was first.
+        WriteOutcome::Done(..) | WriteOutcome::Rejected(Rejection::RecordIndexStale(_)) => Ok(()),
+        WriteOutcome::Rejected(rejection) => Err(rejection.to_string()),
+        WriteOutcome::Failed(error) => Err(error),
+    }
+}
+
+/// The certificates that were issued here.
+#[derive(Debug, Default)]
+pub(crate) struct Leaves {
+    issued: Mutex<BTreeMap<String, Issued>>,
+}
+
+#[derive(Clone, Debug)]
+struct Issued {
+    leaf: Arc<Leaf>,
+    index: u64,
+    /// The root that it was issued by.
+    root: Revision,
+}
+
+impl Leaves {
+    /// Answers a client that wants a certificate: at once, or when there is another than the one that it has.
+    pub(crate) async fn answer(
+        &self,
+        request: &Request<Bytes>,
+        wanted: &LeafWanted,
+        mesh: &Mesh,
+        datacenter: &str,
+        drain: &Drain,
+    ) -> Result<Response<Bytes>, CaError> {
+        let mut left = wanted.timeout;
+        loop {
+            let now = Timestamp(runtime::unix_ms());
+            let catalog = mesh.catalog();
+            let issued = self.current(&catalog, &wanted.service, datacenter, now)?;
+            if issued.index > wanted.seen || left.is_zero() || wanted.seen == 0 {
+                return Ok(response(request, &issued, wanted.is_pretty));
+            }
+            let until_renewal = issued.leaf.renew_at().since(now);
+            // The root may change meanwhile; a look each second is cheaper than a watch for each client.
+            let rest =
+                left.min(until_renewal).min(Duration::from_secs(1)).max(Duration::from_millis(1));
+            tokio::select! {
+                () = tokio::time::sleep(rest) => left = left.saturating_sub(rest),
+                () = drain.begun() => left = Duration::ZERO,
+            }
+        }
+    }
+
+    fn current(
+        &self,
+        catalog: &Catalog,
+        service: &str,
+        datacenter: &str,
+        now: Timestamp,
+    ) -> Result<Issued, CaError> {
+        let root = catalog.record::<Setting>(CA_ROOT).ok_or(CaError::RootExpired)?;
+        let mut issued = self.issued.lock();
+        let before = issued.get(service);
+        if let Some(kept) = before.filter(|it| it.root == root.modified && now < it.leaf.renew_at())
+        {
+            return Ok(kept.clone());
+        }
+        let authority: Authority =
+            serde_json::from_value(root.body.clone()).map_err(|_| CaError::RootExpired)?;
+        let leaf = Arc::new(authority.issue(service, datacenter, now)?);
+        let index =
+            before.map_or(catalog.revision().0, |it| catalog.revision().0.max(it.index + 1));
+        let fresh = Issued { leaf, index: index.max(1), root: root.modified };
+        if issued.len() >= LEAVES_MAX {
+            issued.clear();
+        }
+        issued.insert(service.to_owned(), fresh.clone());
+        Ok(fresh)
+    }
+}
+
+fn response(request: &Request<Bytes>, issued: &Issued, is_pretty: bool) -> Response<Bytes> {
+    let leaf = &issued.leaf;
+    let fields = [
+        ("SerialNumber", leaf.serial.clone()),
+        ("CertPEM", leaf.cert_pem.clone()),
+        ("PrivateKeyPEM", leaf.key_pem.clone()),
+        ("Service", leaf.service.clone()),
+        ("ServiceURI", leaf.uri.clone()),
+        ("ValidAfter", rfc3339(leaf.not_before)),
+        ("ValidBefore", rfc3339(leaf.not_after)),
+    ];
+    api::leaf_response(request, &fields, issued.index, is_pretty)
+}

@@ -1,0 +1,3 @@
+module leno.dev/interop/consul-go-suite
+
+go 1.23.8
