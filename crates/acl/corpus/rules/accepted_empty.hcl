@@ -1,0 +1,4 @@
+# Nothing is said.
+operator = ""
+keyring = "" // nor here
+key = []

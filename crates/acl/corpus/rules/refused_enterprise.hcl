@@ -1,0 +1,3 @@
+namespace "team" {
+  key_prefix "" { policy = "read" }
+}

@@ -1,0 +1,3 @@
+key "a" {
+  policy = read
+}
