@@ -130,6 +130,15 @@ fn nesting_is_bounded_in_every_form() {
     }
 }
 
+#[test]
+fn what_stands_side_by_side_is_not_nested() {
+    for item in ["a \"b\" c {}\n", "a = [[1]]\n", "a { b { c = [{}] } }\n"] {
+        parse(item.repeat(10 * DEPTH_MAX).as_bytes()).unwrap_or_else(|it| panic!("{item}: {it}"));
+    }
+    let json = format!("{{\"a\": [{}{{}}]}}", "{}, [[]], ".repeat(10 * DEPTH_MAX));
+    parse(json.as_bytes()).unwrap();
+}
+
 fn object(text: &str) -> Map<String, Value> {
     match parse(text.as_bytes()).unwrap() {
         Value::Object(object) => object,
