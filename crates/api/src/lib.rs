@@ -19,6 +19,7 @@ mod step;
 use bytes::Bytes;
 use http::Request;
 
+pub use consul::{BUILD_DATE, REVISION};
 pub use step::{AgentInfo, Context, LiveCheck, Respond, Step, WriteOutcome};
 
 /// Says what is to be done for a request. `timed_out` is true when a wait that an earlier call asked for is over.
