@@ -27,6 +27,8 @@ mod status;
 mod txn;
 mod write;
 
+pub use agent_self::{BUILD_DATE, REVISION};
+
 use bytes::Bytes;
 use http::header::{ALLOW, LOCATION};
 use http::{Method, Request, Response, StatusCode};

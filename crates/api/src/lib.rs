@@ -20,7 +20,7 @@ mod step;
 use bytes::Bytes;
 use http::Request;
 
-pub use consul::{check_of, leaf_response, rfc3339, service_of};
+pub use consul::{BUILD_DATE, REVISION, check_of, leaf_response, rfc3339, service_of};
 pub use settings::{Network, Settings};
 pub use step::{AgentInfo, ClientIp, Context, LeafWanted, LiveCheck, Respond, Step, WriteOutcome};
 

@@ -22,8 +22,8 @@ mod tls;
 pub(crate) struct Told {
     /// Files and folders, in order.
     pub(crate) paths: Vec<PathBuf>,
-    /// Flags in the form of a file, which come last.
-    pub(crate) flags: Option<Source>,
+    /// Flags in the form of files, which come last.
+    pub(crate) flags: Vec<Source>,
     /// Flags that files cannot say.
     pub(crate) over: fn(&mut AgentConfig, &AgentArguments),
     /// Those flags.
@@ -31,16 +31,26 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    fn read(&self) -> anyhow::Result<(AgentConfig, Vec<Diagnostic>)> {
-        let (mut config, findings) = files::load(&self.paths, self.flags.clone())?;
+    pub(crate) fn read(&self) -> anyhow::Result<(AgentConfig, Vec<Diagnostic>)> {
+        let (mut config, findings) = files::load(&self.paths, &self.flags)?;
         (self.over)(&mut config, &self.arguments);
         Ok((config, findings))
     }
 }
 
+/// Reads files and folders, and says what of them is not honored.
+///
+/// # Errors
+/// All that is wrong with them.
+pub(crate) fn check_files(paths: &[PathBuf]) -> anyhow::Result<Vec<Diagnostic>> {
+    let (config, findings) = files::load(paths, &[])?;
+    options::agent_options(&config, CompilerSettings::default())?;
+    Ok(findings)
+}
+
 pub(crate) async fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
     let paths = arguments.config_file.iter().chain(&arguments.config_dir).cloned().collect();
-    run_as(Told { paths, flags: None, over, arguments }).await
+    run_as(Told { paths, flags: Vec::new(), over, arguments }).await
 }
 
 /// Runs an agent until it is told to end.

@@ -1,5 +1,6 @@
 //! The command line, as it is typed.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -50,6 +51,14 @@ pub(crate) enum Command {
     Members(ListArguments),
     /// Say where a request would go, and why.
     Explain(ExplainArguments),
+    /// Behave as Consul's command line does: `leno consul members`. A link named `consul` does the same.
+    // The arguments are taken before these here are parsed; this line is for the help.
+    #[command(disable_help_flag = true)]
+    Consul {
+        /// What Consul's command line takes.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Print a completion script for a shell.
     Completion {
         /// The shell.

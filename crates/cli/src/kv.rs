@@ -139,11 +139,16 @@ fn value_of(value: &str) -> anyhow::Result<Vec<u8>> {
 }
 
 fn path_of(key: &str, query: &str) -> String {
+    format!("{}?{query}", key_path(key))
+}
+
+/// The path of a key in the HTTP API, written so that no server cleans it.
+pub(crate) fn key_path(key: &str) -> String {
     let path: Vec<String> = key.split('/').map(encoded).collect();
     // A slash that would be cleaned away is written as its code.
     let path = path.join("/").replace("//", "/%2F");
     let path = path.strip_prefix('/').map_or(path.clone(), |rest| format!("%2F{rest}"));
-    format!("/v1/kv/{path}?{query}")
+    format!("/v1/kv/{path}")
 }
 
 /// `None` when there is nothing of the kind.

@@ -7,6 +7,7 @@ mod agent;
 mod args;
 mod bootstrap_file;
 mod client;
+mod consul;
 mod data_plane;
 mod demo;
 mod documents;
@@ -27,10 +28,16 @@ use clap::{CommandFactory, Parser};
 use crate::args::{Arguments, Command};
 
 /// How long work that cannot be interrupted may still take in the end.
-const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    if let Some(arguments) = consul::arguments() {
+        return consul::run(arguments);
+    }
     let arguments = Arguments::parse();
+    if let Command::Consul { arguments } = arguments.command {
+        return consul::run(arguments);
+    }
     let log_levels = output::set_up_logging(&arguments);
     runtime::raise_open_files_limit();
     // These need none of the control plane's threads.
@@ -65,7 +72,9 @@ fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Agent(options) => agent::run(*options).await,
-        Command::Proxy(_) | Command::Validate(_) => unreachable!("they run without this runtime"),
+        Command::Proxy(_) | Command::Validate(_) | Command::Consul { .. } => {
+            unreachable!("they run without this runtime")
+        }
         Command::Demo(options) => demo::run(options).await,
         Command::Echo(options) => echo::run(options).await,
         Command::Apply(options) => documents::apply(options).await,

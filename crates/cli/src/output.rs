@@ -107,6 +107,20 @@ pub(crate) fn set_up_logging(arguments: &Arguments) -> LogLevels {
         _ => "warn",
     };
     let filter = arguments.log.as_deref().unwrap_or(default);
+    log_by(filter, default, arguments.log_json)
+}
+
+/// Logs to standard error what `level` lets through, a word of Consul's; `info` if it is none.
+pub(crate) fn log_to_stderr(level: &str, is_json: bool) {
+    let level = match level {
+        "err" => "error",
+        level => level,
+    };
+    let known = ["trace", "debug", "info", "warn", "error", "off"].contains(&level);
+    log_by(if known { level } else { "info" }, "info", is_json);
+}
+
+fn log_by(filter: &str, default: &str, is_json: bool) -> LogLevels {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
         note(&format!("--log {filter:?} is not a filter ({error}); logging at {default}"));
         EnvFilter::new(default)
@@ -115,7 +129,7 @@ pub(crate) fn set_up_logging(arguments: &Arguments) -> LogLevels {
     let ansi = has_colors(&io::stderr());
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi);
     let registry = tracing_subscriber::registry().with(filter);
-    if arguments.log_json {
+    if is_json {
         registry.with(layer.json()).init();
     } else {
         registry.with(layer.with_target(false)).init();

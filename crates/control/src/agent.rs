@@ -32,13 +32,13 @@ use crate::supervisor::Supervisor;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use api::{Network, Settings as ApiSettings};
+pub use api::{BUILD_DATE, Network, REVISION, Settings as ApiSettings};
 pub use compiler::Settings as CompilerSettings;
 pub use model::Locality;
 pub use proxy_config::{Balancing, LeastRequest, PeakEwma};
 
 /// Version of Consul's API that is spoken; clients decide by it what they may ask.
-const CONSUL_VERSION: &str = "1.21.4";
+pub const CONSUL_VERSION: &str = "1.21.4";
 /// How long supervised processes may take to end: the grace after SIGTERM, and a little more.
 const PROCESSES_TIMEOUT: Duration = Duration::from_secs(7);
 /// How long requests under way and connections may take to end; the servers give them 5 s.

@@ -199,7 +199,7 @@ impl Drop for Child {
 
 /// A file that is readable once the process has ended. It was not waited for yet, so the pid is its own.
 #[allow(unsafe_code)]
-fn end_of(pid: u32) -> Option<AsyncFd<OwnedFd>> {
+pub(crate) fn end_of(pid: u32) -> Option<AsyncFd<OwnedFd>> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
     let file = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
     // SAFETY: an `OwnedFd` is open, and the same file, for as long as it lives.
@@ -207,7 +207,7 @@ fn end_of(pid: u32) -> Option<AsyncFd<OwnedFd>> {
 }
 
 /// Waits for the end of a process, kills what it leaves behind in its group, and reaps it. Cancel-safe.
-async fn end(
+pub(crate) async fn end(
     process: &mut tokio::process::Child,
     pid: u32,
     end: Option<&AsyncFd<OwnedFd>>,

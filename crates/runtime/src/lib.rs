@@ -9,6 +9,7 @@
 mod child;
 mod clock;
 mod command;
+mod foreground;
 mod fork;
 mod memory;
 mod pace;
@@ -19,6 +20,7 @@ mod termination;
 pub use child::{Child, ChildError, ChildEvent, ChildSpec, Exit, OutputLine, kill};
 pub use clock::{monotonic, unix_ms};
 pub use command::{CommandOutput, run_command};
+pub use foreground::{Foreground, Input, PassedSignal, PassedSignals};
 pub use fork::raise_open_files_limit;
 pub use memory::release_unused_code;
 pub use pace::{Pace, REST_MAX};

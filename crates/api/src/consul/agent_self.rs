@@ -16,9 +16,9 @@ use crate::json::JsonWriter;
 const GOSSIP_PORT: u16 = 8301;
 const WAN_GOSSIP_PORT: u16 = 8302;
 /// Where Consul says which commit it was built from.
-const REVISION: &str = "leno";
+pub const REVISION: &str = "leno";
 /// Builds are reproducible and so have no date; clients only want one that parses.
-const BUILD_DATE: &str = "1970-01-01T00:00:00Z";
+pub const BUILD_DATE: &str = "1970-01-01T00:00:00Z";
 
 /// `GET /v1/agent/self`
 pub(super) fn own(call: &Call<'_>) -> Outcome {

@@ -17,7 +17,7 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 /// All that is wrong, one line each.
 pub(crate) fn load(
     paths: &[PathBuf],
-    flags: Option<Source>,
+    flags: &[Source],
 ) -> anyhow::Result<(AgentConfig, Vec<Diagnostic>)> {
     let mut sources = Vec::new();
     for path in paths {
@@ -25,7 +25,7 @@ pub(crate) fn load(
             sources.push(read(&file)?);
         }
     }
-    sources.extend(flags);
+    sources.extend_from_slice(flags);
     let wrong = |findings: Vec<Diagnostic>| {
         let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the configuration is wrong:\n  {}", lines.join("\n  "))

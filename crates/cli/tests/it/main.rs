@@ -5,6 +5,8 @@ mod abuse;
 mod bad_input;
 mod clients;
 mod commands;
+mod consul;
+mod consul_waits;
 mod crash;
 mod demo;
 mod locks;
