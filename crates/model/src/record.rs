@@ -41,6 +41,7 @@ macro_rules! tables {
         }
 
         /// An object of a table.
+        #[allow(clippy::large_enum_variant, reason = "records are rare, and kept behind a pointer")]
         #[derive(Clone, PartialEq, Debug)]
         pub enum Record {
             $($(#[$doc])* $noun($noun),)*
