@@ -12,7 +12,6 @@ mod catalog;
 mod certificates;
 mod content_hash;
 mod decode;
-mod filter;
 mod health;
 mod kv;
 mod params;
@@ -30,6 +29,7 @@ mod write;
 pub use agent_self::{BUILD_DATE, REVISION};
 
 use bytes::Bytes;
+use filter::{Filter, Schema};
 use http::header::{ALLOW, LOCATION};
 use http::{Method, Request, Response, StatusCode};
 use model::{Catalog, Revision, WatchKey};
@@ -37,7 +37,6 @@ use registry::Command;
 use serde_json::Value;
 
 pub use self::certificates::rfc3339;
-use self::filter::{Filter, Schema};
 use self::params::{Query, Wait};
 use self::path::Place;
 pub(crate) use self::read::Read;

@@ -1,12 +1,19 @@
-//! The `filter=` language of Consul's reads: go-bexpr 0.1.2.
+//! # filter: the language of Consul's `filter=`
+//!
+//! go-bexpr 0.1.2, which reads of nodes, services and checks are filtered with, and which subsets of a service are
+//! defined in.
 //!
 //! [`Filter::parse`] checks a text against the [`Schema`] of an endpoint's rows; [`Filter::matches`] asks it about a
 //! [`Row`]. The schemas are here as statics and the rows as views: [`NODE`] with [`NodeRow`], [`SERVICE_NODE`] with
 //! [`ServiceNodeRow`], [`NODE_SERVICE`] and [`AGENT_SERVICE`] with [`NodeServiceRow`], [`HEALTH_CHECK`] with
 //! [`CheckRow`], [`CHECK_SERVICE_NODE`] with [`HealthRow`], [`MEMBER`] with [`MemberRow`].
 //!
-//! The caller bounds the length of the text. Nesting is at most 64 deep, and there are at most 16 regular
-//! expressions of at most 1 MiB each, compiled.
+//! *May touch:* nothing. *Does not know:* HTTP, who asks, where rows come from.
+//!
+//! Invariants:
+//! * The caller bounds the length of the text. Nesting is at most 64 deep, and there are at most 16 regular expressions
+//!   of at most 1 MiB each, compiled.
+//! * A filter that was parsed for a schema can be asked about any row of it: nothing fails later.
 
 mod compile;
 mod evaluate;
@@ -19,22 +26,25 @@ mod syntax;
 mod tests;
 mod views;
 
-pub(crate) use row::Row;
-pub(crate) use schema::{
-    AGENT_SERVICE, CHECK_SERVICE_NODE, HEALTH_CHECK, MEMBER, NODE, NODE_SERVICE, SERVICE_NODE,
-    Schema,
+pub use row::{Row, RowMap, Value};
+pub use schema::{
+    AGENT_SERVICE, CHECK_SERVICE_NODE, HEALTH_CHECK, Kind, MEMBER, NODE, NODE_SERVICE,
+    SERVICE_NODE, Schema,
 };
-pub(crate) use views::{
+pub use views::{
     CheckRow, HealthRow, MemberRow, NodeRow, NodeServiceRow, ServiceNodeRow, check_duration,
 };
 
 /// A filter that fits the schema that it was parsed for.
 #[derive(Debug)]
-pub(crate) struct Filter(Option<compile::Predicate>);
+pub struct Filter(Option<compile::Predicate>);
 
 impl Filter {
     /// Reads a filter for rows of `schema`; an empty text lets every row through.
-    pub(crate) fn parse(text: &str, schema: &'static Schema) -> Result<Self, FilterError> {
+    ///
+    /// # Errors
+    /// When it is none, or asks for what such rows do not have.
+    pub fn parse(text: &str, schema: &'static Schema) -> Result<Self, FilterError> {
         if text.is_empty() {
             return Ok(Self(None));
         }
@@ -43,14 +53,15 @@ impl Filter {
     }
 
     /// True if it lets `row` through.
-    pub(crate) fn matches(&self, row: &dyn Row) -> bool {
+    #[must_use]
+    pub fn matches(&self, row: &dyn Row) -> bool {
         self.0.as_ref().is_none_or(|predicate| predicate.holds(row))
     }
 }
 
 /// Why a text is no filter for a schema. Consul answers these with status 500.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub(crate) enum FilterError {
+pub enum FilterError {
     /// It ends, or goes on, where the grammar does not.
     #[error("{PREFIX}{place}: no match found, expected: {expected}")]
     NoMatch {

@@ -3,13 +3,13 @@
 use model::{FlatMap, ServiceAddress};
 
 /// Something that a filter can be asked about. Implemented by the views in `views`.
-pub(crate) trait Row {
+pub trait Row {
     /// The field `name`, of the kind that the schema says; [`Value::Zero`] for one that has no value here.
     fn field(&self, name: &str) -> Value<'_>;
 }
 
 /// Value of a field.
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
     /// Text that the row holds.
     Str(&'a str),
     /// Text made for the occasion.
@@ -51,7 +51,7 @@ impl Value<'_> {
 }
 
 /// A map whose values are rows.
-pub(crate) trait RowMap {
+pub trait RowMap {
     /// True without entries.
     fn is_empty(&self) -> bool;
 

@@ -2,14 +2,14 @@
 
 /// Fields of a kind of row, or of a struct inside one.
 #[derive(Debug)]
-pub(crate) struct Schema {
+pub struct Schema {
     /// Name and kind of each field.
-    pub(crate) fields: &'static [(&'static str, Kind)],
+    pub fields: &'static [(&'static str, Kind)],
 }
 
 /// Kind of a field; it decides which operators may be used on it and what its zero value is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// `==`, `!=`, `in` (substring), `matches`.
     String,
     /// `==`, `!=`.
@@ -104,7 +104,7 @@ static PROXY: Schema = Schema {
 };
 
 /// Rows of `catalog/nodes`.
-pub(crate) static NODE: Schema = Schema {
+pub static NODE: Schema = Schema {
     fields: &[
         ("ID", Kind::String),
         ("Node", Kind::String),
@@ -117,7 +117,7 @@ pub(crate) static NODE: Schema = Schema {
 };
 
 /// Rows of `catalog/service/:name`, and what `catalog/services` is made of.
-pub(crate) static SERVICE_NODE: Schema = Schema {
+pub static SERVICE_NODE: Schema = Schema {
     fields: &[
         ("ID", Kind::String),
         ("Node", Kind::String),
@@ -143,10 +143,10 @@ pub(crate) static SERVICE_NODE: Schema = Schema {
 };
 
 /// Services of `catalog/node/:node` and `catalog/node-services/:node`.
-pub(crate) static NODE_SERVICE: Schema = Schema { fields: SERVICE_FIELDS };
+pub static NODE_SERVICE: Schema = Schema { fields: SERVICE_FIELDS };
 
 /// Services of `agent/services`.
-pub(crate) static AGENT_SERVICE: Schema = Schema { fields: SERVICE_FIELDS };
+pub static AGENT_SERVICE: Schema = Schema { fields: SERVICE_FIELDS };
 
 const SERVICE_FIELDS: &[(&str, Kind)] = &[
     ("Kind", Kind::String),
@@ -166,7 +166,7 @@ const SERVICE_FIELDS: &[(&str, Kind)] = &[
 ];
 
 /// Checks of `health/checks`, `health/node`, `health/state` and `agent/checks`.
-pub(crate) static HEALTH_CHECK: Schema = Schema {
+pub static HEALTH_CHECK: Schema = Schema {
     fields: &[
         ("Node", Kind::String),
         ("CheckID", Kind::String),
@@ -186,7 +186,7 @@ pub(crate) static HEALTH_CHECK: Schema = Schema {
 };
 
 /// Rows of `health/service/:name`.
-pub(crate) static CHECK_SERVICE_NODE: Schema = Schema {
+pub static CHECK_SERVICE_NODE: Schema = Schema {
     fields: &[
         ("Node", Kind::Struct(&NODE)),
         ("Service", Kind::Struct(&NODE_SERVICE)),
@@ -195,7 +195,7 @@ pub(crate) static CHECK_SERVICE_NODE: Schema = Schema {
 };
 
 /// Rows of `agent/members`. `Addr` is text here; in Consul it is a list of bytes, which nobody can compare.
-pub(crate) static MEMBER: Schema = Schema {
+pub static MEMBER: Schema = Schema {
     fields: &[
         ("Name", Kind::String),
         ("Addr", Kind::String),

@@ -9,11 +9,11 @@ use model::go;
 
 /// Row of `catalog/nodes`; schema [`super::NODE`].
 #[derive(Clone, Copy)]
-pub(crate) struct NodeRow<'a> {
+pub struct NodeRow<'a> {
     /// The node.
-    pub(crate) node: &'a Node,
+    pub node: &'a Node,
     /// Its datacenter.
-    pub(crate) datacenter: &'a str,
+    pub datacenter: &'a str,
 }
 
 impl Row for NodeRow<'_> {
@@ -24,13 +24,13 @@ impl Row for NodeRow<'_> {
 
 /// Row of `catalog/service` and `catalog/services`; schema [`super::SERVICE_NODE`].
 #[derive(Clone, Copy)]
-pub(crate) struct ServiceNodeRow<'a> {
+pub struct ServiceNodeRow<'a> {
     /// The instance's node.
-    pub(crate) node: &'a Node,
+    pub node: &'a Node,
     /// Its datacenter.
-    pub(crate) datacenter: &'a str,
+    pub datacenter: &'a str,
     /// The instance.
-    pub(crate) instance: &'a Instance,
+    pub instance: &'a Instance,
 }
 
 impl Row for ServiceNodeRow<'_> {
@@ -50,9 +50,9 @@ impl Row for ServiceNodeRow<'_> {
 /// Service of `catalog/node`, `catalog/node-services` and `agent/services`; schemas [`super::NODE_SERVICE`] and
 /// [`super::AGENT_SERVICE`].
 #[derive(Clone, Copy)]
-pub(crate) struct NodeServiceRow<'a> {
+pub struct NodeServiceRow<'a> {
     /// The instance.
-    pub(crate) instance: &'a Instance,
+    pub instance: &'a Instance,
 }
 
 impl Row for NodeServiceRow<'_> {
@@ -66,11 +66,11 @@ impl Row for NodeServiceRow<'_> {
 
 /// Check of `health/checks`, `health/node`, `health/state`, `agent/checks`; schema [`super::HEALTH_CHECK`].
 #[derive(Clone, Copy)]
-pub(crate) struct CheckRow<'a> {
+pub struct CheckRow<'a> {
     /// The check.
-    pub(crate) check: &'a Check,
+    pub check: &'a Check,
     /// The instance that it belongs to, if to one.
-    pub(crate) instance: Option<&'a Instance>,
+    pub instance: Option<&'a Instance>,
 }
 
 impl Row for CheckRow<'_> {
@@ -96,10 +96,8 @@ impl Row for CheckRow<'_> {
 
 /// `Interval` or `Timeout` of a check as responses show it: only checks of an agent show any, and one that is not set
 /// is `0s` for a check that was registered alone, and empty for one that belongs to a service.
-pub(crate) fn check_duration(
-    check: &Check,
-    which: impl Fn(&CheckDefinition) -> Duration,
-) -> String {
+#[must_use]
+pub fn check_duration(check: &Check, which: impl Fn(&CheckDefinition) -> Duration) -> String {
     match (&check.definition, check.origin) {
         (Some(definition), Origin::Agent) => {
             let value = which(definition);
@@ -112,15 +110,15 @@ pub(crate) fn check_duration(
 
 /// Row of `health/service`; schema [`super::CHECK_SERVICE_NODE`].
 #[derive(Clone, Copy)]
-pub(crate) struct HealthRow<'a> {
+pub struct HealthRow<'a> {
     /// The instance's node.
-    pub(crate) node: &'a Node,
+    pub node: &'a Node,
     /// Its datacenter.
-    pub(crate) datacenter: &'a str,
+    pub datacenter: &'a str,
     /// The instance.
-    pub(crate) instance: &'a Instance,
+    pub instance: &'a Instance,
     /// Checks of the node and of the instance.
-    pub(crate) checks: &'a [&'a Check],
+    pub checks: &'a [&'a Check],
 }
 
 impl Row for HealthRow<'_> {
@@ -145,17 +143,17 @@ impl Row for HealthRow<'_> {
 
 /// Row of `agent/members`; schema [`super::MEMBER`].
 #[derive(Clone, Copy)]
-pub(crate) struct MemberRow<'a> {
+pub struct MemberRow<'a> {
     /// Name of the node.
-    pub(crate) name: &'a str,
+    pub name: &'a str,
     /// Its address.
-    pub(crate) address: &'a str,
+    pub address: &'a str,
     /// Its gossip port.
-    pub(crate) port: u16,
+    pub port: u16,
     /// Its tags.
-    pub(crate) tags: &'a FlatMap<String>,
+    pub tags: &'a FlatMap<String>,
     /// Its status: 1 alive, 2 leaving, 3 left, 4 failed.
-    pub(crate) status: u8,
+    pub status: u8,
 }
 
 impl Row for MemberRow<'_> {

@@ -6,12 +6,12 @@ use http::StatusCode;
 use model::{Check, CheckId, CheckStatus, CheckType, Origin, Stored};
 use registry::{Command, Rejection};
 
-use super::filter::HEALTH_CHECK;
 use super::response::Reply;
 use super::shapes::{self, CheckView};
 use super::write::Door;
 use super::{Answer, Call, Outcome, decode};
 use crate::{Context, WriteOutcome};
+use filter::HEALTH_CHECK;
 use model::go::quote;
 
 /// Most bytes of a heartbeat's note that are kept, unless its check allows fewer.

@@ -5,12 +5,12 @@ use http::StatusCode;
 use model::{CheckType, FlatMap, Origin};
 
 use super::agent_service::of_agent;
-use super::filter::{MEMBER, MemberRow};
 use super::response::Reply;
 use super::status::{SERVER_PORT, coordinate, join_port};
 use super::{Answer, Call, Outcome};
 use crate::AgentInfo;
 use crate::json::JsonWriter;
+use filter::{MEMBER, MemberRow};
 
 /// Ports of Consul's gossip, within and between datacenters. Nothing listens there.
 const GOSSIP_PORT: u16 = 8301;

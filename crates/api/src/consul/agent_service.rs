@@ -6,11 +6,11 @@ use registry::Command;
 
 use super::agent::set_maintenance;
 use super::content_hash::content_hash;
-use super::filter::{AGENT_SERVICE, NodeServiceRow};
 use super::params::parse_wait;
 use super::response::Reply;
 use super::write::Door;
 use super::{Answer, Call, Outcome, decode, shapes};
+use filter::{AGENT_SERVICE, NodeServiceRow};
 
 const CONTENT_HASH: HeaderName = HeaderName::from_static("x-consul-contenthash");
 

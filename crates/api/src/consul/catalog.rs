@@ -5,14 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{Folded, Instance, Node, Stored, WatchKey};
 use registry::Command;
 
-use super::filter::{
-    Filter, NODE, NODE_SERVICE, NodeRow, NodeServiceRow, SERVICE_NODE, ServiceNodeRow,
-};
 use super::read::{Read, with_cache_hit};
 use super::select::{Kind, Selection, has_meta};
 use super::write::Door;
 use super::{Answer, Call, Outcome, decode, shapes};
 use crate::json::JsonWriter;
+use filter::{Filter, NODE, NODE_SERVICE, NodeRow, NodeServiceRow, SERVICE_NODE, ServiceNodeRow};
 
 /// `PUT /v1/catalog/register`
 pub(super) fn register(call: &Call<'_>) -> Outcome {

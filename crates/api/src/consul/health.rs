@@ -3,7 +3,6 @@
 use http::StatusCode;
 use model::{Check, CheckStatus, Folded, Instance, Node, ServiceId, Stored, WatchKey};
 
-use super::filter::{CHECK_SERVICE_NODE, HEALTH_CHECK, HealthRow};
 use super::params::parse_bool;
 use super::read::Read;
 use super::response::Reply;
@@ -11,6 +10,7 @@ use super::select::{Kind, Selection, has_meta};
 use super::shapes::{self, CheckView};
 use super::{Call, Outcome};
 use crate::json::JsonWriter;
+use filter::{CHECK_SERVICE_NODE, HEALTH_CHECK, HealthRow};
 
 /// `GET /v1/health/node/:node`
 pub(super) fn node(call: &Call<'_>) -> Outcome {

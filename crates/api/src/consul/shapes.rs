@@ -8,8 +8,8 @@ use model::{
     Stored, Weights,
 };
 
-use super::filter::{CheckRow, check_duration};
 use crate::json::JsonWriter;
+use filter::{CheckRow, check_duration};
 use model::go;
 
 /// Go's `structs.Node`.

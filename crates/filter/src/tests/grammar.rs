@@ -1,5 +1,5 @@
 use super::*;
-use crate::consul::filter::parse::parse;
+use crate::parse::parse;
 
 fn condition(selector: &[&str], operator: Operator, negated: bool, value: &str) -> Expression {
     Expression::Match(Condition {
