@@ -69,6 +69,12 @@ impl JsonWriter {
         self.needs_comma = true;
     }
 
+    /// A number with a fraction, which is finite.
+    pub(crate) fn fraction(&mut self, number: f64) {
+        // Rust writes the shortest digits that read back equal, as Go does; whole numbers have no point in either.
+        self.literal(&format!("{number}"));
+    }
+
     pub(crate) fn boolean(&mut self, value: bool) {
         self.literal(if value { "true" } else { "false" });
     }

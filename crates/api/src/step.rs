@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use model::{Catalog, CheckId, CheckStatus, NodeName, Revision, WatchKey};
+use model::{Catalog, CheckId, CheckStatus, NodeName, Revision, Timestamp, WatchKey};
 use registry::{Command, KvRead, Rejection};
 
 use crate::Settings;
@@ -111,6 +111,8 @@ pub struct AgentInfo {
     pub consul_version: String,
     /// Version of Leno itself.
     pub leno_version: String,
+    /// When it was started.
+    pub started: Timestamp,
     /// Started with `--dev`: in memory, output indented.
     pub dev: bool,
     /// Scripts may be registered as checks.

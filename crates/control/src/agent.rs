@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use api::{AgentInfo, WriteOutcome};
 use compiler::Compiler;
-use model::{Catalog, Check, CheckStatus, FlatMap, Instance, Node, NodeName};
+use model::{Catalog, Check, CheckStatus, FlatMap, Instance, Node, NodeName, Timestamp};
 use registry::{CatalogRegistration, Command, MEMBER_CHECK, Rejection};
 use runtime::{Drain, Tasks};
 use store::{Store, StoreError};
@@ -266,6 +266,7 @@ impl Agent {
             dns_port: dns.map_or(0, |dns| dns.port()),
             consul_version: CONSUL_VERSION.into(),
             leno_version: env!("CARGO_PKG_VERSION").into(),
+            started: Timestamp(runtime::unix_ms()),
             dev: options.dev,
             script_checks: options.script_checks,
             settings: options.api.clone(),

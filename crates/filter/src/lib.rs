@@ -18,7 +18,7 @@
 mod compile;
 mod evaluate;
 mod parse;
-mod pattern;
+pub mod pattern;
 mod row;
 mod schema;
 mod syntax;

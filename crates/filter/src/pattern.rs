@@ -7,7 +7,10 @@ use regex::{Regex, RegexBuilder};
 const COMPILED_BYTES_MAX: usize = 1 << 20;
 
 /// Compiles a regular expression in Go's syntax, unanchored. The error is one line for people.
-pub(super) fn compile(pattern: &str) -> Result<Regex, String> {
+///
+/// # Errors
+/// The line of the error.
+pub fn compile(pattern: &str) -> Result<Regex, String> {
     RegexBuilder::new(&translate(pattern))
         .size_limit(COMPILED_BYTES_MAX)
         .dfa_size_limit(COMPILED_BYTES_MAX)

@@ -1,8 +1,8 @@
 //! `/v1/agent`: what is about the agent as a whole. Its services, checks and health have modules of their own.
 
 use http::StatusCode;
-use model::ServiceId;
-use registry::Command;
+use model::{CheckId, NodeName, ServiceId};
+use registry::{CatalogTarget, Command, MEMBER_CHECK};
 
 use super::certificates::require_connect;
 use super::params::parse_bool;
@@ -12,9 +12,38 @@ use super::write::Door;
 use super::{Answer, Call, Outcome};
 use model::go::quote;
 
-/// `PUT /v1/agent/reload`: configuration is not read again while the agent runs, so there is nothing to do.
+/// `PUT /v1/agent/reload`: the shell reads the configuration; this answers where there is none.
 pub(super) fn reload(_: &Call<'_>) -> Outcome {
     Ok(Answer::Reply(Reply::empty()))
+}
+
+/// `PUT /v1/agent/join/:address`: there is no gossip to join. A mesh of several agents is one by its store, so this has
+/// nothing to do, and scripts that call it go on.
+pub(super) fn join(call: &Call<'_>) -> Outcome {
+    if call.name.is_empty() {
+        return Err(Reply::text(StatusCode::BAD_REQUEST, "Missing address to join"));
+    }
+    Ok(Answer::Reply(Reply::empty()))
+}
+
+/// `PUT /v1/agent/force-leave/:node`: a node that is gone for good is deregistered, with all that is on it. This agent
+/// itself is alive, and stays.
+pub(super) fn force_leave(call: &Call<'_>) -> Outcome {
+    let node = NodeName::from(call.name);
+    let own = &call.agent().node_name;
+    let name = call.name.strip_suffix(&format!(".{}", call.agent().datacenter));
+    let is_own = |name: &str| name.eq_ignore_ascii_case(own.as_str());
+    if is_own(call.name) || (call.query.has("wan") && name.is_some_and(is_own)) {
+        return Ok(Answer::Reply(Reply::empty()));
+    }
+    let member = CheckId::from(MEMBER_CHECK);
+    let folded = node.folded();
+    if call.catalog().node(&folded).is_none() || call.catalog().check(&folded, &member).is_none() {
+        let text = format!("agent: No node found with name '{}'", call.name);
+        return Err(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text));
+    }
+    let command = Command::DeregisterFromCatalog { node, target: CatalogTarget::Node };
+    Ok(Answer::Write(command, Door::Agent))
 }
 
 /// `PUT /v1/agent/maintenance`

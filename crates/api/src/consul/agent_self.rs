@@ -5,8 +5,9 @@ use http::StatusCode;
 use model::{CheckType, FlatMap, Origin};
 
 use super::agent_service::of_agent;
+use super::coordinate::{position, unmeasured};
 use super::response::Reply;
-use super::status::{SERVER_PORT, coordinate, join_port};
+use super::status::{SERVER_PORT, join_port};
 use super::{Answer, Call, Outcome};
 use crate::AgentInfo;
 use crate::json::JsonWriter;
@@ -30,7 +31,7 @@ pub(super) fn own(call: &Call<'_>) -> Outcome {
             w.key("DebugConfig");
             debug_config(w, agent);
             w.key("Coord");
-            coordinate(w);
+            position(w, &unmeasured());
             w.key("Member");
             Member::of(agent).write(w);
             w.key("Stats");

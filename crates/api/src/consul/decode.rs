@@ -9,6 +9,7 @@
 mod authority;
 mod catalog;
 mod check;
+mod coordinate;
 mod fields;
 mod json;
 mod service;
@@ -19,8 +20,9 @@ mod txn;
 
 use model::{Check, CheckStatus};
 
-pub(super) use self::authority::ca_configuration;
+pub(super) use self::authority::{autopilot, ca_configuration};
 pub(super) use self::catalog::{catalog_deregistration, catalog_registration};
+pub(super) use self::coordinate::coordinate;
 use self::fields::Fields;
 pub(super) use self::service::service_registration;
 pub(super) use self::session::session;

@@ -75,6 +75,25 @@ impl<'a> Read<'a> {
         Answer::Reply(with_index(reply(), index))
     }
 
+    /// The reply of a read that does not block.
+    pub(super) fn at_once(self, index: Revision, reply: Reply) -> Answer {
+        Answer::Reply(with_index(reply.with(CONSISTENCY, self.options.consistency), index))
+    }
+
+    /// As [`Read::reply`] where the index is no revision: a client waits while it is the one that it has seen.
+    pub(super) fn answer_unless_seen(
+        self,
+        index: Revision,
+        keys: impl FnOnce() -> Vec<WatchKey>,
+        reply: impl FnOnce() -> Reply,
+    ) -> Answer {
+        let ReadOptions { index: seen, wait, .. } = self.options;
+        if seen > 0 && index.0 == seen && !self.call.timed_out {
+            return Answer::Wait(keys(), wait);
+        }
+        Answer::Reply(with_index(reply(), index))
+    }
+
     /// The certificate of a service, which only the shell can make.
     pub(super) fn leaf(self, service: &str) -> Answer {
         Answer::Leaf(LeafWanted {

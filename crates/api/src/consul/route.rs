@@ -1,7 +1,7 @@
 //! The table of endpoints: which paths there are, with which methods, and who answers.
 
 use super::{Call, Outcome, agent, agent_check, agent_health, agent_self, agent_service};
-use super::{catalog, certificates, health, kv, session, status, txn};
+use super::{catalog, certificates, coordinate, event, health, kv, operator, session, status, txn};
 
 /// Who answers a route.
 #[derive(Clone, Copy)]
@@ -135,11 +135,11 @@ static ROUTES: &[Route] = &[
     here("/v1/txn", PUT, txn::run),
     here("/v1/status/leader", GET, status::leader),
     here("/v1/status/peers", GET, status::peers),
-    here("/v1/coordinate/datacenters", GET, status::coordinate_datacenters),
-    here("/v1/coordinate/nodes", GET, status::coordinate_nodes),
-    here("/v1/coordinate/node/", GET, status::coordinate_node),
-    here("/v1/coordinate/update", PUT, status::coordinate_update),
-    here("/v1/operator/raft/configuration", GET, status::raft_configuration),
+    here("/v1/coordinate/datacenters", GET, coordinate::datacenters),
+    here("/v1/coordinate/nodes", GET, coordinate::nodes),
+    here("/v1/coordinate/node/", GET, coordinate::node),
+    here("/v1/coordinate/update", PUT, coordinate::update),
+    here("/v1/operator/raft/configuration", GET, operator::raft_configuration),
     here("/v1/connect/ca/roots", GET, certificates::roots),
     here("/v1/connect/ca/configuration", GET_PUT, certificates::configuration),
 
@@ -172,9 +172,9 @@ static ROUTES: &[Route] = &[
     acl("/v1/internal/acl/authorize", POST),
 
     later("/v1/agent/connect/authorize", POST),
-    later("/v1/agent/force-leave/", PUT),
+    here("/v1/agent/force-leave/", PUT, agent::force_leave),
     later("/v1/agent/host", GET),
-    later("/v1/agent/join/", PUT),
+    here("/v1/agent/join/", PUT, agent::join),
     later("/v1/agent/leave", PUT),
     later("/v1/agent/metrics", GET),
     later("/v1/agent/metrics/stream", GET),
@@ -187,21 +187,21 @@ static ROUTES: &[Route] = &[
     later("/v1/connect/intentions/exact", GET_PUT_DELETE),
     later("/v1/connect/intentions/match", GET),
     later("/v1/discovery-chain/", GET_POST),
-    later("/v1/event/fire/", PUT),
-    later("/v1/event/list", GET),
+    here("/v1/event/fire/", PUT, event::fire),
+    here("/v1/event/list", GET, event::list),
     later("/v1/exported-services", GET),
     later("/v1/internal/federation-state/", GET),
     later("/v1/internal/federation-states", GET),
     later("/v1/internal/federation-states/mesh-gateways", GET),
     later("/v1/internal/service-virtual-ip", PUT),
     later("/v1/internal/ui/", GET),
-    later("/v1/operator/autopilot/configuration", GET_PUT),
-    later("/v1/operator/autopilot/health", GET),
-    later("/v1/operator/autopilot/state", GET),
-    later("/v1/operator/keyring", GET_POST_PUT_DELETE),
-    later("/v1/operator/raft/peer", DELETE),
-    later("/v1/operator/raft/transfer-leader", POST),
-    later("/v1/operator/usage", GET),
+    here("/v1/operator/autopilot/configuration", GET_PUT, operator::autopilot_configuration),
+    here("/v1/operator/autopilot/health", GET, operator::autopilot_health),
+    here("/v1/operator/autopilot/state", GET, operator::autopilot_state),
+    here("/v1/operator/keyring", GET_POST_PUT_DELETE, operator::keyring),
+    here("/v1/operator/raft/peer", DELETE, operator::remove_raft_peer),
+    here("/v1/operator/raft/transfer-leader", POST, operator::transfer_leader),
+    here("/v1/operator/usage", GET, operator::usage),
     later("/v1/peering/", GET_DELETE),
     later("/v1/peering/establish", POST),
     later("/v1/peering/token", POST),

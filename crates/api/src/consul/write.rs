@@ -25,6 +25,11 @@ pub(crate) enum Door {
     },
     /// `/v1/txn`.
     Txn(TxnDoor),
+    /// What is said when it is done; every refusal is 500.
+    Said {
+        /// That.
+        done: Reply,
+    },
     /// `/v1/session`.
     Session {
         /// What is said when it is done.
@@ -45,7 +50,7 @@ impl Door {
         match self {
             Door::Agent => Reply::empty(),
             Door::Catalog { is_pretty } | Door::Kv { is_pretty } => word("true", is_pretty),
-            Door::Session { done } => done,
+            Door::Session { done } | Door::Said { done } => done,
             Door::Txn(door) => door.done(revision, read),
         }
     }
@@ -56,6 +61,7 @@ impl Door {
             (
                 Door::Kv { is_pretty },
                 Rejection::KvIndexStale { .. }
+                | Rejection::RecordIndexStale(_)
                 | Rejection::KvLockHeld(_)
                 | Rejection::KvLockDelayed(_)
                 | Rejection::KvLockNotHeld(_),
@@ -94,6 +100,7 @@ impl Door {
                 | Door::Catalog { .. }
                 | Door::Kv { .. }
                 | Door::Session { .. }
+                | Door::Said { .. }
                 | Door::Txn(_),
                 Rejection::NodeMissing
                 | Rejection::AddressMissing

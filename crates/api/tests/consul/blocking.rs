@@ -16,6 +16,7 @@ fn wait(world: &World, path: &str) -> Option<(Vec<WatchKey>, Duration)> {
             Some((keys, timeout))
         }
         Step::Write(command, _) => panic!("a read writes {command:?}"),
+        Step::Leaf(_) => panic!("{path} wants a certificate"),
     }
 }
 

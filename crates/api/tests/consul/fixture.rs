@@ -34,6 +34,7 @@ impl World {
             dns_port: 8600,
             consul_version: "1.21.4".into(),
             leno_version: "0.1.0".into(),
+            started: model::Timestamp(0),
             dev: false,
             script_checks: false,
             settings: Settings::default(),
@@ -181,6 +182,7 @@ impl World {
         match self.step(&request("GET", path, ""), false) {
             Step::Reply(response) => response,
             Step::Wait { .. } => panic!("GET {path} waits"),
+            Step::Leaf(_) => panic!("{path} wants a certificate"),
             Step::Write(command, _) => panic!("GET {path} writes {command:?}"),
         }
     }
@@ -194,6 +196,7 @@ impl World {
         let response = match self.step(&request("PUT", path, body), false) {
             Step::Reply(response) => response,
             Step::Wait { .. } => panic!("PUT {path} waits"),
+            Step::Leaf(_) => panic!("{path} wants a certificate"),
             Step::Write(command, reply) => {
                 let outcome = self.run(&command);
                 reply(outcome, &self.context())

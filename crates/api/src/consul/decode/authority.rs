@@ -25,3 +25,28 @@ pub(in super::super) fn ca_configuration(body: &[u8]) -> Result<CaConfiguration,
     fields.finish()?;
     Ok(CaConfiguration { provider, config })
 }
+
+/// Reads the body of `operator/autopilot/configuration`: fields in the names of the API.
+pub(in super::super) fn autopilot(body: &[u8]) -> Result<Map<String, Value>, BadRequest> {
+    let value = json::read(body)?;
+    let mut fields = Fields::root(&value, "AutopilotConfiguration")?;
+    let mut config = Map::new();
+    for name in ["CleanupDeadServers", "DisableUpgradeMigration"] {
+        config.insert(name.to_owned(), fields.flag(name)?.into());
+    }
+    for name in ["MaxTrailingLogs", "MinQuorum"] {
+        let number = u64::try_from(fields.integer(name)?)
+            .map_err(|_| BadRequest::undecodable(format!("{name} is below zero")))?;
+        config.insert(name.to_owned(), number.into());
+    }
+    for name in ["LastContactThreshold", "ServerStabilizationTime"] {
+        let time = model::go::format_duration(fields.duration(name)?);
+        config.insert(name.to_owned(), time.into());
+    }
+    for name in ["RedundancyZoneTag", "UpgradeVersionTag"] {
+        config.insert(name.to_owned(), fields.text(name)?.into());
+    }
+    fields.skip(&["CreateIndex", "ModifyIndex"]);
+    fields.finish()?;
+    Ok(config)
+}

@@ -123,6 +123,29 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A number with a fraction; zero when it is not given.
+    pub(super) fn fraction(&mut self, name: &str) -> Read<f64> {
+        match self.take(name) {
+            None => Ok(0.0),
+            Some(value) => self.fraction_in(name, value),
+        }
+    }
+
+    /// Numbers with fractions.
+    pub(super) fn fractions(&mut self, name: &str) -> Read<Vec<f64>> {
+        match self.take(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(items)) => {
+                items.iter().map(|it| self.fraction_in(name, it)).collect()
+            }
+            Some(other) => Err(self.mismatch(name, other, "[]float64")),
+        }
+    }
+
+    fn fraction_in(&self, name: &str, value: &Value) -> Read<f64> {
+        value.as_f64().ok_or_else(|| self.mismatch(name, value, "float64"))
+    }
+
     /// A port; zero when it is not given. Go's is an `int`, so Consul keeps any number; nobody could call it.
     pub(super) fn port(&mut self, name: &str) -> Read<u16> {
         let port = self.integer(name)?;

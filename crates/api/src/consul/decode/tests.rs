@@ -15,6 +15,7 @@ fn agent() -> AgentInfo {
         dns_port: 8600,
         consul_version: "1.21.4".to_owned(),
         leno_version: "0.0.0".to_owned(),
+        started: model::Timestamp(0),
         dev: false,
         script_checks: true,
         settings: Settings::default(),

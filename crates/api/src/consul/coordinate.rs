@@ -1,0 +1,125 @@
+//! `/v1/coordinate`: where nodes are in the space in which distances are round trips, as their agents say.
+
+use http::StatusCode;
+use model::{Coordinate, Folded, NodeName, Record, Table, WatchKey};
+use registry::{Command, RecordCondition};
+
+use super::read::Read;
+use super::response::Reply;
+use super::write::Door;
+use super::{Answer, Call, Outcome, decode};
+use crate::json::JsonWriter;
+
+/// `GET /v1/coordinate/datacenters`: ours, with this agent in it.
+pub(super) fn datacenters(call: &Call<'_>) -> Outcome {
+    require_support(call)?;
+    let agent = call.agent();
+    Ok(Answer::Reply(call.json(|w| {
+        w.array(|w| {
+            w.object(|w| {
+                w.string_field("Datacenter", &agent.datacenter);
+                w.string_field("AreaID", "wan");
+                w.key("Coordinates");
+                w.array(|w| {
+                    let name = format!("{}.{}", agent.node_name, agent.datacenter);
+                    let own = Coordinate { node: name.into(), ..unmeasured() };
+                    shape(w, &own);
+                });
+            });
+        });
+    })))
+}
+
+/// The coordinate of a node that has measured nothing yet: the origin of the space with its greatest error.
+pub(super) fn unmeasured() -> Coordinate {
+    Coordinate { vec: vec![0.0; 8], error: 1.5, height: 1e-5, ..Coordinate::default() }
+}
+
+/// `GET /v1/coordinate/nodes`
+pub(super) fn nodes(call: &Call<'_>) -> Outcome {
+    require_support(call)?;
+    let read = Read::of(call)?;
+    let segment = call.query.first("segment");
+    let found = call.catalog().records::<Coordinate>().map(|it| it.value);
+    let found = found.filter(|it| segment.is_none_or(|segment| it.segment == segment));
+    let index = call.catalog().table_index(Table::Coordinate);
+    Ok(read.answer(index, watched, |w| w.array(|w| found.for_each(|it| shape(w, it)))))
+}
+
+/// `GET /v1/coordinate/node/:node`
+pub(super) fn node(call: &Call<'_>) -> Outcome {
+    require_support(call)?;
+    let read = Read::of(call)?;
+    let node = NodeName::from(read.name("node name")?);
+    let segment = call.query.first("segment");
+    let under = Coordinate::key_of(&node, "");
+    let found: Vec<&Coordinate> = call
+        .catalog()
+        .records_under::<Coordinate>(&under)
+        .map(|it| it.value)
+        .filter(|it| segment.is_none_or(|segment| it.segment == segment))
+        .collect();
+    let index = call.catalog().table_index(Table::Coordinate);
+    Ok(read.reply(index, watched, || {
+        if found.is_empty() {
+            return Reply::empty().with_status(StatusCode::NOT_FOUND);
+        }
+        call.json(|w| w.array(|w| found.iter().for_each(|it| shape(w, it))))
+    }))
+}
+
+/// `PUT /v1/coordinate/update`. One of a node that does not exist is dropped, as Consul drops it.
+pub(super) fn update(call: &Call<'_>) -> Outcome {
+    require_support(call)?;
+    call.require_our_datacenter()?;
+    let coordinate = decode::coordinate(call.request.body())?;
+    if call.catalog().node(&Folded::new(coordinate.node.as_str())).is_none() {
+        return Ok(Answer::Reply(Reply::empty()));
+    }
+    let record = Record::Coordinate(coordinate);
+    let command = Command::PutRecord { record, when: RecordCondition::Always };
+    Ok(Answer::Write(command, Door::Agent))
+}
+
+fn require_support(call: &Call<'_>) -> Result<(), Reply> {
+    if call.agent().settings.coordinates {
+        return Ok(());
+    }
+    Err(Reply::text(StatusCode::UNAUTHORIZED, "Coordinate support disabled"))
+}
+
+fn watched() -> Vec<WatchKey> {
+    vec![WatchKey::Table(Table::Coordinate)]
+}
+
+fn shape(w: &mut JsonWriter, it: &Coordinate) {
+    w.object(|w| {
+        w.string_field("Node", it.node.as_str());
+        w.string_field("Segment", &it.segment);
+        w.key("Coord");
+        position(w, it);
+    });
+}
+
+/// The coordinate itself.
+pub(super) fn position(w: &mut JsonWriter, it: &Coordinate) {
+    w.object(|w| {
+        w.key("Vec");
+        w.array(|w| it.vec.iter().for_each(|part| w.fraction(*part)));
+        for (name, part) in
+            [("Error", it.error), ("Adjustment", it.adjustment), ("Height", it.height)]
+        {
+            w.key(name);
+            w.fraction(part);
+        }
+    });
+}
+
+/// How far a node is from another, for the order of `near`: infinite when either has no coordinate.
+pub(super) fn distance(catalog: &model::Catalog, from: &NodeName, to: &NodeName) -> f64 {
+    let of = |node: &NodeName| catalog.record::<Coordinate>(&Coordinate::key_of(node, ""));
+    match (of(from), of(to)) {
+        (Some(from), Some(to)) => from.distance(to.value),
+        _ => f64::INFINITY,
+    }
+}
