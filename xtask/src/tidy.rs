@@ -14,7 +14,7 @@ use crate::tools::{root, say};
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("proxy-config", &["model"]),
-    ("registry", &["model"]),
+    ("registry", &["model", "filter"]),
     ("agent-config", &["model"]),
     ("ca", &["model"]),
     ("store", &["model"]),

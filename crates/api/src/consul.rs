@@ -19,6 +19,7 @@ mod kv;
 mod operator;
 mod params;
 mod path;
+mod query;
 mod read;
 mod response;
 mod route;

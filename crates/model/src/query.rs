@@ -17,7 +17,7 @@ pub struct PreparedQuery {
     /// Token that is used when it is asked; empty for that of who asks.
     pub token: String,
     /// How it is made for the name that is asked.
-    pub template: Option<QueryTemplate>,
+    pub template: QueryTemplate,
     /// What is asked for.
     pub service: ServiceQuery,
     /// How long DNS answers may be kept; `None` as DNS says otherwise.
@@ -38,7 +38,7 @@ pub struct QueryTtl {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QueryTemplate {
-    /// `name_prefix_match`, the only kind there is.
+    /// `name_prefix_match`, the only kind there is; empty for a query that is no template.
     pub kind: String,
     /// Regular expression that the asked name is matched with, for `${match(N)}`; empty for none.
     pub regexp: String,
@@ -95,6 +95,12 @@ pub struct QueryFailoverTarget {
 }
 
 impl PreparedQuery {
+    /// True for one that stands for all names that start with its own.
+    #[must_use]
+    pub fn is_template(&self) -> bool {
+        !self.template.kind.is_empty()
+    }
+
     pub(crate) fn name_in_table(&self) -> String {
         self.id.clone()
     }

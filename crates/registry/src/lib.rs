@@ -14,6 +14,7 @@
 
 mod command;
 mod judge;
+mod query;
 mod rejection;
 mod session_keeper;
 #[cfg(test)]
@@ -28,6 +29,9 @@ pub use command::{
 pub use judge::{
     Cadence, CheckJudge, REAPER_PERIOD, Reaper, TtlJudge, alias_verdict, clip_note,
     output_bytes_max,
+};
+pub use query::{
+    QueriedInstance, TemplateError, check_template, find_query, instances_of_query, rendered,
 };
 pub use rejection::Rejection;
 pub use session_keeper::SessionKeeper;

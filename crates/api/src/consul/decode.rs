@@ -12,6 +12,7 @@ mod check;
 mod coordinate;
 mod fields;
 mod json;
+mod query;
 mod service;
 mod session;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub(super) use self::authority::{autopilot, ca_configuration};
 pub(super) use self::catalog::{catalog_deregistration, catalog_registration};
 pub(super) use self::coordinate::coordinate;
 use self::fields::Fields;
+pub(super) use self::query::query;
 pub(super) use self::service::service_registration;
 pub(super) use self::session::session;
 pub(super) use self::txn::transaction;

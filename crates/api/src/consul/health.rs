@@ -138,7 +138,7 @@ fn service_health(call: &Call<'_>, kind: Kind) -> Outcome {
 }
 
 /// Go's `structs.CheckServiceNode`.
-fn write_health(
+pub(super) fn write_health(
     w: &mut JsonWriter,
     node: &Stored<Node>,
     datacenter: &str,

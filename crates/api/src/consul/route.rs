@@ -1,7 +1,9 @@
 //! The table of endpoints: which paths there are, with which methods, and who answers.
 
 use super::{Call, Outcome, agent, agent_check, agent_health, agent_self, agent_service};
-use super::{catalog, certificates, coordinate, event, health, kv, operator, session, status, txn};
+use super::{
+    catalog, certificates, coordinate, event, health, kv, operator, query, session, status, txn,
+};
 
 /// Who answers a route.
 #[derive(Clone, Copy)]
@@ -206,7 +208,7 @@ static ROUTES: &[Route] = &[
     later("/v1/peering/establish", POST),
     later("/v1/peering/token", POST),
     later("/v1/peerings", GET),
-    later("/v1/query", GET_POST),
-    later("/v1/query/", GET_PUT_DELETE),
+    here("/v1/query", GET_POST, query::all),
+    here("/v1/query/", GET_PUT_DELETE, query::one),
     later("/v1/snapshot", GET_PUT),
 ];

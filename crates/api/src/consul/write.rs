@@ -30,6 +30,11 @@ pub(crate) enum Door {
         /// That.
         done: Reply,
     },
+    /// `/v1/query`.
+    Query {
+        /// What is said when it is done.
+        done: Reply,
+    },
     /// `/v1/session`.
     Session {
         /// What is said when it is done.
@@ -50,7 +55,7 @@ impl Door {
         match self {
             Door::Agent => Reply::empty(),
             Door::Catalog { is_pretty } | Door::Kv { is_pretty } => word("true", is_pretty),
-            Door::Session { done } | Door::Said { done } => done,
+            Door::Session { done } | Door::Said { done } | Door::Query { done } => done,
             Door::Txn(door) => door.done(revision, read),
         }
     }
@@ -76,6 +81,16 @@ impl Door {
                 | Rejection::SessionCheckMissing(_)
                 | Rejection::SessionCheckCritical(_),
             ) => format!("apply failed: {rejection}"),
+            (Door::Query { .. }, Rejection::RecordMissing(key)) => {
+                format!("Cannot modify non-existent prepared query: '{}'", key.name)
+            }
+            (
+                Door::Query { .. },
+                Rejection::InvalidSession(_)
+                | Rejection::QueryNameTaken(_)
+                | Rejection::QueryNameIsId(_)
+                | Rejection::QueryCatchAllTaken(_),
+            ) => format!("raft apply failed: {rejection}"),
             _ => rejection.to_string(),
         };
         Reply::text(self.status(rejection), text)
@@ -101,6 +116,7 @@ impl Door {
                 | Door::Kv { .. }
                 | Door::Session { .. }
                 | Door::Said { .. }
+                | Door::Query { .. }
                 | Door::Txn(_),
                 Rejection::NodeMissing
                 | Rejection::AddressMissing

@@ -73,10 +73,11 @@ impl Draft<'_> {
         let catalog = self.catalog;
         self.depend_on_table(PreparedQuery::TABLE);
         for other in catalog.records::<PreparedQuery>().filter(|it| it.id != query.id) {
-            if other.name == query.name && other.template.is_some() == query.template.is_some() {
-                match (query.name.as_str(), &query.template) {
-                    ("", None) => {}
-                    ("", Some(_)) => return Err(Rejection::QueryCatchAllTaken(other.id.clone())),
+            let is_same = other.name.to_lowercase() == query.name.to_lowercase();
+            if is_same && other.is_template() == query.is_template() {
+                match (query.name.as_str(), query.is_template()) {
+                    ("", false) => {}
+                    ("", true) => return Err(Rejection::QueryCatchAllTaken(other.id.clone())),
                     (name, _) => return Err(Rejection::QueryNameTaken(name.to_owned())),
                 }
             }
