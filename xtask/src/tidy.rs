@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("traffic", &["model", "proxy-config", "codec"]),
     ("recovery", &["model"]),
     ("acl", &["model", "hcl"]),
-    ("api", &["model", "registry", "proxy-config", "filter"]),
+    ("api", &["model", "registry", "proxy-config", "filter", "ca"]),
     ("codec", &[]),
     ("dns", &["model", "registry"]),
     ("filter", &["model"]),

@@ -24,10 +24,9 @@ pub use consul::{BUILD_DATE, REVISION, check_of, leaf_response, rfc3339, service
 pub use settings::{Network, Settings};
 pub use step::{AgentInfo, ClientIp, Context, LeafWanted, LiveCheck, Respond, Step, WriteOutcome};
 
-/// Name of the setting that holds the root certificate of the mesh, as `ca::Authority` writes it.
-pub const CA_ROOT: &str = "connect-ca-root";
-/// Name of the setting that says how the certificate authority is to be.
-pub const CA_CONFIG: &str = "connect-ca-config";
+/// Name of the setting of the certificate authority: `Roots`, a list of [`ca::Authority`] with the active one first, and
+/// `Config` and `State` as clients set them.
+pub const CA: &str = "connect-ca";
 
 /// Says what is to be done for a request. `timed_out` is true when a wait that an earlier call asked for is over.
 ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use model::{Catalog, CheckId, CheckStatus, NodeName, Revision, Timestamp, WatchKey};
-use registry::{Command, KvRead, Rejection};
+use registry::{Command, Rejection, TxnRead};
 
 use crate::Settings;
 
@@ -59,7 +59,7 @@ pub struct LeafWanted {
 pub enum WriteOutcome {
     /// It holds, at this revision of the catalog (unchanged if it was true already).
     /// What it read is beside that; nothing unless it is a command that reads.
-    Done(Revision, Vec<KvRead>),
+    Done(Revision, Vec<TxnRead>),
     /// The registry refused it.
     Rejected(Rejection),
     /// The store failed; the text is for people.

@@ -4,15 +4,19 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use model::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType,
-    SerialNumber,
+    BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData,
+    SanType, SerialNumber,
 };
 use serde::{Deserialize, Serialize};
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::pem::parse_x509_pem;
 
 use crate::CaError;
 
 /// How long a root is valid (Consul's `RootCertTTL`).
 const ROOT_TTL: Duration = Duration::from_hours(87_600);
+/// Serial numbers have 63 bits here: clients keep them in signed numbers.
+const SERIAL_MAX: u64 = u64::MAX >> 1;
 /// Clocks of others may be behind by so much.
 pub(crate) const BACKDATED: Duration = Duration::from_mins(1);
 
@@ -71,14 +75,60 @@ impl Authority {
         })
     }
 
+    /// The authority that a certificate and its key make, for the trust domain `cluster_id`. Both are PEM; the key is that of
+    /// the certificate.
+    ///
+    /// # Errors
+    /// When either cannot be read, they do not belong together, or the certificate may not sign others.
+    pub fn given(cluster_id: &str, cert_pem: &str, key_pem: &str) -> Result<Self, CaError> {
+        let refused = |why: String| CaError::Given { why };
+        let key = KeyPair::from_pem(key_pem)
+            .map_err(|error| refused(format!("its private key cannot be read: {error}")))?;
+        let (_, pem) = parse_x509_pem(cert_pem.as_bytes())
+            .map_err(|error| refused(format!("it is no PEM: {error}")))?;
+        let certificate =
+            pem.parse_x509().map_err(|error| refused(format!("it is no certificate: {error}")))?;
+        if !certificate.is_ca() {
+            return Err(refused("it is not the certificate of an authority".to_owned()));
+        }
+        if certificate.public_key().raw != key.subject_public_key_info() {
+            return Err(refused("the private key is another certificate's".to_owned()));
+        }
+        let key_id = certificate.extensions().iter().find_map(|it| match it.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(id) => Some(colons(id.0)),
+            _ => None,
+        });
+        let at = |seconds: i64| Timestamp(u64::try_from(seconds).unwrap_or_default() * 1000);
+        let serial = certificate.raw_serial().iter().rev().take(8).rev();
+        Ok(Self {
+            cluster_id: cluster_id.to_owned(),
+            id: fingerprint(&pem.contents),
+            cert_pem: cert_pem.to_owned(),
+            key_id: key_id.unwrap_or_default(),
+            key_pem: key_pem.to_owned(),
+            serial: serial.fold(0, |serial, byte| (serial << 8) | u64::from(*byte)) & SERIAL_MAX,
+            not_before: at(certificate.validity().not_before.timestamp()),
+            not_after: at(certificate.validity().not_after.timestamp()),
+        })
+    }
+
+    /// The authorities of a stored list; what cannot be read is left out.
+    #[must_use]
+    pub fn all_of(list: &serde_json::Value) -> Vec<Self> {
+        let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
+        items.iter().filter_map(|it| serde_json::from_value(it.clone()).ok()).collect()
+    }
+
+    /// The same without its key: what there was issued can still be verified, and nothing more is issued.
+    #[must_use]
+    pub fn retired(self) -> Self {
+        Self { key_pem: String::new(), ..self }
+    }
+
     /// The trust domain.
     #[must_use]
     pub fn trust_domain(&self) -> String {
         format!("{}.consul", self.cluster_id)
-    }
-
-    pub(crate) fn params(&self) -> Result<CertificateParams, rcgen::Error> {
-        params(&self.cluster_id, self.serial, self.not_before, self.not_after)
     }
 }
 
@@ -119,7 +169,7 @@ pub(crate) fn millis(time: Duration) -> u64 {
 pub(crate) fn random_serial() -> Result<u64, CaError> {
     let mut bytes = [0; 8];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| CaError::Random)?;
-    Ok((u64::from_be_bytes(bytes) >> 1).max(1))
+    Ok((u64::from_be_bytes(bytes) & SERIAL_MAX).max(1))
 }
 
 fn fingerprint(der: &[u8]) -> String {

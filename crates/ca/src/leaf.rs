@@ -78,7 +78,7 @@ impl Authority {
         set_validity(&mut params, start, end);
         let key = KeyPair::generate().map_err(failed)?;
         let root_key = KeyPair::from_pem(&self.key_pem).map_err(failed)?;
-        let issuer = Issuer::new(self.params().map_err(failed)?, root_key);
+        let issuer = Issuer::from_ca_cert_pem(&self.cert_pem, root_key).map_err(failed)?;
         let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
         Ok(Leaf {
             service: service.to_owned(),

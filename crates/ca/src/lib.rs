@@ -29,6 +29,12 @@ pub enum CaError {
         /// Why.
         source: rcgen::Error,
     },
+    /// A root certificate that was given cannot be used.
+    #[error("the root certificate cannot be used: {why}")]
+    Given {
+        /// What is wrong with it.
+        why: String,
+    },
     /// There are no random numbers.
     #[error("the source of random numbers fails")]
     Random,

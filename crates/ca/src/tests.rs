@@ -61,3 +61,20 @@ fn keys_are_not_printed_and_odd_names_are_refused() {
     assert!(!format!("{authority:?} {leaf:?}").contains("PRIVATE KEY"));
     assert!(matches!(authority.issue("w\u{e9}b", "dc1", NOW), Err(CaError::Certificate { .. })));
 }
+
+#[test]
+fn a_root_that_is_given_issues_as_one_that_was_made() {
+    let made = Authority::new(CLUSTER, NOW).unwrap();
+    let given = Authority::given(CLUSTER, &made.cert_pem, &made.key_pem).unwrap();
+    assert_eq!(given, made);
+    let leaf = given.issue("web", "dc1", NOW).unwrap();
+    assert!(is_trusted(&given, &leaf, NOW));
+    let other = Authority::new(CLUSTER, NOW).unwrap();
+    let refused =
+        |cert: &str, key: &str| Authority::given(CLUSTER, cert, key).unwrap_err().to_string();
+    assert!(refused(&made.cert_pem, &other.key_pem).contains("another certificate's"));
+    assert!(refused(&leaf.cert_pem, &leaf.key_pem).contains("not the certificate of an authority"));
+    assert!(refused("nonsense", &made.key_pem).contains("no PEM"));
+    assert!(refused(&made.cert_pem, "nonsense").contains("private key"));
+    assert!(made.retired().issue("web", "dc1", NOW).is_err());
+}

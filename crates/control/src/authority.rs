@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{CA_ROOT, LeafWanted, WriteOutcome, rfc3339};
+use api::{CA, LeafWanted, WriteOutcome, rfc3339};
 use bytes::Bytes;
 use ca::{Authority, CaError, Leaf};
 use http::{Request, Response};
@@ -24,15 +24,15 @@ const LEAVES_MAX: usize = 4096;
 /// # Errors
 /// When it cannot be made or stored.
 pub(crate) async fn ensure(mesh: &Mesh, cluster_id: Option<&str>) -> Result<(), String> {
-    if mesh.catalog().record::<Setting>(CA_ROOT).is_some() {
+    if mesh.catalog().record::<Setting>(CA).is_some() {
         return Ok(());
     }
     let fresh = || uuid::Uuid::new_v4().to_string();
     let cluster_id = cluster_id.map_or_else(fresh, str::to_owned);
     let authority = Authority::new(&cluster_id, Timestamp(runtime::unix_ms()));
     let authority = authority.map_err(|error| error.to_string())?;
-    let body = serde_json::to_value(&authority).map_err(|error| error.to_string())?;
-    let record = Record::Setting(Setting { name: CA_ROOT.to_owned(), body });
+    let body = serde_json::json!({ "Roots": [authority] });
+    let record = Record::Setting(Setting { name: CA.to_owned(), body });
     let when = RecordCondition::ModifiedAt(Revision(0));
     match mesh.run(Command::PutRecord { record, when }).await {
         // Another agent was first.
@@ -52,8 +52,8 @@ pub(crate) struct Leaves {
 struct Issued {
     leaf: Arc<Leaf>,
     index: u64,
-    /// The root that it was issued by.
-    root: Revision,
+    /// Id of the root that it was issued by.
+    root: String,
 }
 
 impl Leaves {
@@ -92,19 +92,19 @@ impl Leaves {
         datacenter: &str,
         now: Timestamp,
     ) -> Result<Issued, CaError> {
-        let root = catalog.record::<Setting>(CA_ROOT).ok_or(CaError::RootExpired)?;
+        let stored = catalog.record::<Setting>(CA).ok_or(CaError::RootExpired)?;
+        let authorities = Authority::all_of(&stored.body["Roots"]);
+        let authority = authorities.first().ok_or(CaError::RootExpired)?;
         let mut issued = self.issued.lock();
         let before = issued.get(service);
-        if let Some(kept) = before.filter(|it| it.root == root.modified && now < it.leaf.renew_at())
+        if let Some(kept) = before.filter(|it| it.root == authority.id && now < it.leaf.renew_at())
         {
             return Ok(kept.clone());
         }
-        let authority: Authority =
-            serde_json::from_value(root.body.clone()).map_err(|_| CaError::RootExpired)?;
         let leaf = Arc::new(authority.issue(service, datacenter, now)?);
         let index =
             before.map_or(catalog.revision().0, |it| catalog.revision().0.max(it.index + 1));
-        let fresh = Issued { leaf, index: index.max(1), root: root.modified };
+        let fresh = Issued { leaf, index: index.max(1), root: authority.id.clone() };
         if issued.len() >= LEAVES_MAX {
             issued.clear();
         }

@@ -76,9 +76,9 @@ pub enum Command {
     },
     /// Removes all entries of the key-value store whose keys start with this; with nothing, all.
     DeleteKvUnder(KvKey),
-    /// Reads and writes of the key-value store, all or none, in their order: each sees what those before it did. What they
-    /// read is in [`crate::Decision::read`].
-    Transact(Vec<KvOperation>),
+    /// Reads and writes, all or none, in their order: each sees what those before it did. What they read is in
+    /// [`crate::Decision::read`].
+    Transact(Vec<TxnOperation>),
     /// Begins a session. Its id must be new, as a random UUID is. Its node and its checks must be there, and no check of them critical.
     CreateSession(Session),
     /// Ends a session, if it is there: its locks are released or their keys deleted.
@@ -131,6 +131,34 @@ pub enum KvCondition {
 }
 
 /// One operation of [`Command::Transact`].
+#[derive(Clone, PartialEq, Debug)]
+pub enum TxnOperation {
+    /// One of the key-value store.
+    Kv(KvOperation),
+    /// One of a node, found by its id if that is given, else by its name.
+    Node(TxnVerb, Node),
+    /// One of an instance, found by its node and id.
+    Instance(TxnVerb, Instance),
+    /// One of a check, found by its node and id.
+    Check(TxnVerb, Check),
+}
+
+/// What an operation does with an object of the catalog.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TxnVerb {
+    /// Reads it; it must exist.
+    Get,
+    /// Writes it.
+    Set,
+    /// Writes it if it was last changed at this revision; 0: if it does not exist.
+    SetAt(Revision),
+    /// Removes it; one that does not exist is no error.
+    Delete,
+    /// Removes it if it was last changed at this revision.
+    DeleteAt(Revision),
+}
+
+/// An operation of the key-value store in [`Command::Transact`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum KvOperation {
     /// As [`Command::SetKv`].

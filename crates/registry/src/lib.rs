@@ -24,7 +24,7 @@ mod verdict;
 
 pub use command::{
     CatalogRegistration, CatalogTarget, Command, KvCondition, KvOperation, RecordCondition,
-    ServiceRegistration,
+    ServiceRegistration, TxnOperation, TxnVerb,
 };
 pub use judge::{
     Cadence, CheckJudge, REAPER_PERIOD, Reaper, TtlJudge, alias_verdict, clip_note,
@@ -33,7 +33,7 @@ pub use judge::{
 pub use query::{
     QueriedInstance, TemplateError, check_template, find_query, instances_of_query, rendered,
 };
-pub use rejection::Rejection;
+pub use rejection::{ObjectName, Rejection};
 pub use session_keeper::SessionKeeper;
-pub use transact::{Decision, KvRead, MEMBER_CHECK, decide, transact};
+pub use transact::{Decision, MEMBER_CHECK, TxnObject, TxnRead, decide, transact};
 pub use verdict::{Reason, Verdict, VerdictState, aggregate, verdict};

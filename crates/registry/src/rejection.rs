@@ -1,5 +1,29 @@
 use model::RecordKey;
 
+/// An object of the catalog, as errors name it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ObjectName {
+    /// A node.
+    #[error("node \"{0}\"")]
+    Node(String),
+    /// An instance.
+    #[error("service \"{id}\" on node \"{node}\"")]
+    Instance {
+        /// Its node.
+        node: String,
+        /// Its id.
+        id: String,
+    },
+    /// A check.
+    #[error("check \"{id}\" on node \"{node}\"")]
+    Check {
+        /// Its node.
+        node: String,
+        /// Its id.
+        id: String,
+    },
+}
+
 /// Why a command was refused. The texts are Consul's where a client can see them.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Rejection {
@@ -91,6 +115,20 @@ pub enum Rejection {
     /// An entry that must exist does not.
     #[error("key \"{0}\" doesn't exist")]
     KvMissing(String),
+    /// An object of the catalog that must exist does not.
+    #[error("{0} doesn't exist")]
+    ObjectMissing(ObjectName),
+    /// An object of the catalog was changed since the client read it.
+    #[error("failed to {act} {object}, index is stale")]
+    ObjectIndexStale {
+        /// `set` or `delete`.
+        act: &'static str,
+        /// Which.
+        object: ObjectName,
+    },
+    /// A check of an instance that does not exist.
+    #[error("Missing service registration")]
+    ServiceNotRegistered,
     /// An entry that must not exist does.
     #[error("key \"{0}\" exists")]
     KvExists(String),

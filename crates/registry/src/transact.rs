@@ -11,8 +11,8 @@ use model::{
 };
 
 use self::draft::Draft;
-use self::names::{check_instance, check_name, is_uuid};
-pub use self::several::KvRead;
+use self::names::{check_instance, check_name, check_node};
+pub use self::several::{TxnObject, TxnRead};
 use crate::{CatalogRegistration, CatalogTarget, Command, Rejection, ServiceRegistration};
 
 /// Most bytes of a check's output that are kept, as Consul does.
@@ -39,7 +39,7 @@ pub struct Decision {
     /// What makes it true.
     pub txn: Txn,
     /// What it reads, in order; of commands that read.
-    pub read: Vec<KvRead>,
+    pub read: Vec<TxnRead>,
 }
 
 /// [`transact`] for commands that read, too.
@@ -98,18 +98,9 @@ impl Draft<'_> {
     }
 
     fn register_in_catalog(&mut self, it: &CatalogRegistration) -> Result<(), Rejection> {
-        if it.node.name.is_empty() {
-            return Err(Rejection::NodeMissing);
-        }
-        check_name("node name", it.node.name.as_str())?;
+        check_node(&it.node)?;
         if it.node.address.is_empty() && !it.skip_node_update {
             return Err(Rejection::AddressMissing);
-        }
-        if !it.node.id.is_empty() && !is_uuid(&it.node.id) {
-            return Err(Rejection::BadNodeId(format!(
-                "{:?} is not a UUID (8-4-4-4-12 hex digits)",
-                it.node.id
-            )));
         }
         self.register_node(&it.node, it.skip_node_update)?;
         let instance = it.instance.as_ref().map(|it| check_instance(it.clone())).transpose()?;
@@ -121,6 +112,11 @@ impl Draft<'_> {
             self.register_catalog_check(check, &it.node.name, instance.as_ref())?;
         }
         Ok(())
+    }
+
+    fn set_node(&mut self, node: &Node) -> Result<(), Rejection> {
+        check_node(node)?;
+        self.register_node(node, false)
     }
 
     fn register_node(&mut self, node: &Node, keep_existing: bool) -> Result<(), Rejection> {

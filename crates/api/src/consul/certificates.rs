@@ -1,6 +1,7 @@
 //! `/v1/connect/ca` and `/v1/agent/connect/ca/roots`: the authority of the mesh. Leaf certificates are the shell's, for
 //! they need keys.
 
+use ca::Authority;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use model::{Found, Record, Revision, Setting, Table, Timestamp, WatchKey};
@@ -11,8 +12,8 @@ use super::read::{Read, with_cache_hit};
 use super::response::Reply;
 use super::write::Door;
 use super::{Answer, Call, Outcome, decode};
+use crate::CA;
 use crate::json::JsonWriter;
-use crate::{CA_CONFIG, CA_ROOT};
 
 /// `GET /v1/agent/connect/ca/roots`: the agent's cache is always warm.
 pub(super) fn agent_roots(call: &Call<'_>) -> Outcome {
@@ -26,18 +27,16 @@ pub(super) fn agent_roots(call: &Call<'_>) -> Outcome {
 pub(super) fn roots(call: &Call<'_>) -> Outcome {
     require_connect(call)?;
     let read = Read::of(call)?;
-    let Some(root) = call.catalog().record::<Setting>(CA_ROOT) else {
-        let text = "the certificate authority is not ready yet";
-        return Err(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text));
-    };
+    let (authorities, stored) = authorities(call)?;
     let watched = || vec![WatchKey::Table(Table::Setting)];
     let is_pem = matches!(call.query.first("pem"), Some(text) if text != "false");
-    Ok(read.reply(root.modified, watched, || {
+    Ok(read.reply(stored.modified, watched, || {
         if is_pem {
-            let reply = Reply::bytes(text_of(&root, "cert_pem").as_bytes());
+            let certificates: String = authorities.iter().map(|it| it.cert_pem.as_str()).collect();
+            let reply = Reply::bytes(certificates.as_bytes());
             return reply.with(CONTENT_TYPE, "application/pem-certificate-chain");
         }
-        call.json(|w| shape(w, &root))
+        call.json(|w| shape(w, &authorities, &stored))
     }))
 }
 
@@ -51,39 +50,46 @@ pub(super) fn require_connect(call: &Call<'_>) -> Result<(), Reply> {
     Err(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text))
 }
 
-fn text_of<'a>(setting: &Found<'a, Setting>, name: &str) -> &'a str {
-    setting.value.body[name].as_str().unwrap_or_default()
+/// The authorities of the mesh, the active one first.
+fn authorities<'a>(call: &Call<'a>) -> Result<(Vec<Authority>, Found<'a, Setting>), Reply> {
+    let not_ready = || {
+        let text = "the certificate authority is not ready yet";
+        Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text)
+    };
+    let stored = call.catalog().record::<Setting>(CA).ok_or_else(not_ready)?;
+    let authorities = Authority::all_of(&stored.value.body["Roots"]);
+    if authorities.is_empty() {
+        return Err(not_ready());
+    }
+    Ok((authorities, stored))
 }
 
-fn number_of(setting: &Found<'_, Setting>, name: &str) -> u64 {
-    setting.body[name].as_u64().unwrap_or_default()
-}
-
-fn shape(w: &mut JsonWriter, root: &Found<'_, Setting>) {
-    let cluster = text_of(root, "cluster_id");
+fn shape(w: &mut JsonWriter, authorities: &[Authority], stored: &Found<'_, Setting>) {
+    let active = &authorities[0];
     w.object(|w| {
-        w.string_field("ActiveRootID", text_of(root, "id"));
-        w.string_field("TrustDomain", &format!("{cluster}.consul"));
+        w.string_field("ActiveRootID", &active.id);
+        w.string_field("TrustDomain", &active.trust_domain());
         w.key("Roots");
         w.array(|w| {
-            w.object(|w| {
-                w.string_field("ID", text_of(root, "id"));
-                w.string_field("Name", "Leno CA Primary Cert");
-                w.number_field("SerialNumber", number_of(root, "serial"));
-                w.string_field("SigningKeyID", text_of(root, "key_id"));
-                w.string_field("ExternalTrustDomain", cluster);
-                for (name, field) in [("NotBefore", "not_before"), ("NotAfter", "not_after")] {
-                    w.string_field(name, &rfc3339(Timestamp(number_of(root, field))));
-                }
-                w.string_field("RootCert", text_of(root, "cert_pem"));
-                w.key("IntermediateCerts");
-                w.null();
-                w.boolean_field("Active", true);
-                w.string_field("PrivateKeyType", "ec");
-                w.number_field("PrivateKeyBits", 256_u32);
-                w.number_field("CreateIndex", root.created.0);
-                w.number_field("ModifyIndex", root.modified.0);
-            });
+            for (at, root) in authorities.iter().enumerate() {
+                w.object(|w| {
+                    w.string_field("ID", &root.id);
+                    w.string_field("Name", "Leno CA Primary Cert");
+                    w.number_field("SerialNumber", root.serial);
+                    w.string_field("SigningKeyID", &root.key_id);
+                    w.string_field("ExternalTrustDomain", &root.cluster_id);
+                    w.string_field("NotBefore", &rfc3339(root.not_before));
+                    w.string_field("NotAfter", &rfc3339(root.not_after));
+                    w.string_field("RootCert", &root.cert_pem);
+                    w.key("IntermediateCerts");
+                    w.null();
+                    w.boolean_field("Active", at == 0);
+                    w.string_field("PrivateKeyType", "ec");
+                    w.number_field("PrivateKeyBits", 256_u32);
+                    w.number_field("CreateIndex", stored.created.0);
+                    w.number_field("ModifyIndex", stored.modified.0);
+                });
+            }
         });
     });
 }
@@ -95,7 +101,10 @@ pub fn rfc3339(time: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
-/// Nanoseconds of the times that the authority uses when nobody says otherwise.
+/// Roots that are kept: the active one, and those whose certificates may still be about.
+const ROOTS_MAX: usize = 8;
+
+/// The times that the authority uses when nobody says otherwise.
 fn default_config() -> Map<String, Value> {
     let hours = |hours: u64| json!(format!("{hours}h"));
     [
@@ -115,7 +124,7 @@ pub(super) fn configuration(call: &Call<'_>) -> Outcome {
         return configure(call);
     }
     call.require_our_datacenter()?;
-    let stored = call.catalog().record::<Setting>(CA_CONFIG);
+    let stored = call.catalog().record::<Setting>(CA);
     let of = |name: &str| stored.map_or(Value::Null, |it| it.value.body[name].clone());
     let config = match of("Config") {
         Value::Object(config) => config,
@@ -146,26 +155,43 @@ fn configure(call: &Call<'_>) -> Outcome {
     }
     let mut config = default_config();
     let mut state = Value::Null;
-    for (key, value) in body.config {
-        let known = config.keys().find(|it| is_same(it, &key)).cloned();
+    let (mut certificate, mut key) = (String::new(), String::new());
+    for (name, value) in body.config {
+        let text = || value.as_str().unwrap_or_default().to_owned();
+        let known = config.keys().find(|it| is_same(it, &name)).cloned();
         match known {
             Some(known) => {
                 config.insert(known, value);
             }
+            None if is_same("rootcert", &name) => certificate = text(),
+            None if is_same("privatekey", &name) => key = text(),
             // Consul's own tests hand a provider's state in by it.
-            None if is_same("teststate", &key) => state = value,
+            None if is_same("teststate", &name) => state = value,
             None if is_blank(&value) => {}
             None => {
                 return Err(failed(format!(
-                    "the CA's setting {key:?} is not supported by this version of Leno"
+                    "the CA's setting {name:?} is not supported by this version of Leno"
                 )));
             }
         }
     }
-    let body = json!({"Config": config, "State": state});
-    let record = Record::Setting(Setting { name: CA_CONFIG.to_owned(), body });
-    let command = Command::PutRecord { record, when: RecordCondition::Always };
-    Ok(Answer::Write(command, Door::Agent))
+    let (mut roots, stored) = authorities(call)?;
+    if certificate.is_empty() != key.is_empty() {
+        return Err(failed("RootCert and PrivateKey must be given together".into()));
+    }
+    if !certificate.is_empty() {
+        let cluster = roots[0].cluster_id.clone();
+        let given = Authority::given(&cluster, &certificate, &key);
+        let given = given.map_err(|error| failed(error.to_string()))?;
+        roots.retain(|it| it.id != given.id);
+        roots = roots.into_iter().map(Authority::retired).collect();
+        roots.insert(0, given);
+        roots.truncate(ROOTS_MAX);
+    }
+    let body = json!({"Roots": roots, "Config": config, "State": state});
+    let record = Record::Setting(Setting { name: CA.to_owned(), body });
+    let when = RecordCondition::ModifiedAt(stored.modified);
+    Ok(Answer::Write(Command::PutRecord { record, when }, Door::Agent))
 }
 
 /// Keys are written in either of two ways, `leaf_cert_ttl` and `LeafCertTTL`.

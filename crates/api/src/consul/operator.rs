@@ -131,8 +131,12 @@ fn set_autopilot(call: &Call<'_>) -> Outcome {
                 Reply::text(StatusCode::BAD_REQUEST, format!("Error parsing cas value: {text:?}"))
             })?;
             // One that was never written is at index 1.
-            let unwritten = call.catalog().record::<Setting>(AUTOPILOT).is_none() && index == 1;
-            RecordCondition::ModifiedAt(Revision(if unwritten { 0 } else { index }))
+            let is_written = call.catalog().record::<Setting>(AUTOPILOT).is_some();
+            RecordCondition::ModifiedAt(Revision(match index {
+                1 if !is_written => 0,
+                _ if !is_written => u64::MAX,
+                index => index,
+            }))
         }
     };
     let door = if call.query.has("cas") {

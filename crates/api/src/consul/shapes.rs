@@ -178,8 +178,24 @@ impl<'a> CheckView<'a> {
 
 /// Go's `structs.HealthCheck`.
 pub(super) fn check(w: &mut JsonWriter, it: &CheckView<'_>) {
+    check_with(w, it, |w| w.strings_field("ServiceTags", it.owner.into_iter().flat_map(tags)));
+}
+
+/// As [`check`], of a transaction: no tags are `null` there.
+pub(super) fn check_of_txn(w: &mut JsonWriter, it: &CheckView<'_>) {
+    check_with(w, it, |w| match it.owner.filter(|owner| !owner.tags.is_empty()) {
+        Some(owner) => w.strings_field("ServiceTags", tags(owner)),
+        None => {
+            w.key("ServiceTags");
+            w.null();
+        }
+    });
+}
+
+fn check_with(w: &mut JsonWriter, it: &CheckView<'_>, tags: impl FnOnce(&mut JsonWriter)) {
     w.object(|w| {
         check_head(w, it);
+        tags(w);
         w.string_field("Type", &it.check.kind);
         w.string_field("Interval", &check_duration(it.check, |definition| definition.interval));
         w.string_field("Timeout", &check_duration(it.check, |definition| definition.timeout));
@@ -199,6 +215,7 @@ pub(super) fn check(w: &mut JsonWriter, it: &CheckView<'_>) {
 pub(super) fn agent_health_check(w: &mut JsonWriter, it: &CheckView<'_>) {
     w.object(|w| {
         check_head(w, it);
+        w.strings_field("ServiceTags", it.owner.into_iter().flat_map(tags));
         w.string_field("Type", "");
         w.number_field("ExposedPort", 0u32);
         w.key("Definition");
@@ -233,7 +250,6 @@ fn check_head(w: &mut JsonWriter, it: &CheckView<'_>) {
     w.string_field("Output", &it.check.output);
     w.string_field("ServiceID", it.check.service_id.as_str());
     w.string_field("ServiceName", it.owner.map_or("", |owner| owner.service.as_str()));
-    w.strings_field("ServiceTags", it.owner.into_iter().flat_map(tags));
 }
 
 /// Go's `structs.HealthCheckDefinition`: three of its durations are texts and come first, `TTL` is a number.

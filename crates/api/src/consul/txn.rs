@@ -1,11 +1,12 @@
-//! `/v1/txn`: several reads and writes of keys, all or none.
+//! `/v1/txn`: several reads and writes of keys, nodes, services and checks, all or none.
 
 use http::StatusCode;
-use model::Revision;
-use registry::{Command, KvOperation, KvRead, Rejection};
+use model::{Revision, Stored};
+use registry::{Command, KvOperation, Rejection, TxnObject, TxnOperation, TxnRead, TxnVerb};
 
 use super::read::with_contact;
 use super::response::Reply;
+use super::shapes::{self, CheckView};
 use super::write::Door;
 use super::{Answer, Call, Form, Outcome, decode, kv};
 use crate::json::JsonWriter;
@@ -27,11 +28,21 @@ pub(super) fn run(call: &Call<'_>) -> Outcome {
         let text = format!("Transaction contains too many operations ({count} > {OPERATIONS_MAX})");
         return Err(too_large(text));
     }
-    let door = TxnDoor { is_read_only: operations.iter().all(reads), form: call.form() };
+    let door = TxnDoor {
+        is_read_only: operations.iter().all(reads),
+        form: call.form(),
+        datacenter: call.agent().datacenter.clone(),
+    };
     Ok(Answer::Write(Command::Transact(operations), Door::Txn(door)))
 }
 
-fn reads(operation: &KvOperation) -> bool {
+fn reads(operation: &TxnOperation) -> bool {
+    let operation = match operation {
+        TxnOperation::Kv(operation) => operation,
+        TxnOperation::Node(verb, _)
+        | TxnOperation::Instance(verb, _)
+        | TxnOperation::Check(verb, _) => return *verb == TxnVerb::Get,
+    };
     match operation {
         KvOperation::Get(_)
         | KvOperation::GetOrEmpty(_)
@@ -48,24 +59,23 @@ fn too_large(text: String) -> Reply {
 }
 
 /// How a transaction is answered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TxnDoor {
     is_read_only: bool,
     form: Form,
+    datacenter: String,
 }
 
 impl TxnDoor {
     /// What was read, and at which revision it was committed.
-    pub(super) fn done(self, revision: Revision, read: &[KvRead]) -> Reply {
+    pub(super) fn done(&self, revision: Revision, read: &[TxnRead]) -> Reply {
         let reply = Reply::json(self.body(|w| {
             w.key("Results");
             w.array(|w| {
-                for KvRead { entry, created, modified } in read {
-                    let revisions = (created.unwrap_or(revision), modified.unwrap_or(revision));
-                    w.object(|w| {
-                        w.key("KV");
-                        kv::shape_at(w, entry, revisions);
-                    });
+                for it in read {
+                    let of = |at: Option<Revision>| at.unwrap_or(revision);
+                    let revisions = (of(it.created), of(it.modified));
+                    w.object(|w| self.result(w, &it.object, revisions));
                 }
             });
             w.key("Errors");
@@ -83,8 +93,36 @@ impl TxnDoor {
         if self.is_read_only { with_contact(reply) } else { reply }
     }
 
+    fn result(
+        &self,
+        w: &mut JsonWriter,
+        object: &TxnObject,
+        (created, modified): (Revision, Revision),
+    ) {
+        match object {
+            TxnObject::Kv(entry) => {
+                w.key("KV");
+                kv::shape_at(w, entry, (created, modified));
+            }
+            TxnObject::Node(node) => {
+                w.key("Node");
+                let stored = Stored { value: node.clone(), created, modified };
+                shapes::node(w, &stored, &self.datacenter);
+            }
+            TxnObject::Instance(instance) => {
+                w.key("Service");
+                shapes::node_service(w, &Stored { value: instance.clone(), created, modified });
+            }
+            TxnObject::Check(check, owner) => {
+                w.key("Check");
+                let view = CheckView { check, owner: owner.as_ref(), created, modified };
+                shapes::check_of_txn(w, &view);
+            }
+        }
+    }
+
     /// Which operations cannot be done, and why.
-    pub(super) fn refused(self, refused: &[(usize, Rejection)]) -> Reply {
+    pub(super) fn refused(&self, refused: &[(usize, Rejection)]) -> Reply {
         let body = self.body(|w| {
             w.key("Results");
             w.null();
@@ -101,7 +139,7 @@ impl TxnDoor {
         Reply::json(body).with_status(StatusCode::CONFLICT)
     }
 
-    fn body(self, fill: impl FnOnce(&mut JsonWriter)) -> Vec<u8> {
+    fn body(&self, fill: impl FnOnce(&mut JsonWriter)) -> Vec<u8> {
         self.form.body(|w| w.object(fill))
     }
 }

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use model::Revision;
-use registry::{KvRead, Rejection};
+use registry::{Rejection, TxnRead};
 
 use super::response::Reply;
 use super::txn::TxnDoor;
@@ -51,7 +51,7 @@ impl Door {
         }
     }
 
-    fn done(self, revision: Revision, read: &[KvRead]) -> Reply {
+    fn done(self, revision: Revision, read: &[TxnRead]) -> Reply {
         match self {
             Door::Agent => Reply::empty(),
             Door::Catalog { is_pretty } | Door::Kv { is_pretty } => word("true", is_pretty),
@@ -142,6 +142,9 @@ impl Door {
                 | Rejection::SessionCheckCritical(_)
                 | Rejection::KvMissing(_)
                 | Rejection::KvExists(_)
+                | Rejection::ObjectMissing(_)
+                | Rejection::ObjectIndexStale { .. }
+                | Rejection::ServiceNotRegistered
                 | Rejection::KvNothingToCheck { .. }
                 | Rejection::KvOtherIndex { .. }
                 | Rejection::KvOtherSession { .. }

@@ -60,6 +60,7 @@ proptest! {
         match world.step(&request(method.as_str(), &path, &body), timed_out) {
             Step::Reply(response) => prop_assert!(response.headers().contains_key("vary")),
             Step::Wait { timeout, .. } => prop_assert!(!timed_out && timeout.as_secs() <= 600),
+            Step::Leaf(wanted) => prop_assert!(!wanted.service.is_empty()),
             Step::Write(_, reply) => {
                 let done = api::WriteOutcome::Done(world.catalog.revision(), Vec::new());
                 prop_assert_eq!(reply(done, &world.context()).status(), 200);

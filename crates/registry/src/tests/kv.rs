@@ -6,7 +6,7 @@ use model::{Catalog, KvEntry, Revision, Timestamp};
 use proptest::prelude::*;
 
 use super::run;
-use crate::{Command, KvCondition, KvOperation, Rejection, decide};
+use crate::{Command, KvCondition, KvOperation, Rejection, TxnObject, TxnOperation, decide};
 
 fn entry(key: &str, value: &str) -> KvEntry {
     KvEntry { key: key.into(), value: value.as_bytes().into(), ..KvEntry::default() }
@@ -124,7 +124,7 @@ proptest! {
 }
 
 fn txn(operations: Vec<KvOperation>) -> Command {
-    Command::Transact(operations)
+    Command::Transact(operations.into_iter().map(TxnOperation::Kv).collect())
 }
 
 fn put(key: &str, value: &str) -> KvOperation {
@@ -150,8 +150,9 @@ fn operations_of_a_transaction_see_those_before_them() {
         .read
         .iter()
         .map(|it| {
-            let value = String::from_utf8_lossy(&it.entry.value).into_owned();
-            (it.entry.key.to_string(), value, it.modified.map(|it| it.0))
+            let TxnObject::Kv(entry) = &it.object else { panic!("{it:?}") };
+            let value = String::from_utf8_lossy(&entry.value).into_owned();
+            (entry.key.to_string(), value, it.modified.map(|it| it.0))
         })
         .collect();
     let row = |key: &str, value: &str, modified| (key.to_owned(), value.to_owned(), modified);

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::run;
 use crate::{
     CatalogRegistration, CatalogTarget, Command, KvCondition, KvOperation, ServiceRegistration,
+    TxnOperation, TxnVerb,
 };
 
 fn name(prefix: &'static str) -> impl Strategy<Value = String> {
@@ -121,6 +122,25 @@ fn any_operation() -> impl Strategy<Value = KvOperation> {
     ]
 }
 
+fn any_verb() -> impl Strategy<Value = TxnVerb> {
+    prop_oneof![
+        1 => Just(TxnVerb::Get),
+        3 => Just(TxnVerb::Set),
+        1 => (0..8u64).prop_map(|at| TxnVerb::SetAt(Revision(at))),
+        1 => Just(TxnVerb::Delete),
+        1 => (0..8u64).prop_map(|at| TxnVerb::DeleteAt(Revision(at))),
+    ]
+}
+
+fn any_txn_operation() -> impl Strategy<Value = TxnOperation> {
+    prop_oneof![
+        4 => any_operation().prop_map(TxnOperation::Kv),
+        1 => (any_verb(), any_node()).prop_map(|(verb, it)| TxnOperation::Node(verb, it)),
+        1 => (any_verb(), any_instance()).prop_map(|(verb, it)| TxnOperation::Instance(verb, it)),
+        1 => (any_verb(), any_check()).prop_map(|(verb, it)| TxnOperation::Check(verb, it)),
+    ]
+}
+
 pub(super) fn any_command() -> impl Strategy<Value = Command> {
     let checks = || proptest::collection::vec(any_check(), 0..3);
     prop_oneof![
@@ -171,7 +191,7 @@ pub(super) fn any_command() -> impl Strategy<Value = Command> {
         1 => (any_entry(), any_condition())
             .prop_map(|(entry, when)| Command::DeleteKv { key: entry.key, when }),
         1 => "a?".prop_map(|prefix| Command::DeleteKvUnder(prefix.into())),
-        3 => proptest::collection::vec(any_operation(), 0..5).prop_map(Command::Transact),
+        3 => proptest::collection::vec(any_txn_operation(), 0..5).prop_map(Command::Transact),
         1 => any_document().prop_map(|it| Command::ApplyDocuments(vec![it])),
         1 => any_document().prop_map(|it| Command::DeleteDocuments(vec![it.key])),
     ]

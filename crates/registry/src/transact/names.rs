@@ -1,9 +1,23 @@
-use model::Instance;
+use model::{Instance, Node};
 
 use crate::Rejection;
 
 /// Most bytes of a name or id: 1 KiB is four times the longest DNS name, and keeps keys small.
 const NAME_BYTES_MAX: usize = 1024;
+
+/// Refuses a node without a name, or with an id that is none.
+pub(super) fn check_node(node: &Node) -> Result<(), Rejection> {
+    if node.name.is_empty() {
+        return Err(Rejection::NodeMissing);
+    }
+    check_name("node name", node.name.as_str())?;
+    if !node.id.is_empty() && !is_uuid(&node.id) {
+        let why = format!("{:?} is not a UUID (8-4-4-4-12 hex digits)", node.id);
+        return Err(Rejection::BadNodeId(why));
+    }
+    Ok(())
+}
+
 /// An instance with its id filled in, unless what it says of itself is refused.
 pub(super) fn check_instance(mut instance: Instance) -> Result<Instance, Rejection> {
     if instance.service.is_empty() {
@@ -37,7 +51,7 @@ pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), Rejection
 }
 
 /// True for 8-4-4-4-12 hex digits.
-pub(super) fn is_uuid(text: &str) -> bool {
+fn is_uuid(text: &str) -> bool {
     let groups: Vec<&str> = text.split('-').collect();
     groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
         && groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_hexdigit()))

@@ -1,26 +1,43 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Catalog, Compare, KvEntry, KvKey, ObjectKey, Operation, Revision, Timestamp, Txn};
+use model::{
+    Catalog, Check, Compare, Instance, KvEntry, KvKey, Node, Object, ObjectKey, Operation,
+    Revision, Timestamp, Txn,
+};
 
 use super::Decision;
 use super::draft::Draft;
-use crate::{KvOperation, Rejection};
+use super::names::{check_instance, check_name};
+use crate::{KvOperation, ObjectName, Rejection, TxnOperation, TxnVerb};
 
-/// An entry as an operation of a transaction read or left it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KvRead {
-    /// The entry; the value of what was written or checked is left out.
-    pub entry: KvEntry,
+/// An object as an operation of a transaction read or left it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TxnRead {
+    /// It.
+    pub object: TxnObject,
     /// Revision at which it came to be; `None` for the transaction's own.
     pub created: Option<Revision>,
     /// Revision of its last change; `None` for the transaction's own.
     pub modified: Option<Revision>,
 }
 
+/// What a transaction can read.
+#[derive(Clone, PartialEq, Debug)]
+pub enum TxnObject {
+    /// An entry; the value of what was written or checked is left out.
+    Kv(KvEntry),
+    /// A node.
+    Node(Node),
+    /// An instance.
+    Instance(Instance),
+    /// A check, with the instance that it belongs to, if it belongs to one.
+    Check(Check, Option<Instance>),
+}
+
 /// Decides on one operation after the other, each on a catalog in which those before it are done.
 pub(super) fn decide(
     catalog: &Catalog,
-    operations: &[KvOperation],
+    operations: &[TxnOperation],
     now: Timestamp,
 ) -> Result<Decision, Rejection> {
     let mut several = Several {
@@ -58,27 +75,20 @@ struct Several {
     catalog: Catalog,
     compares: BTreeSet<Compare>,
     operations: BTreeMap<String, Operation>,
-    read: Vec<KvRead>,
+    read: Vec<TxnRead>,
 }
 
 impl Several {
-    fn take(&mut self, operation: &KvOperation, now: Timestamp) -> Result<(), Rejection> {
+    fn take(&mut self, operation: &TxnOperation, now: Timestamp) -> Result<(), Rejection> {
         let catalog = self.catalog.clone();
-        check(&catalog, operation)?;
         let mut draft = Draft::new(&catalog, now);
         match operation {
-            KvOperation::Set { entry, when } => draft.set_kv(entry, when)?,
-            KvOperation::Delete { key, when } => draft.delete_kv(key, when)?,
-            KvOperation::DeleteUnder(prefix) => draft.delete_kv_under(prefix),
-            KvOperation::GetUnder(prefix) => {
-                draft.depend_on_all(ObjectKey::kv_prefix(prefix.as_str()));
-                catalog.kv_under(prefix).for_each(|it| depend_on(&mut draft, &it.key));
+            TxnOperation::Kv(operation) => draft.operate(operation)?,
+            TxnOperation::Node(verb, node) => draft.operate_on_node(*verb, node)?,
+            TxnOperation::Instance(verb, instance) => {
+                draft.operate_on_instance(*verb, instance)?;
             }
-            KvOperation::Get(key)
-            | KvOperation::GetOrEmpty(key)
-            | KvOperation::CheckIndex(key, _)
-            | KvOperation::CheckSession(key, _)
-            | KvOperation::CheckNotExists(key) => depend_on(&mut draft, key),
+            TxnOperation::Check(verb, check) => draft.operate_on_check(*verb, check)?,
         }
         self.merge(draft.into_parts());
         self.read(operation);
@@ -110,7 +120,42 @@ impl Several {
         }
     }
 
-    fn read(&mut self, operation: &KvOperation) {
+    fn read(&mut self, operation: &TxnOperation) {
+        let is_left = |verb: &TxnVerb| !matches!(verb, TxnVerb::Delete | TxnVerb::DeleteAt(_));
+        let catalog = &self.catalog;
+        let read = match operation {
+            TxnOperation::Kv(operation) => return self.read_kv(operation),
+            TxnOperation::Node(verb, node) if is_left(verb) => {
+                let found = node_of(catalog, node);
+                found.map(|it| (TxnObject::Node(it.value.clone()), it.created, it.modified))
+            }
+            TxnOperation::Instance(verb, it) if is_left(verb) => {
+                let found = catalog.instance(&it.node.folded(), &it.id);
+                found.map(|it| (TxnObject::Instance(it.value.clone()), it.created, it.modified))
+            }
+            TxnOperation::Check(verb, it) if is_left(verb) => {
+                let node = it.node.folded();
+                catalog.check(&node, &it.id).map(|it| {
+                    let owner = catalog.instance(&node, &it.service_id);
+                    let owner = owner.map(|it| it.value.clone());
+                    (TxnObject::Check(it.value.clone(), owner), it.created, it.modified)
+                })
+            }
+            TxnOperation::Node(..) | TxnOperation::Instance(..) | TxnOperation::Check(..) => None,
+        };
+        if let Some((object, created, modified)) = read {
+            self.push(object, created, modified);
+        }
+    }
+
+    /// What the transaction itself wrote has no revision yet.
+    fn push(&mut self, object: TxnObject, created: Revision, modified: Revision) {
+        let known = |revision: Revision| (revision <= self.base).then_some(revision);
+        let (created, modified) = (known(created), known(modified));
+        self.read.push(TxnRead { object, created, modified });
+    }
+
+    fn read_kv(&mut self, operation: &KvOperation) {
         match operation {
             KvOperation::Set { entry, .. } => self.read_entry(&entry.key, false),
             KvOperation::Get(key) => self.read_entry(key, true),
@@ -123,7 +168,11 @@ impl Several {
             KvOperation::GetOrEmpty(key) => {
                 let never = Some(Revision(0));
                 let entry = KvEntry { key: key.clone(), ..KvEntry::default() };
-                self.read.push(KvRead { entry, created: never, modified: never });
+                self.read.push(TxnRead {
+                    object: TxnObject::Kv(entry),
+                    created: never,
+                    modified: never,
+                });
             }
             KvOperation::GetUnder(prefix) => {
                 let keys: Vec<KvKey> =
@@ -142,9 +191,133 @@ impl Several {
         if !with_value {
             entry.value = [].into();
         }
-        let known = |revision: Revision| (revision <= self.base).then_some(revision);
-        let (created, modified) = (known(stored.created), known(stored.modified));
-        self.read.push(KvRead { entry, created, modified });
+        let (created, modified) = (stored.created, stored.modified);
+        self.push(TxnObject::Kv(entry), created, modified);
+    }
+}
+
+fn node_of<'a>(catalog: &'a Catalog, node: &Node) -> Option<&'a model::Stored<Node>> {
+    let by_id = catalog.node_by_id(&node.id);
+    let found = if node.id.is_empty() { catalog.node(&node.name.folded()) } else { by_id };
+    found.map(|it| &**it)
+}
+
+impl Draft<'_> {
+    fn operate(&mut self, operation: &KvOperation) -> Result<(), Rejection> {
+        let catalog = self.catalog;
+        check(catalog, operation)?;
+        match operation {
+            KvOperation::Set { entry, when } => self.set_kv(entry, when)?,
+            KvOperation::Delete { key, when } => self.delete_kv(key, when)?,
+            KvOperation::DeleteUnder(prefix) => self.delete_kv_under(prefix),
+            KvOperation::GetUnder(prefix) => {
+                self.depend_on_all(ObjectKey::kv_prefix(prefix.as_str()));
+                catalog.kv_under(prefix).for_each(|it| depend_on(self, &it.key));
+            }
+            KvOperation::Get(key)
+            | KvOperation::GetOrEmpty(key)
+            | KvOperation::CheckIndex(key, _)
+            | KvOperation::CheckSession(key, _)
+            | KvOperation::CheckNotExists(key) => depend_on(self, key),
+        }
+        Ok(())
+    }
+
+    fn operate_on_node(&mut self, verb: TxnVerb, node: &Node) -> Result<(), Rejection> {
+        let found = node_of(self.catalog, node);
+        let name = found.map_or(&node.name, |it| &it.name).clone();
+        let key = ObjectKey::Node(name.folded());
+        let named = || {
+            let named = if node.name.is_empty() { node.id.clone() } else { node.name.to_string() };
+            ObjectName::Node(named)
+        };
+        self.require(verb, &key, found.map(|it| it.modified), named)?;
+        match verb {
+            TxnVerb::Get => Ok(()),
+            TxnVerb::Set | TxnVerb::SetAt(_) => self.set_node(node),
+            TxnVerb::Delete | TxnVerb::DeleteAt(_) => {
+                self.delete_node(&name.folded());
+                Ok(())
+            }
+        }
+    }
+
+    fn operate_on_instance(&mut self, verb: TxnVerb, it: &Instance) -> Result<(), Rejection> {
+        let node = it.node.folded();
+        let key = ObjectKey::Instance(node.clone(), it.id.clone());
+        let found = self.catalog.instance(&node, &it.id).map(|it| it.modified);
+        let (on, id) = (it.node.to_string(), it.id.to_string());
+        self.require(verb, &key, found, || ObjectName::Instance { node: on, id })?;
+        match verb {
+            TxnVerb::Get => Ok(()),
+            TxnVerb::Set | TxnVerb::SetAt(_) => {
+                self.depend_on(&ObjectKey::Node(node.clone()));
+                if self.catalog.node(&node).is_none() {
+                    return Err(Rejection::SessionNodeMissing);
+                }
+                self.put(Object::Instance(check_instance(it.clone())?));
+                Ok(())
+            }
+            TxnVerb::Delete | TxnVerb::DeleteAt(_) => {
+                if found.is_some() {
+                    self.delete_instance(&node, &it.id);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn operate_on_check(&mut self, verb: TxnVerb, it: &Check) -> Result<(), Rejection> {
+        let node = it.node.folded();
+        let key = ObjectKey::Check(node.clone(), it.id.clone());
+        let found = self.catalog.check(&node, &it.id).map(|it| it.modified);
+        let (on, id) = (it.node.to_string(), it.id.to_string());
+        self.require(verb, &key, found, || ObjectName::Check { node: on, id })?;
+        match verb {
+            TxnVerb::Get => Ok(()),
+            TxnVerb::Set | TxnVerb::SetAt(_) => {
+                check_name("check ID", it.id.as_str())?;
+                self.depend_on(&ObjectKey::Node(node.clone()));
+                if self.catalog.node(&node).is_none() {
+                    return Err(Rejection::SessionNodeMissing);
+                }
+                if !it.service_id.is_empty() {
+                    self.depend_on(&ObjectKey::Instance(node.clone(), it.service_id.clone()));
+                    if self.catalog.instance(&node, &it.service_id).is_none() {
+                        return Err(Rejection::ServiceNotRegistered);
+                    }
+                }
+                self.put_check(it.clone());
+                Ok(())
+            }
+            TxnVerb::Delete | TxnVerb::DeleteAt(_) => {
+                if found.is_some() {
+                    self.delete(&key);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What a verb demands of the object that there is.
+    fn require(
+        &mut self,
+        verb: TxnVerb,
+        key: &ObjectKey,
+        modified: Option<Revision>,
+        named: impl FnOnce() -> ObjectName,
+    ) -> Result<(), Rejection> {
+        self.depend_on(key);
+        match (verb, modified) {
+            (TxnVerb::Get, None) => Err(Rejection::ObjectMissing(named())),
+            (TxnVerb::SetAt(expected), _) if modified.unwrap_or_default() != expected => {
+                Err(Rejection::ObjectIndexStale { act: "set", object: named() })
+            }
+            (TxnVerb::DeleteAt(expected), Some(modified)) if modified != expected => {
+                Err(Rejection::ObjectIndexStale { act: "delete", object: named() })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Check, CheckStatus, CheckType, Instance, Node, NodeName, Origin};
+use model::{Check, CheckStatus, CheckType, Instance, Node, NodeName, Origin, Revision};
 use registry::{CatalogRegistration, CatalogTarget};
 use serde_json::Value;
 
@@ -101,6 +101,46 @@ fn read_registration(value: &Value) -> Result<(CatalogRegistration, RequestPlace
     }
     fields.finish()?;
     Ok((CatalogRegistration { node, skip_node_update, instance, checks }, place))
+}
+
+/// A node in an operation of a transaction, with the revision that it names.
+pub(super) fn txn_node(mut fields: Fields<'_>) -> Result<(Node, Revision), BadRequest> {
+    let node = Node {
+        id: fields.text("ID")?,
+        name: fields.text("Node")?.into(),
+        address: fields.text("Address")?,
+        tagged_addresses: fields.text_map("TaggedAddresses")?,
+        meta: fields.text_map("Meta")?,
+        locality: read_locality(&mut fields)?,
+    };
+    let modified = revision(&mut fields)?;
+    fields.skip(&["CreateIndex", "Datacenter", "Partition", "PeerName"]);
+    fields.finish()?;
+    Ok((node, modified))
+}
+
+/// An instance in an operation of a transaction, with the revision that it names.
+pub(super) fn txn_service(
+    mut fields: Fields<'_>,
+    node: &NodeName,
+) -> Result<(Instance, Revision), BadRequest> {
+    let modified = revision(&mut fields)?;
+    // Go's client sends what an agent shows of a service.
+    fields.skip(&["ContentHash", "Namespace", "Partition", "Datacenter"]);
+    let mut place = RequestPlace { datacenter: String::new(), peer: String::new() };
+    Ok((read_service(fields, node, &mut place)?, modified))
+}
+
+/// A check in an operation of a transaction, with the revision that it names.
+pub(super) fn txn_check(mut fields: Fields<'_>) -> Result<(Check, Revision), BadRequest> {
+    let modified = revision(&mut fields)?;
+    fields.skip(&["Namespace", "Partition"]);
+    let mut place = RequestPlace { datacenter: String::new(), peer: String::new() };
+    Ok((read_check(fields, &mut place)?, modified))
+}
+
+fn revision(fields: &mut Fields<'_>) -> Result<Revision, BadRequest> {
+    Ok(Revision(u64::try_from(fields.integer("ModifyIndex")?).unwrap_or_default()))
 }
 
 fn read_service(
