@@ -273,7 +273,7 @@ impl Agent {
         };
         let own = own_node(&info, &options);
         take_over(&mesh, &info, &own).await?;
-        register_self(&mesh, &info, own).await?;
+        register_self(&mesh, &info, &own).await?;
         if options.api.connect {
             let made = authority::ensure(&mesh, options.cluster_id.as_deref()).await;
             made.map_err(AgentError::Authority)?;
@@ -299,6 +299,7 @@ impl Agent {
         let door = Arc::new(Door {
             mesh: mesh.clone(),
             agent: info.clone(),
+            own_node: own,
             probes: probes.clone(),
             sessions: Sessions::start(mesh.clone(), core),
             compilation: compilation.clone(),
@@ -479,7 +480,11 @@ async fn take_over(mesh: &Mesh, info: &AgentInfo, own: &Node) -> Result<(), Agen
 }
 
 /// Registers the agent's own node, the service `consul` and the check `serfHealth`, as Consul's clients expect.
-async fn register_self(mesh: &Mesh, info: &AgentInfo, own: Node) -> Result<(), AgentError> {
+pub(crate) async fn register_self(
+    mesh: &Mesh,
+    info: &AgentInfo,
+    own: &Node,
+) -> Result<(), AgentError> {
     let service_meta = [("version", info.consul_version.clone())];
     let instance = Instance {
         node: info.node_name.clone(),
@@ -499,7 +504,7 @@ async fn register_self(mesh: &Mesh, info: &AgentInfo, own: Node) -> Result<(), A
         ..Check::default()
     };
     let registration = CatalogRegistration {
-        node: own,
+        node: own.clone(),
         skip_node_update: false,
         instance: Some(instance),
         checks: vec![check],

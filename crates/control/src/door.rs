@@ -8,12 +8,12 @@ use std::time::Instant;
 use api::{AgentInfo, Context, LeafWanted, LiveCheck, Respond, Step, WriteOutcome};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use model::{Catalog, Check, CheckId, CheckStatus, CheckType, NodeName, WatchKey};
+use model::{Catalog, Check, CheckId, CheckStatus, CheckType, Node, NodeName, WatchKey};
 use registry::{Command, Rejection};
 use runtime::{Drain, Tasks};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::agent::Reload;
+use crate::agent::{Reload, register_self};
 use crate::authority::Leaves;
 use crate::compilation::Compilation;
 use crate::http_server::Clients;
@@ -21,6 +21,7 @@ use crate::mesh::{Mesh, Watcher};
 use crate::metrics::Metrics;
 use crate::probes::ProbesHandle;
 use crate::sessions::SessionsHandle;
+use crate::snapshots;
 
 pub mod documents;
 mod memo;
@@ -50,6 +51,8 @@ pub struct Door {
     pub mesh: Mesh,
     /// This agent.
     pub agent: AgentInfo,
+    /// The record of its node.
+    pub(crate) own_node: Node,
     /// Its probes.
     pub probes: ProbesHandle,
     /// Keeps the sessions.
@@ -85,6 +88,7 @@ impl Door {
             ("GET", "/v1/agent/metrics") => self.metrics_as_json(),
             ("PUT", "/v1/agent/leave") => self.leave(),
             ("PUT", "/v1/agent/reload") => self.reload().await,
+            ("GET" | "PUT", "/v1/snapshot") => self.snapshot(request).await,
             ("GET", "/leno/v1/documents") => self.list_documents(),
             ("POST", "/leno/v1/apply") => self.apply_documents(request.body()).await,
             ("POST", "/leno/v1/delete") => self.delete_documents(request.body()).await,
@@ -210,6 +214,28 @@ impl Door {
     fn metrics_as_json(&self) -> Response<Bytes> {
         let now = runtime::unix_ms();
         consul_reply(self.metrics.json(&self.mesh.catalog(), &self.agent, now))
+    }
+
+    async fn snapshot(&self, request: Request<Bytes>) -> Response<Bytes> {
+        // Parameters and permissions are the door's; it says nothing when all is well.
+        let refusal = self.ask_api(&request).await;
+        if refusal.status() != StatusCode::NO_CONTENT {
+            return refusal;
+        }
+        let done = if request.method() == http::Method::PUT {
+            let restored = snapshots::restore(&self.mesh, request.into_body()).await;
+            match restored {
+                Ok(()) => {
+                    // The agent's own node is as it is now, not as it was.
+                    let registered = register_self(&self.mesh, &self.agent, &self.own_node).await;
+                    registered.map(|()| consul_reply(String::new())).map_err(|it| it.to_string())
+                }
+                Err(error) => Err(error.to_string()),
+            }
+        } else {
+            snapshots::save(&self.mesh).await.map_err(|error| error.to_string())
+        };
+        done.unwrap_or_else(|text| reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, text))
     }
 
     async fn leaf(&self, request: &Request<Bytes>, wanted: &LeafWanted) -> Response<Bytes> {

@@ -33,6 +33,10 @@ mod tests;
 
 /// Largest request body. Manifests are the largest thing that anybody sends; a registration has about 1 KiB.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest snapshot that is taken in: it is held in memory, as is all that it becomes.
+const SNAPSHOT_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// How long a snapshot may take to arrive.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_mins(10);
 /// Most bytes of a body that is too large that are read and thrown away: a client that is still writing would not see
 /// the answer, but a reset.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -244,19 +248,23 @@ async fn read(
     body_timeout: Duration,
 ) -> Result<Request<Bytes>, Response<Bytes>> {
     let (parts, mut body) = request.into_parts();
-    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+    let (bytes_max, body_timeout) = match parts.uri.path() {
+        "/v1/snapshot" => (SNAPSHOT_BYTES_MAX, SNAPSHOT_TIMEOUT),
+        _ => (BODY_BYTES_MAX, body_timeout),
+    };
+    if body.size_hint().lower() > bytes_max as u64 {
         // One that waits for `100 Continue` has sent nothing yet.
         if !parts.headers.contains_key(http::header::EXPECT) {
             discard(body).await;
         }
-        return Err(too_large());
+        return Err(too_large(bytes_max));
     }
-    let collected = Limited::new(&mut body, BODY_BYTES_MAX).collect();
+    let collected = Limited::new(&mut body, bytes_max).collect();
     match tokio::time::timeout(body_timeout, collected).await {
         Ok(Ok(body)) => Ok(Request::from_parts(parts, body.to_bytes())),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             discard(body).await;
-            Err(too_large())
+            Err(too_large(bytes_max))
         }
         Ok(Err(error)) => {
             Err(refusal(StatusCode::BAD_REQUEST, format!("Cannot read the request body: {error}")))
@@ -277,10 +285,10 @@ async fn discard(body: Incoming) {
     let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
 }
 
-fn too_large() -> Response<Bytes> {
+fn too_large(bytes_max: usize) -> Response<Bytes> {
     refusal(
         StatusCode::PAYLOAD_TOO_LARGE,
-        format!("Request body too large, max size: {BODY_BYTES_MAX} bytes"),
+        format!("Request body too large, max size: {bytes_max} bytes"),
     )
 }
 

@@ -21,4 +21,5 @@ pub mod mesh;
 pub mod metrics;
 pub mod probes;
 pub mod sessions;
+mod snapshots;
 pub mod supervisor;

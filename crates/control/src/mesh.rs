@@ -105,6 +105,11 @@ impl Mesh {
         WriteOutcome::Failed("other writers kept changing the same objects; try again".into())
     }
 
+    /// Where it is kept.
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.shared.store
+    }
+
     /// Starts to wait for a change of any of `keys`; changes from here on are not missed.
     #[must_use]
     pub fn watch(&self, keys: &[WatchKey]) -> Watcher {
@@ -118,7 +123,7 @@ impl Mesh {
     }
 
     /// Waits until the catalog is at `revision`, or says how that fails.
-    async fn applied(&self, revision: Revision) -> Result<(), WriteOutcome> {
+    pub(crate) async fn applied(&self, revision: Revision) -> Result<(), WriteOutcome> {
         let mut applied = self.shared.applied.clone();
         match applied.wait_for(|at| *at >= revision).await {
             Ok(_) => Ok(()),

@@ -11,6 +11,7 @@
 //! * Revisions have no gaps and never go back, also over a restart and a crash.
 //! * Nothing here assumes that this process is the only writer.
 
+mod archive;
 mod engine;
 mod history;
 mod memory;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use model::{Change, Entry, LeaseId, Revision, Txn};
 use tokio::sync::mpsc;
 
+pub use archive::{ArchiveError, read_archive, write_archive};
 pub use memory::open_memory;
 pub use redb_engine::open_redb;
 

@@ -73,3 +73,9 @@ pub(super) fn leaf(call: &Call<'_>) -> Outcome {
     let service = read.name("service name")?;
     Ok(read.leaf(service))
 }
+
+/// `GET` and `PUT /v1/snapshot`: 204 when the shell may go on.
+pub(super) fn snapshot(call: &Call<'_>) -> Outcome {
+    Read::of(call)?;
+    Ok(Answer::Reply(Reply::empty().with_status(StatusCode::NO_CONTENT)))
+}

@@ -210,5 +210,5 @@ static ROUTES: &[Route] = &[
     later("/v1/peerings", GET),
     here("/v1/query", GET_POST, query::all),
     here("/v1/query/", GET_PUT_DELETE, query::one),
-    later("/v1/snapshot", GET_PUT),
+    here("/v1/snapshot", GET_PUT, agent::snapshot),
 ];

@@ -1,0 +1,189 @@
+//! A snapshot as a file: everything at one revision, versioned and with check sums, so that a damaged one is refused as a
+//! whole.
+//!
+//! A gzip'd tar archive of `meta.json`, `state.bin` and `SHA256SUMS` of both. `state.bin` holds the entries one after the
+//! other: the revisions of making and of the last change, then the key and the value, each after its length; numbers are
+//! little-endian, revisions of 8 bytes, lengths of 4.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use model::{Entry, Revision};
+use serde::{Deserialize, Serialize};
+
+use crate::Snapshot;
+
+/// Version of the format that is written, and the newest that is read.
+const VERSION: u32 = 1;
+/// Name of the format, so that an archive of another program is not taken for ours.
+const FORMAT: &str = "leno-snapshot";
+/// Most bytes of all that is in an archive, so that a small file cannot fill the memory.
+const UNPACKED_BYTES_MAX: u64 = 4 << 30;
+
+const META: &str = "meta.json";
+const STATE: &str = "state.bin";
+const SUMS: &str = "SHA256SUMS";
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Meta {
+    format: String,
+    version: u32,
+    index: u64,
+    entries: u64,
+}
+
+/// An archive that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// It is no gzip'd data, or is cut off.
+    #[error("failed to decompress snapshot: {0}")]
+    Compression(io::Error),
+    /// It is no archive, or lacks a file.
+    #[error("failed to read snapshot file: {0}")]
+    Archive(String),
+    /// A file is not what its check sum says.
+    #[error("failed to read snapshot file: the check sum of {0} does not match; it is damaged")]
+    Damaged(&'static str),
+    /// It was written by a later version, or by another program.
+    #[error(
+        "failed to read snapshot file: it is of format {found}, and this version reads {supported}"
+    )]
+    Format {
+        /// What it says of itself.
+        found: String,
+        /// What is read.
+        supported: String,
+    },
+}
+
+/// Writes an archive.
+#[must_use]
+pub fn write_archive(snapshot: &Snapshot) -> Vec<u8> {
+    let meta = Meta {
+        format: FORMAT.to_owned(),
+        version: VERSION,
+        index: snapshot.revision.0,
+        entries: snapshot.entries.len() as u64,
+    };
+    let meta = serde_json::to_vec(&meta).expect("it has text keys only");
+    let mut state = Vec::new();
+    for entry in &snapshot.entries {
+        write_entry(&mut state, entry);
+    }
+    let sums = format!("{}  {META}\n{}  {STATE}\n", sum_of(&meta), sum_of(&state));
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
+    for (name, content) in [(META, &*meta), (STATE, &*state), (SUMS, sums.as_bytes())] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o600);
+        let written = tar.append_data(&mut header, name, content);
+        written.expect("writing to a Vec does not fail, and the names are short");
+    }
+    let packed = tar.into_inner().and_then(GzEncoder::finish);
+    packed.expect("writing to a Vec does not fail")
+}
+
+fn write_entry(state: &mut Vec<u8>, entry: &Entry) {
+    state.extend_from_slice(&entry.created.0.to_le_bytes());
+    state.extend_from_slice(&entry.modified.0.to_le_bytes());
+    for part in [entry.key.as_bytes(), &entry.value] {
+        let length = u32::try_from(part.len()).expect("keys and values are bounded by the doors");
+        state.extend_from_slice(&length.to_le_bytes());
+        state.write_all(part).expect("writing to a Vec does not fail");
+    }
+}
+
+fn sum_of(content: &[u8]) -> String {
+    digest(&SHA256, content).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads an archive, all of it or nothing.
+///
+/// # Errors
+/// When it is damaged in any way, or of another format.
+pub fn read_archive(bytes: &[u8]) -> Result<Snapshot, ArchiveError> {
+    let mut files = unpack(bytes)?;
+    let mut take = |name: &str| {
+        let missing = || ArchiveError::Archive(format!("there is no {name} in it"));
+        files.remove(name).ok_or_else(missing)
+    };
+    let (meta, state, sums) = (take(META)?, take(STATE)?, take(SUMS)?);
+    let sums = String::from_utf8_lossy(&sums);
+    for (name, content) in [(META, &meta), (STATE, &state)] {
+        let line = sums.lines().find_map(|it| it.strip_suffix(name));
+        if line.map(str::trim_end) != Some(sum_of(content).as_str()) {
+            return Err(ArchiveError::Damaged(name));
+        }
+    }
+    let unreadable = |error: serde_json::Error| ArchiveError::Archive(format!("{META}: {error}"));
+    let meta: Meta = serde_json::from_slice(&meta).map_err(unreadable)?;
+    if meta.format != FORMAT || meta.version == 0 || meta.version > VERSION {
+        return Err(ArchiveError::Format {
+            found: format!("{} {}", meta.format, meta.version),
+            supported: format!("{FORMAT} {VERSION}"),
+        });
+    }
+    let entries = read_entries(&state)?;
+    if entries.len() as u64 != meta.entries {
+        return Err(ArchiveError::Archive(format!("{STATE} has not the entries of {META}")));
+    }
+    Ok(Snapshot { revision: Revision(meta.index), entries })
+}
+
+fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, ArchiveError> {
+    let mut plain = Vec::new();
+    let unpacked = GzDecoder::new(bytes).take(UNPACKED_BYTES_MAX + 1).read_to_end(&mut plain);
+    unpacked.map_err(ArchiveError::Compression)?;
+    if plain.len() as u64 > UNPACKED_BYTES_MAX {
+        return Err(ArchiveError::Archive(format!("it has more than {UNPACKED_BYTES_MAX} bytes")));
+    }
+    let broken = |error: io::Error| ArchiveError::Archive(error.to_string());
+    let mut files = BTreeMap::new();
+    for file in tar::Archive::new(plain.as_slice()).entries().map_err(broken)? {
+        let mut file = file.map_err(broken)?;
+        let name = file.path().map_err(broken)?.to_string_lossy().into_owned();
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).map_err(broken)?;
+        files.insert(name, content);
+    }
+    Ok(files)
+}
+
+fn read_entries(mut state: &[u8]) -> Result<Vec<Entry>, ArchiveError> {
+    let mut entries: Vec<Entry> = Vec::new();
+    while !state.is_empty() {
+        let entry = read_entry(&mut state)
+            .ok_or_else(|| ArchiveError::Archive(format!("{STATE} ends within an entry")))?;
+        if entries.last().is_some_and(|before| before.key >= entry.key) {
+            return Err(ArchiveError::Archive(format!("{STATE}: the keys are not in order")));
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn read_entry(state: &mut &[u8]) -> Option<Entry> {
+    let revision = |state: &mut &[u8]| {
+        let (number, rest) = state.split_first_chunk::<8>()?;
+        *state = rest;
+        Some(Revision(u64::from_le_bytes(*number)))
+    };
+    let part = |state: &mut &[u8]| {
+        let (length, rest) = state.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (part, rest) = rest.split_at_checked(length)?;
+        *state = rest;
+        Some(part.to_vec())
+    };
+    let (created, modified) = (revision(state)?, revision(state)?);
+    let key = String::from_utf8(part(state)?).ok()?;
+    Some(Entry { key, value: part(state)?.into(), created, modified })
+}
+
+#[cfg(test)]
+mod tests;

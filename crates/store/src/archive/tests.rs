@@ -1,0 +1,81 @@
+use super::*;
+
+fn snapshot() -> Snapshot {
+    let entry = |key: &str, value: &[u8], at| Entry {
+        key: key.into(),
+        value: value.into(),
+        created: Revision(at),
+        modified: Revision(at + 1),
+    };
+    let entries =
+        vec![entry("kv\0a", b"", 1), entry("kv\0b", b"\x00\xff", 2), entry("node\0n", b"{}", 3)];
+    Snapshot { revision: Revision(7), entries }
+}
+
+#[test]
+fn what_was_written_reads_back_equal() {
+    for snapshot in [snapshot(), Snapshot::default()] {
+        assert_eq!(read_archive(&write_archive(&snapshot)).unwrap(), snapshot);
+    }
+}
+
+#[test]
+fn an_archive_with_any_byte_changed_is_refused_or_says_the_same() {
+    let (snapshot, whole) = (snapshot(), write_archive(&snapshot()));
+    for at in 0..whole.len() {
+        for change in [0x01, 0x80, 0xff] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= change;
+            // The time in the head of gzip, for one, means nothing.
+            if let Ok(read) = read_archive(&damaged) {
+                assert_eq!(read, snapshot, "byte {at}");
+            }
+        }
+    }
+    for end in 0..whole.len() {
+        assert!(read_archive(&whole[..end]).is_err(), "cut at {end}");
+    }
+}
+
+#[test]
+fn errors_begin_as_consuls_clients_expect() {
+    let text = |bytes: &[u8]| read_archive(bytes).unwrap_err().to_string();
+    assert!(text(b"nonsense").starts_with("failed to decompress snapshot: "));
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(&[0; 1024]).unwrap();
+    let empty = packed.finish().unwrap();
+    assert_eq!(text(&empty), "failed to read snapshot file: there is no meta.json in it");
+}
+
+#[test]
+fn committed_archives_are_answered_alike() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/archive");
+    let mut seen = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let read = read_archive(&std::fs::read(&path).unwrap());
+        let is_good = path.file_name().unwrap().to_string_lossy().starts_with("good");
+        assert_eq!(read.is_ok(), is_good, "{}: {read:?}", path.display());
+        seen += 1;
+    }
+    assert!(seen >= 4, "the corpus is there");
+}
+
+/// Writes the corpus; run by hand when the format gets a new version, and keep the old files.
+#[test]
+fn the_format_is_the_one_of_the_corpus() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/archive/good-1.snap");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let folder = path.parent().unwrap();
+        std::fs::create_dir_all(folder).unwrap();
+        let whole = write_archive(&snapshot());
+        let mut flipped = whole.clone();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 0xff;
+        std::fs::write(folder.join("flipped.snap"), flipped).unwrap();
+        std::fs::write(folder.join("cut.snap"), &whole[..whole.len() / 2]).unwrap();
+        std::fs::write(folder.join("text.snap"), b"a snapshot").unwrap();
+        std::fs::write(&path, whole).unwrap();
+    }
+    assert_eq!(read_archive(&std::fs::read(&path).unwrap()).unwrap(), snapshot());
+}
