@@ -21,6 +21,11 @@ pub(crate) fn parse(bytes: &[u8]) -> anyhow::Result<Value> {
     serde_json::from_slice(bytes).context("it is not JSON")
 }
 
+/// Reads a config entry.
+pub(crate) fn config_entry(source: &str) -> anyhow::Result<Value> {
+    read(source)
+}
+
 /// The value of a key that may be written in snake case or as the API names it.
 pub(crate) fn value<'v>(document: &'v Value, name: &str) -> &'v Value {
     let wanted = |key: &String| key.replace('_', "").eq_ignore_ascii_case(name);
