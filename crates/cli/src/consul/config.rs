@@ -80,7 +80,7 @@ fn write(call: &Call) -> Outcome {
     let [source] = call.positional() else {
         bail!("Must provide exactly one positional argument to specify the config entry to write");
     };
-    let entry = document::config_entry(source).context("Failed to decode config entry input")?;
+    let entry = document::read(source).context("Failed to decode config entry input")?;
     let (kind, name) = identity(&entry).context("Failed to decode config entry input")?;
     let mut ask = Ask::put("/v1/config").json(&entry);
     if call.is("cas") {
@@ -115,7 +115,7 @@ fn delete(call: &Call) -> Outcome {
     let (kind, name) = match call.text("filename") {
         "" => kind_and_name(call)?,
         file => {
-            let entry = document::config_entry(file);
+            let entry = document::read(file);
             let entry = entry.context("Failed to decode config entry input")?;
             identity(&entry).context("Failed to decode config entry input")?
         }

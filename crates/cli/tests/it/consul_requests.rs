@@ -395,3 +395,77 @@ fn keys_of_gossip_are_random() {
     assert_eq!((code, first.len()), (Some(0), 45), "32 bytes in base64, and the end of the line");
     assert_ne!(first, keygen().1);
 }
+
+/// A snapshot of Consul's: a header, two keys and a node, each behind the number of its kind.
+fn snapshot(link: &Link, state: &[u8]) -> String {
+    let folder = link.folder();
+    let meta = r#"{"Version":1,"ID":"2-7-1","Index":7,"Term":2,"Size":99}"#;
+    std::fs::write(folder.join("meta.json"), meta).expect("there is room");
+    std::fs::write(folder.join("state.bin"), state).expect("there is room");
+    let script = "sha256sum meta.json state.bin > SHA256SUMS && tar czf in.snap meta.json state.bin \
+                  SHA256SUMS && rm meta.json state.bin SHA256SUMS";
+    let made = Command::new("/bin/sh").arg("-c").arg(script).current_dir(folder).status();
+    assert!(made.expect("there are tar and sha256sum").success());
+    folder.join("in.snap").to_str().expect("a readable path").to_owned()
+}
+
+#[test]
+fn a_snapshot_is_saved_verified_inspected_and_given_back() {
+    let link = Link::new();
+    let state =
+        b"\x81\xa9LastIndex\x07\x02\x82\xa3Key\xa5app/a\xa5Value\xc4\x01x\x02\x81\xa3Key\xa1b\
+                  \x00\x81\xa4Node\xa1n";
+    let file = snapshot(&link, state);
+    let bytes = std::fs::read(&file).expect("it was made");
+    let (sender, restored) = mpsc::channel();
+    let fake = Fake::with(move |stream| {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).ok()?;
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).expect("a head is text");
+        let answer = if head.starts_with("PUT /v1/snapshot ") {
+            let mut body = vec![0; bytes.len()];
+            stream.read_exact(&mut body).ok()?;
+            sender.send(body).ok()?;
+            &[][..]
+        } else if head.starts_with("GET /v1/snapshot?stale ") {
+            &bytes[..bytes.len() / 2]
+        } else {
+            &bytes
+        };
+        let length = answer.len();
+        let head =
+            format!("HTTP/1.1 200 OK\r\nX-Consul-Index: 7\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(answer)).ok()?;
+        Some(head)
+    });
+    let saved = fake.run(&link, &["snapshot", "save", "out.snap"]);
+    assert_eq!(saved, done("Saved and verified snapshot to index 7"));
+    let out = link.folder().join("out.snap");
+    assert_eq!(
+        std::fs::read(&out).expect("it was saved"),
+        std::fs::read(&file).expect("it is there")
+    );
+    let cut = fake.run(&link, &["snapshot", "save", "-stale", "cut.snap"]);
+    assert!(cut.0 == Some(1) && cut.2.starts_with("Error verifying snapshot file: "), "{cut:?}");
+    let left = std::fs::read_dir(link.folder()).expect("it is there").filter_map(Result::ok);
+    assert!(!left.into_iter().any(|it| it.file_name().to_string_lossy().starts_with("cut")));
+
+    let shown = " ID           2-7-1\n Size         99\n Index        7\n Term         2\n Version      1\n\n \
+                 Type          Count      Size      \n ----          ----       ----      \n KVS           \
+                 2          41B       \n Register      1          9B        \n ----          ----       ----      \n \
+                 Total                    50B       \n";
+    let inspected = fake.run(&link, &["snapshot", "inspect", "out.snap"]);
+    assert_eq!(inspected, (Some(0), shown.to_owned(), String::new()));
+    let line = ["snapshot", "inspect", "-format=json", "-kvdetails", "-kvdepth=1", "out.snap"];
+    let value: serde_json::Value = serde_json::from_str(&fake.run(&link, &line).1).expect("JSON");
+    assert_eq!(value["Meta"]["Index"], 7);
+    assert_eq!(value["StatsKV"][0]["Name"], "app");
+    let restore = fake.run(&link, &["snapshot", "restore", "out.snap"]);
+    assert_eq!(restore, done("Restored snapshot"));
+    let body = restored.recv_timeout(HANG).expect("it was sent");
+    assert_eq!(body, std::fs::read(&out).expect("it is there"));
+}

@@ -120,12 +120,13 @@ pub(super) fn with_variables(
         let document = document::read(file)?;
         let all = document::value(&document, "templatedpolicies").as_object();
         let all = all.with_context(|| format!("{file} has no TemplatedPolicies"))?;
-        let all = all.iter().map(|(name, value)| {
-            let value = value.as_array().and_then(|all| all.first()).unwrap_or(value);
-            let name_variable = document::value(value, "name");
-            let variables =
-                name_variable.is_string().then(|| ("Name".into(), name_variable.clone()));
-            template(name, variables.into_iter().collect())
+        let all = all.iter().flat_map(|(name, value)| {
+            let uses = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+            uses.iter().map(move |value| {
+                let variable = document::value(value, "name");
+                let variable = variable.is_string().then(|| ("Name".into(), variable.clone()));
+                template(name, variable.into_iter().collect())
+            })
         });
         return Ok(all.collect());
     }
