@@ -278,14 +278,15 @@ impl Client {
     /// Sends a request and gives its answer as it comes.
     pub(crate) async fn open(&self, ask: &Ask) -> anyhow::Result<Response<Incoming>> {
         let body = Full::new(ask.body.clone()).map_err(|never| match never {}).boxed_unsync();
-        self.exchange(ask, body, ask.body.len() as u64).await
+        self.exchange(ask, body, None).await
     }
 
     /// Sends a request with a file for its body.
     pub(crate) async fn send_file(&self, ask: &Ask, file: fs::File) -> anyhow::Result<Answer> {
         let bytes = file.metadata()?.len();
         let frames = ReaderStream::new(tokio::fs::File::from_std(file)).map_ok(Frame::data);
-        let response = self.exchange(ask, StreamBody::new(frames).boxed_unsync(), bytes).await?;
+        let response =
+            self.exchange(ask, StreamBody::new(frames).boxed_unsync(), Some(bytes)).await?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| anyhow!(error)).context(self.url(ask))?.to_bytes();
@@ -296,7 +297,7 @@ impl Client {
         &self,
         ask: &Ask,
         body: Outgoing,
-        bytes: u64,
+        bytes: Option<u64>,
     ) -> anyhow::Result<Response<Incoming>> {
         let host = match &self.place {
             Place::Network { host, port, .. } => host_and_port(host, *port),
@@ -308,10 +309,13 @@ impl Client {
             .header(HOST, host)
             .header(USER_AGENT, concat!("leno/", env!("CARGO_PKG_VERSION")))
             .header(CONTENT_TYPE, ask.content_type)
-            .header(CONTENT_LENGTH, bytes)
             .body(body)
             .with_context(|| format!("{}: the request cannot be built", self.url(ask)))?;
         request.headers_mut().extend(self.headers.clone());
+        // Of a body in memory, the length is known without this.
+        if let Some(bytes) = bytes {
+            request.headers_mut().insert(CONTENT_LENGTH, bytes.into());
+        }
         let failed = || format!("{} {:?}", capitalized(&ask.method), self.url(ask));
         let stream = timeout(CONNECT_TIMEOUT, self.connect()).await;
         let stream = stream.map_err(|_| anyhow!("i/o timeout")).flatten().with_context(failed)?;

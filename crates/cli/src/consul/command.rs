@@ -8,6 +8,9 @@ use super::client::Client;
 use super::flags::{Flag, Given, Kind, switch, text};
 use crate::output::{note, print};
 
+/// The longest file, or standard input, that is read: what `consul kv export` prints of a large prefix.
+const SOURCE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// The code that a command ends with, or the sentence that goes to standard error (code 1).
 pub(crate) type Outcome = anyhow::Result<u8>;
 
@@ -131,10 +134,16 @@ pub(crate) fn refuse<T>(problem: impl std::fmt::Display) -> anyhow::Result<T> {
 pub(crate) fn read_source(source: &str) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if source == "-" {
-        std::io::stdin().read_to_end(&mut bytes).context("Failed to read stdin")?;
-        return Ok(bytes);
+        let stdin = std::io::stdin().lock().take(SOURCE_BYTES_MAX + 1).read_to_end(&mut bytes);
+        stdin.context("Failed to read stdin")?;
+    } else {
+        let failed = || format!("Failed to read file: open {source}");
+        let file = std::fs::File::open(source).with_context(failed)?;
+        file.take(SOURCE_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(failed)?;
     }
-    std::fs::read(source).with_context(|| format!("Failed to read file: open {source}"))
+    let is_short = bytes.len() as u64 <= SOURCE_BYTES_MAX;
+    anyhow::ensure!(is_short, "{source} has more than the {SOURCE_BYTES_MAX} bytes that are read");
+    Ok(bytes)
 }
 
 /// What is meant by `@file`, `-` for standard input, or the text itself.

@@ -377,6 +377,79 @@ fn config_entries_and_intentions_are_written_and_read() {
 }
 
 #[test]
+fn agents_are_joined_made_to_leave_and_listened_to() {
+    let link = Link::new();
+    let fake = Fake::start(&[
+        ("PUT /v1/agent/join/10.0.0.1?wan=1", ""),
+        ("PUT /v1/agent/force-leave/old?prune=1", ""),
+        ("GET /v1/agent/monitor?loglevel=debug&logjson", "one\ntwo\n"),
+        ("GET /v1/agent/self", "{}"),
+        ("PUT /v1/event/fire/deploy?service=web", r#"{"ID":"e1"}"#),
+    ]);
+    let run = |line: &[&str]| fake.run(&link, line);
+    let (code, out, errors) = run(&["join", "-wan", "10.0.0.1", "10.0.0.2"]);
+    assert_eq!(
+        (code, out.as_str()),
+        (Some(0), "Successfully joined cluster by contacting 1 nodes.\n")
+    );
+    assert!(errors.starts_with("Error joining address '10.0.0.2': Unexpected response code: 404"));
+    assert!(run(&["join", "10.0.0.2"]).2.ends_with("\nFailed to join any nodes.\n"));
+    assert_eq!(run(&["force-leave", "-prune", "old"]), (Some(0), String::new(), String::new()));
+    let (code, out, errors) = run(&["monitor", "-log-level=debug", "-log-json"]);
+    assert_eq!((code, out.as_str()), (Some(1), "one\ntwo\n"));
+    assert!(errors.contains("Remote side ended the monitor!"), "{errors}");
+    let fired = run(&["event", "-name=deploy", "-service=web", "1.2.3"]);
+    assert_eq!(fired, done("Event ID: e1"));
+    let payload =
+        fake.requests.iter().find(|it| it.starts_with("PUT /v1/event")).expect("it was sent");
+    assert!(payload.ends_with("\r\n\r\n1.2.3"), "{payload}");
+    let (code, _, errors) = run(&["event", "-name=deploy", "-tag=a"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(errors, "Cannot provide tag filter without service filter.\n");
+}
+
+#[test]
+fn servers_are_listed_and_looked_after() {
+    let link = Link::new();
+    let peers = r#"{"Servers":[
+        {"ID":"1","Node":"a","Address":"10.0.0.1:8300","Leader":true,"ProtocolVersion":"3","Voter":true},
+        {"ID":"2","Node":"b","Address":"10.0.0.2:8300","Leader":false,"ProtocolVersion":"3","Voter":true}]}"#;
+    let health = r#"{"Servers":[{"ID":"1","LastIndex":10},{"ID":"2","LastIndex":7}]}"#;
+    let config = r#"{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,"MinQuorum":0,
+        "ServerStabilizationTime":"10s","RedundancyZoneTag":"","DisableUpgradeMigration":false,
+        "UpgradeVersionTag":"","ModifyIndex":4}"#;
+    let usage = r#"{"Usage":{"dc1":{"Services":2,"BillableServiceInstances":5,
+        "ConnectServiceInstances":{"connect-proxy":1,"connect-native":0}}}}"#;
+    let fake = Fake::start(&[
+        ("GET /v1/operator/raft/configuration", peers),
+        ("GET /v1/operator/autopilot/health", health),
+        ("GET /v1/operator/autopilot/configuration", config),
+        ("PUT /v1/operator/autopilot/configuration?cas=4", "true"),
+        ("DELETE /v1/operator/raft/peer?id=2", ""),
+        ("POST /v1/operator/raft/transfer-leader?id=2", r#"{"Success":true}"#),
+        ("GET /v1/operator/usage", usage),
+    ]);
+    let operator = |line: &[&str]| fake.run(&link, &[&["operator"], line].concat());
+    let table = "Node  ID  Address        State     Voter  RaftProtocol  Commit Index  Trails Leader By\n\
+                 a     1   10.0.0.1:8300  leader    true   3             10            _\n\
+                 b     2   10.0.0.2:8300  follower  true   3             7             3 Commits";
+    assert_eq!(operator(&["raft", "list-peers"]), done(table));
+    assert_eq!(operator(&["raft", "remove-peer", "-id=2"]), done("Removed peer with id \"2\""));
+    assert_eq!(operator(&["raft", "transfer-leader", "-id=2"]), done("Success"));
+    let (_, out, _) = operator(&["autopilot", "get-config"]);
+    assert!(out.starts_with("CleanupDeadServers = true\nLastContactThreshold = 200ms\n"), "{out}");
+    let flags = ["-cleanup-dead-servers=false", "-max-trailing-logs=9"];
+    let set = operator(&[&["autopilot", "set-config"], &flags[..]].concat());
+    assert_eq!(set, done("Configuration updated!"));
+    let body = fake.body();
+    assert_eq!((&body["CleanupDeadServers"], &body["MaxTrailingLogs"]), (&false.into(), &9.into()));
+    let shown = "Billable Service Instances Total: 5\ndc1 Billable Service Instances: 5\n\nBillable \
+                 Services\nServices      Service instances\n2             5\n\nConnect Services\nType                \
+                 Service instances\nconnect-native      0\nconnect-proxy       1";
+    assert_eq!(operator(&["usage", "instances"]), done(shown));
+}
+
+#[test]
 fn what_is_not_in_leno_says_what_is() {
     let link = Link::new();
     for words in [&["exec", "uptime"][..], &["debug"], &["connect", "envoy", "-sidecar-for", "web"]]
