@@ -1,19 +1,32 @@
 //! The command line of Consul, for scripts that call `consul`: the same words, flags, texts and exit codes. Called through a
 //! link named `consul`, or as `leno consul …`.
 
+mod absent;
+mod acl;
 mod agent;
 mod catalog;
 mod client;
 mod command;
+mod config;
+mod connect;
 mod document;
+mod event;
 mod flags;
 mod handler;
+mod intention;
+mod keys;
 mod kv;
 mod local;
 mod lock;
+mod login;
 mod members;
+mod operator;
+mod peering;
 mod print;
+mod rtt;
 mod services;
+mod snapshot;
+mod tls;
 mod trust;
 mod version;
 mod watch;
@@ -28,15 +41,34 @@ use crate::output::{self, note};
 
 /// All commands, by groups.
 static COMMANDS: &[&[Command]] = &[
+    acl::COMMANDS,
+    acl::auth_method::COMMANDS,
+    acl::binding_rule::COMMANDS,
+    acl::policy::COMMANDS,
+    acl::role::COMMANDS,
+    acl::templated_policy::COMMANDS,
+    acl::token::COMMANDS,
     agent::COMMANDS,
     catalog::COMMANDS,
+    config::COMMANDS,
+    connect::COMMANDS,
+    event::COMMANDS,
+    intention::COMMANDS,
+    keys::COMMANDS,
     kv::COMMANDS,
     local::COMMANDS,
     lock::COMMANDS,
+    login::COMMANDS,
     members::COMMANDS,
+    operator::COMMANDS,
+    peering::COMMANDS,
+    rtt::COMMANDS,
     services::COMMANDS,
+    snapshot::COMMANDS,
+    tls::COMMANDS,
     version::COMMANDS,
     watch::COMMANDS,
+    absent::COMMANDS,
 ];
 
 /// What shells get from a program that does not know a command.

@@ -8,6 +8,9 @@ use super::client::Client;
 use super::flags::{Flag, Given, Kind, switch, text};
 use crate::output::{note, print};
 
+/// The longest file, or standard input, that is read: what `consul kv export` prints of a large prefix.
+const SOURCE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// The code that a command ends with, or the sentence that goes to standard error (code 1).
 pub(crate) type Outcome = anyhow::Result<u8>;
 
@@ -131,10 +134,16 @@ pub(crate) fn refuse<T>(problem: impl std::fmt::Display) -> anyhow::Result<T> {
 pub(crate) fn read_source(source: &str) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if source == "-" {
-        std::io::stdin().read_to_end(&mut bytes).context("Failed to read stdin")?;
-        return Ok(bytes);
+        let stdin = std::io::stdin().lock().take(SOURCE_BYTES_MAX + 1).read_to_end(&mut bytes);
+        stdin.context("Failed to read stdin")?;
+    } else {
+        let failed = || format!("Failed to read file: open {source}");
+        let file = std::fs::File::open(source).with_context(failed)?;
+        file.take(SOURCE_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(failed)?;
     }
-    std::fs::read(source).with_context(|| format!("Failed to read file: open {source}"))
+    let is_short = bytes.len() as u64 <= SOURCE_BYTES_MAX;
+    anyhow::ensure!(is_short, "{source} has more than the {SOURCE_BYTES_MAX} bytes that are read");
+    Ok(bytes)
 }
 
 /// What is meant by `@file`, `-` for standard input, or the text itself.
@@ -255,4 +264,60 @@ pub(crate) fn group_usage(group: &str) -> String {
 pub(crate) fn print_usage(text: &str) -> u8 {
     print(text);
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn all() -> impl Iterator<Item = &'static Command> {
+        crate::consul::COMMANDS.iter().flat_map(|group| group.iter())
+    }
+
+    #[test]
+    fn each_command_and_each_of_its_flags_is_in_the_table_once() {
+        let mut names = BTreeSet::new();
+        for command in all() {
+            assert!(names.insert(command.name), "{}", command.name);
+            assert!(command.synopsis.ends_with(['.', ')']), "{}", command.name);
+            let mut flags = BTreeSet::new();
+            let http = HTTP_FLAGS.iter().filter(|_| command.reach == Reach::Agent);
+            for flag in command.flags.iter().chain(http) {
+                assert!(flags.insert(flag.name), "{} -{}", command.name, flag.name);
+                assert!(flag.help.ends_with('.'), "{} -{}", command.name, flag.name);
+                assert!(!matches!(flag.name, "h" | "help"), "{}", command.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_words_name_a_command() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let find = |line| find(&words(line)).map(|(command, count)| (command.name, count));
+        assert_eq!(find("kv get a b"), Some(("kv get", 2)));
+        assert_eq!(find("kv"), None);
+        assert_eq!(find("members kv"), Some(("members", 1)));
+        assert_eq!(find("acl token list -meta"), Some(("acl token list", 3)));
+        assert_eq!(common_words(&words("acl token x")), "acl token");
+        assert_eq!(common_words(&words("nonsense")), "");
+        assert!(group_usage("acl").contains("    token "));
+        assert!(group_usage("").contains("    kv "));
+    }
+
+    #[test]
+    fn usage_says_what_a_flag_takes_and_what_it_is_without() {
+        let (command, _) = find(&["lock".to_owned()]).unwrap();
+        let text = usage(command);
+        for part in [
+            "Usage: consul lock [options] PREFIX PROGRAM...\n",
+            "  -n=<int>\n",
+            "The default is 1.",
+            "On unless -shell=false is given.",
+            "  -http-addr=<value>\n",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in {text}");
+        }
+    }
 }

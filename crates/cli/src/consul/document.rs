@@ -1,157 +1,174 @@
-//! Documents in files: JSON, or Consul's own language where this build reads it.
+//! Documents in files, in Consul's language (HCL 1) or JSON.
 
-use anyhow::Context;
-use serde_json::{Map, Value, json};
+use agent_config::Source;
+use anyhow::{Context, anyhow};
+use hcl::Repeated;
+use serde_json::{Map, Value};
 
-use super::command::{read_source, refuse};
+use super::command::read_source;
+
+/// Keys of which the value is a list of objects, without underscores and in small letters. What else HCL gathers in a list
+/// is one object, written in parts. They are those of config entries, by the types of Consul's Go client.
+const LISTS: [&str; 24] = [
+    "certificates",
+    "consumers",
+    "envoyextensions",
+    "hashpolicies",
+    "header",
+    "headers",
+    "listeners",
+    "locations",
+    "matches",
+    "members",
+    "overrides",
+    "parents",
+    "paths",
+    "permissions",
+    "providers",
+    "query",
+    "queryparam",
+    "routes",
+    "rules",
+    "services",
+    "sources",
+    "splits",
+    "targets",
+    "verifyclaims",
+];
 
 /// Reads a document from a file, or from standard input for `-`.
 pub(crate) fn read(source: &str) -> anyhow::Result<Value> {
-    parse(&read_source(source)?).with_context(|| match source {
-        "-" => "standard input".to_owned(),
-        path => path.to_owned(),
-    })
+    let (value, is_json) = parse(source)?;
+    Ok(if is_json { value } else { hcl::flatten(&value, repeated) })
 }
 
-/// Reads a document.
-pub(crate) fn parse(bytes: &[u8]) -> anyhow::Result<Value> {
-    if bytes.trim_ascii_start().first() != Some(&b'{') {
-        return refuse("only documents in JSON are read; write it as a JSON object");
+fn repeated(path: &[&str]) -> Repeated {
+    let key = path.last().copied().unwrap_or_default();
+    // A template may be used for several names.
+    if LISTS.contains(&plain(key).as_str()) || key.starts_with("builtin/") {
+        Repeated::Listed
+    } else {
+        Repeated::Merged
     }
-    serde_json::from_slice(bytes).context("it is not JSON")
+}
+
+/// What is in a file as the language has it, and whether it is JSON.
+fn parse(source: &str) -> anyhow::Result<(Value, bool)> {
+    let bytes = read_source(source)?;
+    let name = if source == "-" { "standard input" } else { source };
+    let value = hcl::parse(&bytes).map_err(|error| anyhow!("{name}:{error}"))?;
+    Ok((value, bytes.trim_ascii_start().starts_with(b"{")))
+}
+
+fn plain(key: &str) -> String {
+    key.replace('_', "").to_ascii_lowercase()
 }
 
 /// The value of a key that may be written in snake case or as the API names it.
 pub(crate) fn value<'v>(document: &'v Value, name: &str) -> &'v Value {
-    let wanted = |key: &String| key.replace('_', "").eq_ignore_ascii_case(name);
-    let found = document.as_object().and_then(|all| all.iter().find(|(key, _)| wanted(key)));
-    found.map_or(&Value::Null, |(_, value)| value)
+    let mut entries = document.as_object().into_iter().flatten();
+    entries.find(|(key, _)| plain(key) == name).map_or(&Value::Null, |(_, value)| value)
 }
 
-/// Services in an agent's configuration file, as the HTTP API registers them.
+/// Services in an agent's configuration files, as the HTTP API registers them.
 ///
 /// # Errors
-/// When a part of a service has the wrong form.
-pub(crate) fn services(document: &Value) -> anyhow::Result<Vec<Value>> {
-    let mut services = Vec::new();
-    for name in ["service", "services"] {
-        match value(document, name) {
-            Value::Null => {}
-            Value::Array(all) => services.extend(all),
-            one => services.push(one),
-        }
+/// When a file is not one that an agent could be started with.
+pub(crate) fn services(files: &[String]) -> anyhow::Result<Vec<Map<String, Value>>> {
+    let mut sources = Vec::new();
+    for file in files {
+        sources.push(Source { name: file.clone(), value: parse(file)?.0 });
     }
-    services.into_iter().map(service).collect()
-}
-
-/// Keys below which keys are names of the user's, and values text.
-const NAMED: [&str; 4] = ["meta", "header", "taggedaddresses", "config"];
-
-fn service(service: &Value) -> anyhow::Result<Value> {
-    let Some(fields) = service.as_object() else { return refuse("a service must be an object") };
-    let mut api = Map::new();
-    for (key, value) in fields {
-        let plain = key.replace('_', "").to_ascii_lowercase();
-        let value = match (plain.as_str(), value) {
-            ("check", Value::Object(_)) => check(value),
-            ("check" | "checks", Value::Array(all)) => all.iter().map(check).collect(),
-            ("meta", Value::Object(pairs)) => {
-                pairs.iter().map(|(key, value)| (key.clone(), json!(as_text(value)))).collect()
-            }
-            _ => renamed(&plain, value),
-        };
-        // Several `check` blocks are what the API calls checks.
-        let is_list = plain == "check" && value.is_array();
-        api.insert(if is_list { "Checks".to_owned() } else { api_name(key) }, value);
-    }
-    Ok(Value::Object(api))
-}
-
-fn check(value: &Value) -> Value {
-    let Some(fields) = value.as_object() else { return value.clone() };
-    let fields = fields.iter().map(|(key, value)| {
-        let plain = key.replace('_', "").to_ascii_lowercase();
-        match plain.as_str() {
-            "id" | "checkid" => ("CheckID".to_owned(), value.clone()),
-            _ => (api_name(key), renamed(&plain, value)),
-        }
+    let merged = agent_config::merge(&sources);
+    let config = merged.and_then(|merged| agent_config::read(&merged)).map_err(|wrong| {
+        let lines: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+        anyhow!("{}", lines.join("\n"))
     });
-    Value::Object(fields.collect())
-}
-
-/// The value with the keys below it named as the API names them.
-fn renamed(under: &str, value: &Value) -> Value {
-    match value {
-        Value::Object(_) if NAMED.contains(&under) => value.clone(),
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(key, value)| {
-                let plain = key.replace('_', "").to_ascii_lowercase();
-                (api_name(key), renamed(&plain, value))
-            })
-            .collect(),
-        Value::Array(all) => all.iter().map(|value| renamed(under, value)).collect(),
-        plain => plain.clone(),
+    let (config, _) = config?;
+    let mut services = Vec::new();
+    for service in config.services {
+        let Value::Object(mut service) = service else {
+            return Err(anyhow!("a service is no object")).context("the configuration is wrong");
+        };
+        // Metadata is text; people write numbers.
+        if let Some(Value::Object(meta)) = service.get_mut("meta") {
+            for value in meta.values_mut().filter(|it| it.is_number() || it.is_boolean()) {
+                *value = value.to_string().into();
+            }
+        }
+        services.push(service);
     }
-}
-
-/// `enable_tag_override` becomes `EnableTagOverride`; the API reads names without regard to case.
-fn api_name(key: &str) -> String {
-    match key {
-        "id" => return "ID".to_owned(),
-        "http" | "tcp" | "ttl" | "grpc" | "udp" => return key.to_uppercase(),
-        _ => {}
-    }
-    let mut name = String::with_capacity(key.len());
-    for part in key.split('_') {
-        let mut letters = part.chars();
-        name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
-        name.push_str(letters.as_str());
-    }
-    name
-}
-
-fn as_text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+    Ok(services)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    #[test]
-    fn services_of_a_file_become_registrations() {
-        let document = json!({"service": {
-            "id": "web-1", "name": "web", "enable_tag_override": true,
-            "meta": {"some_key": 4}, "tagged_addresses": {"lan_ipv4": {"address": "10.0.0.1", "port": 80}},
-            "checks": [{"id": "up", "http": "http://a/", "tls_skip_verify": true, "interval": "1s",
-                "header": {"x_y": ["1"]}}],
-        }});
-        let expected = json!([{
-            "ID": "web-1", "Name": "web", "EnableTagOverride": true,
-            "Meta": {"some_key": "4"},
-            "TaggedAddresses": {"lan_ipv4": {"address": "10.0.0.1", "port": 80}},
-            "Checks": [{"CheckID": "up", "HTTP": "http://a/", "TlsSkipVerify": true, "Interval": "1s",
-                "Header": {"x_y": ["1"]}}],
-        }]);
-        assert_eq!(Value::Array(services(&document).unwrap()), expected);
+    fn file(text: &str) -> (tempfile::NamedTempFile, String) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        (file, path)
     }
 
     #[test]
-    fn a_file_may_hold_many_services_and_other_things() {
-        let document = json!({"datacenter": "dc1", "services": [{"Name": "a"}, {"Name": "b"}]});
-        assert_eq!(services(&document).unwrap().len(), 2);
-        assert_eq!(services(&json!({})).unwrap(), Vec::<Value>::new());
-        assert!(services(&json!({"service": 1})).is_err());
+    fn blocks_are_lists_where_config_entries_have_lists() {
+        let (_file, path) = file(
+            r#"
+            Kind = "service-router"
+            Name = "web"
+            routes { match { http { path_prefix = "/a" header { name = "x" } } } }
+            meta { owner = "team" }
+            "#,
+        );
+        let expected = json!({
+            "Kind": "service-router", "Name": "web",
+            "routes": [{"match": {"http": {"path_prefix": "/a", "header": [{"name": "x"}]}}}],
+            "meta": {"owner": "team"},
+        });
+        assert_eq!(read(&path).unwrap(), expected);
     }
 
     #[test]
-    fn what_is_no_json_is_refused_with_what_to_do() {
-        assert!(parse(b"service {}").unwrap_err().to_string().contains("JSON"));
-        assert!(parse(b" {").is_err());
-        assert_eq!(parse(b" {}").unwrap(), json!({}));
+    fn json_stays_as_it_is() {
+        let (_file, path) = file(r#" {"Kind": "x", "Other": [{"a": [{"b": 1}]}]}"#);
+        let expected = json!({"Kind": "x", "Other": [{"a": [{"b": 1}]}]});
+        assert_eq!(read(&path).unwrap(), expected);
+    }
+
+    #[test]
+    fn services_of_files_become_registrations() {
+        let (_first, first) = file(
+            r#"
+            service {
+              id = "web-1"  name = "web"  enable_tag_override = true
+              meta { version = 4 }
+              check { id = "up"  http = "http://a/"  interval = "1s" }
+            }
+            "#,
+        );
+        let (_second, second) = file(r#"{"services": [{"name": "b"}], "datacenter": "dc1"}"#);
+        let expected = json!([
+            {
+                "id": "web-1", "name": "web", "enabletagoverride": true, "meta": {"version": "4"},
+                "check": {"checkid": "up", "http": "http://a/", "interval": "1s"},
+            },
+            {"name": "b"},
+        ]);
+        let services = services(&[first, second]).unwrap().into_iter().map(Value::Object);
+        assert_eq!(services.collect::<Value>(), expected);
+    }
+
+    #[test]
+    fn an_error_says_in_which_file_and_line() {
+        let (_file, path) = file("a = \n");
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.starts_with(&path), "{error}");
+        let (_file, path) = file("no_such_key = 1");
+        let error = services(&[path]).unwrap_err().to_string();
+        assert!(error.contains("no_such_key"), "{error}");
     }
 }

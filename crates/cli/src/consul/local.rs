@@ -12,7 +12,7 @@ use super::command::{Call, Command, Outcome, Reach};
 use super::flags::{switch, text};
 use super::print::field;
 use crate::list::encoded;
-use crate::output::{note, print_bytes, print_line};
+use crate::output::{note, print_line};
 
 pub(crate) const COMMANDS: &[Command] = &[
     Command {
@@ -210,10 +210,12 @@ fn monitor(call: &Call) -> Outcome {
             bail!("Error starting monitor: Unexpected response code: {} ({text})", status.as_u16());
         }
         while let Some(Ok(frame)) = body.frame().await {
-            if let Some(bytes) = frame.data_ref() {
-                print_bytes(bytes);
-                // Who reads along must not wait for a full buffer.
-                let _ = std::io::stdout().flush();
+            // Who reads along must not wait for a full buffer; when nobody does any more, it ends.
+            let mut stdout = std::io::stdout();
+            if let Some(bytes) = frame.data_ref()
+                && stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err()
+            {
+                return Ok(0);
             }
         }
         note("");

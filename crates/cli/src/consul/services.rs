@@ -86,31 +86,28 @@ fn register(call: &Call) -> Outcome {
         !is_named || files.is_empty(),
         "Service registration requires arguments or -id, not both."
     );
-    let mut services = from_files(files)?;
+    let mut services = document::services(files).context("Error")?;
     services.iter_mut().for_each(|service| complete(service, &by_flags));
     if services.is_empty() {
         services.push(by_flags);
     }
     let client = call.client()?;
     for service in services {
-        let name = field(&service, "Name").to_owned();
-        let ask = Ask::put("/v1/agent/service/register").json(&service);
+        let name = text_of(&service, "name");
+        let ask = Ask::put("/v1/agent/service/register").json(&Value::Object(service));
         client.done(&ask).with_context(|| format!("Error registering service {name:?}"))?;
         print_line(&format!("Registered service: {name}"));
     }
     Ok(0)
 }
 
-fn from_files(files: &[String]) -> anyhow::Result<Vec<Value>> {
-    let mut services = Vec::new();
-    for file in files {
-        let found = document::read(file).and_then(|it| document::services(&it));
-        services.extend(found.context("Error")?);
-    }
-    Ok(services)
+/// A field of a service, whose name is the API's without regard to case.
+fn text_of(service: &Map<String, Value>, name: &str) -> String {
+    let found = service.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+    found.and_then(|(_, value)| value.as_str()).unwrap_or_default().to_owned()
 }
 
-fn from_flags(call: &Call) -> anyhow::Result<Value> {
+fn from_flags(call: &Call) -> anyhow::Result<Map<String, Value>> {
     let mut service = Map::new();
     for (name, flag) in [
         ("Kind", "kind"),
@@ -141,7 +138,7 @@ fn from_flags(call: &Call) -> anyhow::Result<Value> {
         }
         service.insert("TaggedAddresses".to_owned(), Value::Object(addresses));
     }
-    Ok(Value::Object(service))
+    Ok(service)
 }
 
 fn tagged_address(text: &str) -> anyhow::Result<Value> {
@@ -155,10 +152,7 @@ fn tagged_address(text: &str) -> anyhow::Result<Value> {
 }
 
 /// Adds to a service of a file what flags say and it does not; tags and metadata of both hold.
-fn complete(service: &mut Value, by_flags: &Value) {
-    let (Some(service), Some(by_flags)) = (service.as_object_mut(), by_flags.as_object()) else {
-        return;
-    };
+fn complete(service: &mut Map<String, Value>, by_flags: &Map<String, Value>) {
     for (name, value) in by_flags {
         let same = |key: &&String| key.eq_ignore_ascii_case(name);
         let known = service.keys().find(same).cloned().unwrap_or_else(|| name.clone());
@@ -188,12 +182,12 @@ fn deregister(call: &Call) -> Outcome {
     );
     let mut ids = vec![id.to_owned()];
     if !files.is_empty() {
-        let services = from_files(files)?;
+        let services = document::services(files).context("Error")?;
         ids = services
             .iter()
-            .map(|service| match field(service, "ID") {
-                "" => field(service, "Name").to_owned(),
-                id => id.to_owned(),
+            .map(|service| match text_of(service, "id") {
+                id if id.is_empty() => text_of(service, "name"),
+                id => id,
             })
             .collect();
     }

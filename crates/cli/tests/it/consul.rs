@@ -207,6 +207,15 @@ fn services_are_registered_by_flags_and_by_files() {
     let (_, out, _) = run(&["catalog", "services", "-node", "test"]);
     assert_eq!(out, "a\nb\nconsul\nweb\n");
 
+    let hcl = link.file(
+        "hcl.hcl",
+        r#"service { name = "d" tagged_addresses { lan { address = "10.0.0.3" port = 8 } } check { ttl = "1h" } }"#,
+    );
+    assert_eq!(run(&["services", "register", "-tag=x", &hcl]), done("Registered service: d"));
+    let service = agent.ask("GET", "/v1/agent/service/d", "").json();
+    assert_eq!(service["TaggedAddresses"]["lan"]["Port"], 8);
+    assert_eq!(service["Tags"], serde_json::json!(["x"]));
+    assert_eq!(run(&["services", "deregister", &hcl]), done("Deregistered service: d"));
     let stdin = link.feed(&agent, &["services", "register", "-"], r#"{"service": {"name": "c"}}"#);
     assert_eq!(stdin, done("Registered service: c"));
     assert_eq!(run(&["services", "deregister", "-id=c"]), done("Deregistered service: c"));

@@ -6,6 +6,7 @@ mod bad_input;
 mod clients;
 mod commands;
 mod consul;
+mod consul_requests;
 mod consul_waits;
 mod crash;
 mod demo;
