@@ -1,19 +1,15 @@
 //! Clients that people have, unchanged.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::program::free_port;
 use crate::support::{Agent, eventually, peer, request, root, text};
 
 fn run(command: &mut Command) -> Output {
     let output = command.output().expect("the client runs");
     println!("{}{}", text(&output.stdout), text(&output.stderr));
     output
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
 }
 
 struct Killed(Child);
