@@ -8,6 +8,7 @@ mod commands;
 mod crash;
 mod demo;
 mod discovery;
+mod linearizability;
 mod locks;
 mod manifests;
 mod program;
