@@ -21,25 +21,42 @@ impl Drop for Killed {
     }
 }
 
-#[test]
-fn the_python_client_registers_lists_and_waits() {
+fn python_client(script: &str) {
     let Some(python) = peer("venv/bin/python") else { return };
     let agent = Agent::dev(&[]);
-    let script = root().join("tests/interop/python/consul_client.py");
+    let script = root().join("tests/interop/python").join(script);
     let output = run(Command::new(python).arg(script).arg(agent.http.to_string()));
     assert!(output.status.success());
 }
 
-#[test]
-fn the_node_client_registers_lists_and_waits() {
+fn node_client(script: &str) {
     let Some(node) = peer("node") else { return };
     let agent = Agent::dev(&[]);
-    let script = root().join("tests/interop/node/consul_client.js");
     let output = run(Command::new("node")
-        .arg(script)
+        .arg(root().join("tests/interop/node").join(script))
         .arg(agent.http.to_string())
         .env("LENO_PEERS", node.parent().expect("it lies in the peers")));
     assert!(output.status.success());
+}
+
+#[test]
+fn the_python_client_registers_lists_and_waits() {
+    python_client("consul_client.py");
+}
+
+#[test]
+fn the_python_client_takes_and_loses_locks() {
+    python_client("lock_client.py");
+}
+
+#[test]
+fn the_node_client_registers_lists_and_waits() {
+    node_client("consul_client.js");
+}
+
+#[test]
+fn the_node_client_watches_and_locks_keys() {
+    node_client("lock_client.js");
 }
 
 #[test]
