@@ -3,6 +3,7 @@
 
 use std::env;
 use std::fs;
+use std::iter;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,10 +30,11 @@ type SetUp = fn(&Path) -> anyhow::Result<()>;
 pub(crate) fn set_up() -> anyhow::Result<Peers> {
     let folder = folder()?;
     let mut left_out = Vec::new();
-    let peers: [(&'static str, SetUp); 6] = [
+    let peers: [(&'static str, SetUp); 7] = [
         ("the Go client of Consul", go_client),
         ("the Python clients (py-consul, dnspython)", python_clients),
         ("the Node client of Consul", node_client),
+        ("the Java clients (Spring Cloud Consul, consul-api)", java_clients),
         ("Prometheus", prometheus),
         ("Traefik", traefik),
         ("Envoy", envoy),
@@ -107,6 +109,26 @@ fn node_client(folder: &Path) -> anyhow::Result<()> {
         "--loglevel=error",
     ]))?;
     mark_fresh(&node, &files)
+}
+
+fn java_clients(folder: &Path) -> anyhow::Result<()> {
+    let source = root().join("tests/interop/jvm");
+    let programs = source.join("src/main/java/dev/leno/interop");
+    let files = ["Check.java", "Ecwid.java", "Spring.java"].map(|it| programs.join(it));
+    let pom = source.join("pom.xml");
+    let files: Vec<&Path> = iter::once(&pom).chain(&files).map(PathBuf::as_path).collect();
+    let jvm = folder.join("jvm");
+    if !is_stale(&jvm, &files)? {
+        return Ok(());
+    }
+    remove_folder(&jvm)?;
+    let maven = system_program("mvn", &["maven", "default-jdk-headless"])?;
+    run(Command::new(maven)
+        .args(["--batch-mode", "--quiet", "--no-transfer-progress", "--file"])
+        .arg(&pom)
+        .arg(format!("-Dto={}", jvm.display()))
+        .args(["compiler:compile", "dependency:copy-dependencies"]))?;
+    mark_fresh(&jvm, &files)
 }
 
 /// Builds the real Prometheus with Consul's discovery, which Debian's package is built without, and no other.

@@ -59,6 +59,26 @@ fn the_node_client_watches_and_locks_keys() {
     node_client("lock_client.js");
 }
 
+fn java_client(class: &str) {
+    let Some(jvm) = peer("jvm") else { return };
+    let agent = Agent::dev(&[]);
+    let path = format!("{0}/classes:{0}/lib/*", jvm.display());
+    let output = run(Command::new("java")
+        .args(["-cp", &path, &format!("dev.leno.interop.{class}")])
+        .arg(agent.http.to_string()));
+    assert!(output.status.success());
+}
+
+#[test]
+fn the_java_client_registers_waits_and_locks() {
+    java_client("Ecwid");
+}
+
+#[test]
+fn applications_of_spring_cloud_register_find_each_other_and_follow_their_configuration() {
+    java_client("Spring");
+}
+
 #[test]
 fn a_dns_client_gets_every_kind_of_answer() {
     let Some(python) = peer("venv/bin/python") else { return };
