@@ -1,4 +1,4 @@
-//! HTTP/1.1 with our own agent, which always tells lengths.
+//! HTTP/1.1 with an agent that tells how long its answers are.
 
 use std::net::SocketAddr;
 
@@ -37,7 +37,7 @@ impl Connection {
     pub(super) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(16 << 10) })
+        Ok(Self { stream, buffer: Vec::with_capacity(1 << 10) })
     }
 
     pub(super) async fn expect_ok(&mut self, request: &[u8]) -> anyhow::Result<()> {
@@ -50,8 +50,18 @@ impl Connection {
 
     /// Sends a request and waits for the whole answer. The answer before is forgotten.
     pub(super) async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Answer<'_>> {
-        self.stream.write_all(request).await?;
+        self.send(request).await?;
+        self.receive().await
+    }
+
+    /// Sends a request whose answer is received later. The answer before is forgotten.
+    pub(super) async fn send(&mut self, request: &[u8]) -> anyhow::Result<()> {
         self.buffer.clear();
+        Ok(self.stream.write_all(request).await?)
+    }
+
+    /// Waits for the whole answer to what was sent.
+    pub(super) async fn receive(&mut self) -> anyhow::Result<Answer<'_>> {
         let mut lengths = None;
         loop {
             if lengths.is_none() {

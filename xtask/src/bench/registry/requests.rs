@@ -36,3 +36,26 @@ pub(super) fn fleet(number: u64) -> Vec<u8> {
     );
     put("/v1/catalog/register", &body)
 }
+
+/// A value of 100 bytes that is written once.
+fn value(client: u64, number: u64) -> String {
+    format!("{:->100}", format!("{client}-{number}"))
+}
+
+/// A new value of one of 1,000 keys that the client has to itself.
+pub(super) fn kv_put(client: u64, number: u64) -> Vec<u8> {
+    put(&format!("/v1/kv/bench/{client}/{}", number % 1000), &value(client, number))
+}
+
+/// Eight new values, all or none.
+pub(super) fn transaction(client: u64, number: u64) -> Vec<u8> {
+    // In base64, of which digits and `x` are a part: 99 bytes.
+    let value = format!("{:0>132}", format!("{client}x{number}"));
+    let operations: Vec<String> = (0..8)
+        .map(|key| {
+            let key = number % 100 * 8 + key;
+            format!(r#"{{"KV":{{"Verb":"set","Key":"txn/{client}/{key}","Value":"{value}"}}}}"#)
+        })
+        .collect();
+    put("/v1/txn", &format!("[{}]", operations.join(",")))
+}
