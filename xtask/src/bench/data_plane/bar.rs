@@ -1,9 +1,10 @@
 //! What the data plane must show, line by line: met, missed, or not to be judged here.
 
+use super::super::spread::Spread;
 use super::machine;
 use super::measure::{Idle, Outcome, Reloads, Series};
 use super::proxies::Kind;
-use super::report::{Spread, cpu, mib, ratio};
+use super::report::{cpu, mib, ratio};
 use super::scenario::Scenario;
 
 /// CPU per request, as a ratio to Envoy in the same run: the highest that is allowed, and what is aimed at.

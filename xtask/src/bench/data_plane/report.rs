@@ -2,39 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::super::spread::Spread;
 use super::bar::{self, Line};
 use super::measure::{Idle, Outcome, Reloads, Round, Series};
 use super::proxies::Kind;
-
-/// Median, lowest and highest of a figure over the rounds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Spread {
-    pub(super) median: f64,
-    pub(super) min: f64,
-    pub(super) max: f64,
-}
-
-impl Spread {
-    pub(super) fn of(mut values: Vec<f64>) -> Self {
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        let median = match values.len() {
-            0 => 0.0,
-            even if even % 2 == 0 => (values[middle - 1] + values[middle]) / 2.0,
-            _ => values[middle],
-        };
-        let end = |it: Option<&f64>| it.copied().unwrap_or(0.0);
-        Self { median, min: end(values.first()), max: end(values.last()) }
-    }
-
-    pub(super) fn shown(&self, digits: usize) -> String {
-        format!("{:.digits$} ({:.digits$}–{:.digits$})", self.median, self.min, self.max)
-    }
-
-    fn json(&self) -> Value {
-        json!({ "median": self.median, "min": self.min, "max": self.max })
-    }
-}
 
 /// CPU time per request, in microseconds.
 pub(super) fn cpu(round: &Round) -> f64 {
