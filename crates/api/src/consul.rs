@@ -19,6 +19,7 @@ mod kv;
 mod operator;
 mod params;
 mod path;
+mod peering;
 mod query;
 mod read;
 mod response;
@@ -28,6 +29,7 @@ mod session;
 mod shapes;
 mod status;
 mod txn;
+mod ui;
 mod write;
 
 pub use agent_self::{BUILD_DATE, REVISION};

@@ -6,11 +6,14 @@ use std::sync::OnceLock;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use proxy::LogLevels;
+use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, reload};
 
 use crate::args::{Arguments, Command, Format};
+
+mod followed;
 
 /// The first error of standard output.
 static FAILED: OnceLock<io::Error> = OnceLock::new();
@@ -128,11 +131,11 @@ fn log_by(filter: &str, default: &str, is_json: bool) -> LogLevels {
     let (filter, handle) = reload::Layer::new(filter);
     let ansi = has_colors(&io::stderr());
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(followed::layer());
     if is_json {
-        registry.with(layer.json()).init();
+        registry.with(layer.json().with_filter(filter)).init();
     } else {
-        registry.with(layer.with_target(false)).init();
+        registry.with(layer.with_target(false).with_filter(filter)).init();
     }
     LogLevels::new(move |directives| {
         if let Some(directives) = directives {

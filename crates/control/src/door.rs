@@ -21,7 +21,7 @@ use crate::mesh::{Mesh, Watcher};
 use crate::metrics::Metrics;
 use crate::probes::ProbesHandle;
 use crate::sessions::SessionsHandle;
-use crate::snapshots;
+use crate::{host, monitor, snapshots, streams};
 
 pub mod documents;
 mod memo;
@@ -80,6 +80,7 @@ pub struct Door {
 impl Door {
     /// Answers a request; a blocking query resolves when there is news or its time is over.
     pub async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = match (request.method().as_str(), request.uri().path()) {
             // The server sends no body to HEAD.
             ("GET" | "HEAD", "/" | "/ui" | "/ui/") => reply(StatusCode::OK, TEXT, WELCOME.into()),
@@ -88,6 +89,9 @@ impl Door {
             ("GET", "/v1/agent/metrics") => self.metrics_as_json(),
             ("PUT", "/v1/agent/leave") => self.leave(),
             ("PUT", "/v1/agent/reload") => self.reload().await,
+            ("GET", "/v1/agent/monitor") => self.monitor(&request).await,
+            ("GET", "/v1/agent/metrics/stream") => self.metrics_stream(&request).await,
+            ("GET", "/v1/agent/host") => self.host(&request).await,
             ("GET" | "PUT", "/v1/snapshot") => self.snapshot(request).await,
             ("GET", "/leno/v1/documents") => self.list_documents(),
             ("POST", "/leno/v1/apply") => self.apply_documents(request.body()).await,
@@ -95,6 +99,7 @@ impl Door {
             _ => self.ask_api(&request).await,
         };
         self.metrics.count_response(response.status());
+        tracing::debug!(%method, %path, status = response.status().as_u16(), "HTTP request");
         response
     }
 
@@ -216,10 +221,53 @@ impl Door {
         consul_reply(self.metrics.json(&self.mesh.catalog(), &self.agent, now))
     }
 
-    async fn snapshot(&self, request: Request<Bytes>) -> Response<Bytes> {
+    /// True when the door lets the request through to the shell; else its refusal.
+    async fn admitted(&self, request: &Request<Bytes>) -> Result<(), Response<Bytes>> {
         // Parameters and permissions are the door's; it says nothing when all is well.
-        let refusal = self.ask_api(&request).await;
-        if refusal.status() != StatusCode::NO_CONTENT {
+        let answer = self.ask_api(request).await;
+        if answer.status() == StatusCode::NO_CONTENT { Ok(()) } else { Err(answer) }
+    }
+
+    async fn monitor(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        if let Err(refusal) = self.admitted(request).await {
+            return refusal;
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let given = |name: &str| {
+            let pair = query.split('&').map(|it| it.split_once('=').unwrap_or((it, "")));
+            pair.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+        };
+        // The door has checked that it is one.
+        let level = given("loglevel").and_then(monitor::level_of).unwrap_or(tracing::Level::INFO);
+        match monitor::follow(level, given("logjson").is_some()) {
+            Ok(lines) => {
+                let lines = streams::until(&self.tasks, lines);
+                streams::response(lines, "text/plain; charset=utf-8")
+            }
+            Err(error) => reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, error.to_string()),
+        }
+    }
+
+    async fn metrics_stream(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        if let Err(refusal) = self.admitted(request).await {
+            return refusal;
+        }
+        let (metrics, mesh) = (Arc::clone(&self.metrics), self.mesh.clone());
+        let agent = self.agent.clone();
+        let read = move || metrics.json(&mesh.catalog(), &agent, runtime::unix_ms());
+        streams::response(streams::metrics(&self.tasks, read), "application/json")
+    }
+
+    async fn host(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        if let Err(refusal) = self.admitted(request).await {
+            return refusal;
+        }
+        let now_ns = runtime::unix_ms().saturating_mul(1_000_000);
+        consul_reply(host::describe(now_ns).to_string())
+    }
+
+    async fn snapshot(&self, request: Request<Bytes>) -> Response<Bytes> {
+        if let Err(refusal) = self.admitted(&request).await {
             return refusal;
         }
         let done = if request.method() == http::Method::PUT {

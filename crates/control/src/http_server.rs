@@ -2,14 +2,17 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited, StreamBody};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use runtime::{Drain, Tasks};
@@ -20,10 +23,11 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::clients::Clients;
+use self::endpoint::{Connection, Listener};
 pub use self::endpoint::{HttpEndpoint, UnixEndpoint};
-use self::endpoint::{Listener, Stream};
 use crate::door::Door;
 use crate::listen::ListenError;
+use crate::streams::Pieces;
 
 mod clients;
 mod endpoint;
@@ -146,7 +150,7 @@ impl HttpServer {
 async fn accept(
     listener: &Listener,
     places: &Arc<Semaphore>,
-) -> Option<(Stream, Option<IpAddr>, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(Connection, Option<IpAddr>, tokio::sync::OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, from)) => Some((stream, from, place)),
@@ -160,7 +164,7 @@ async fn accept(
 }
 
 /// Tells a client that it has too many connections.
-async fn refuse(mut stream: Stream, deadline: Duration) {
+async fn refuse(mut stream: Connection, deadline: Duration) {
     let telling = async {
         stream.write_all(clients::REFUSAL).await?;
         stream.shutdown().await
@@ -169,7 +173,7 @@ async fn refuse(mut stream: Stream, deadline: Duration) {
 }
 
 async fn serve(
-    stream: Stream,
+    stream: Connection,
     from: Option<IpAddr>,
     door: Arc<Door>,
     drain: Drain,
@@ -179,9 +183,7 @@ async fn serve(
     let service = service_fn(|request: Request<Incoming>| {
         has_begun.store(true, Ordering::Relaxed);
         let door = Arc::clone(&door);
-        async move {
-            Ok::<_, Infallible>(respond(request, from, &door, deadlines.body).await.map(Full::new))
-        }
+        async move { Ok::<_, Infallible>(respond(request, from, &door, deadlines.body).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -209,11 +211,11 @@ async fn serve(
 
 /// Has the kernel end the connection when the client has vanished, or does not take in what it asked for: hyper waits
 /// for both without an end.
-fn notice_silence(stream: &Stream, silence: Duration) {
+fn notice_silence(stream: &Connection, silence: Duration) {
     let stream: &TcpStream = match stream {
-        Stream::Tcp(stream) => stream,
-        Stream::Tls(stream) => stream.get_ref().0,
-        Stream::Unix(_) => return,
+        Connection::Tcp(stream) => stream,
+        Connection::Tls(stream) => stream.get_ref().0,
+        Connection::Unix(_) => return,
     };
     let _ = stream.set_nodelay(true);
     let socket = SockRef::from(stream);
@@ -228,8 +230,8 @@ async fn respond(
     from: Option<IpAddr>,
     door: &Door,
     body_timeout: Duration,
-) -> Response<Bytes> {
-    match read(request, body_timeout).await {
+) -> Response<OutBody> {
+    let response = match read(request, body_timeout).await {
         Ok(mut request) => {
             if let Some(ip) = from {
                 request.extensions_mut().insert(api::ClientIp(ip));
@@ -240,7 +242,29 @@ async fn respond(
             door.metrics.count_response(refusal.status());
             refusal
         }
-    }
+    };
+    with_body(response).await
+}
+
+/// A body that is whole, or comes in pieces.
+type OutBody = Either<Full<Bytes>, StreamBody<PiecesStream>>;
+type PiecesStream = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
+
+async fn with_body(mut response: Response<Bytes>) -> Response<OutBody> {
+    let pieces = match response.extensions_mut().remove::<Pieces>() {
+        Some(pieces) => pieces.0.lock().await.take(),
+        None => None,
+    };
+    response.map(|whole| match pieces {
+        None => Either::Left(Full::new(whole)),
+        Some(mut pieces) => {
+            let next = move |context: &mut Context<'_>| {
+                pieces.poll_recv(context).map(|it| it.map(|bytes| Ok(Frame::data(bytes))))
+            };
+            let pieces: PiecesStream = Box::pin(futures_util::stream::poll_fn(next));
+            Either::Right(StreamBody::new(pieces))
+        }
+    })
 }
 
 async fn read(

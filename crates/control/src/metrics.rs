@@ -83,6 +83,13 @@ impl Metrics {
                 }
             }
         }
+        // Consul's libraries put the host's name into those of the process; dashboards know them so.
+        let host = runtime::host_name().unwrap_or_default();
+        let memory = runtime::memory_use();
+        for (name, value) in [("alloc_bytes", memory.resident), ("sys_bytes", memory.mapped)] {
+            let name = format!("consul.{host}.runtime.{name}");
+            gauges.push(serde_json::json!({ "Name": name, "Value": value, "Labels": {} }));
+        }
         let all = serde_json::json!({
             "Timestamp": go_time(now),
             "Gauges": gauges, "Points": [], "Counters": counters, "Samples": [],

@@ -22,7 +22,7 @@ pub use clock::{monotonic, unix_ms};
 pub use command::{CommandOutput, run_command};
 pub use foreground::{Foreground, Input, PassedSignal, PassedSignals};
 pub use fork::raise_open_files_limit;
-pub use memory::release_unused_code;
+pub use memory::{MemoryUse, host_name, memory_use, release_unused_code};
 pub use pace::{Pace, REST_MAX};
 pub use port_owner::{PortOwner, naming_port_owner, port_owner};
 pub use tasks::{Drain, Tasks};

@@ -3,6 +3,37 @@
 use std::fs;
 use std::ops::Range;
 
+/// Memory of this process, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MemoryUse {
+    /// What is in memory now.
+    pub resident: u64,
+    /// What is mapped.
+    pub mapped: u64,
+}
+
+/// Memory of this process, as the kernel counts it; zeros when it does not say.
+#[must_use]
+pub fn memory_use() -> MemoryUse {
+    let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let page = rustix::param::page_size() as u64;
+    let mut pages = text.split_ascii_whitespace().map(|it| it.parse::<u64>().unwrap_or(0) * page);
+    MemoryUse {
+        mapped: pages.next().unwrap_or_default(),
+        resident: pages.next().unwrap_or_default(),
+    }
+}
+
+/// Name of this machine; `None` when it has none.
+#[must_use]
+pub fn host_name() -> Option<String> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    match name.trim() {
+        "" | "(none)" => None,
+        name => Some(name.to_owned()),
+    }
+}
+
 /// Lets go of the pages of the program's code and constants, so that those which are used come back from the page cache
 /// as they are used, and those which were not used again stay away: what a start needed, or a change of the
 /// configuration. Without it most of a proxy's resident memory would be code that it seldom runs.

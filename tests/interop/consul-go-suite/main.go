@@ -145,23 +145,76 @@ type outcome struct {
 	printed  map[string][]string
 }
 
+// Runs the tests. One that panics ends the program that it is part of, and all that ran or waited beside it: those are run
+// again without it.
 func test(folder, pattern string, parallel int) (*outcome, error) {
-	arguments := []string{"test", "-json", "-count=1", "-timeout=60m", fmt.Sprintf("-parallel=%d", parallel)}
-	if pattern != "" {
-		arguments = append(arguments, "-run", pattern)
+	seen := &outcome{verdicts: map[string]string{}, printed: map[string][]string{}}
+	for _, part := range []string{".", "./watch"} {
+		wanted, err := list(folder, pattern, part)
+		if err != nil {
+			return nil, err
+		}
+		for len(wanted) > 0 {
+			if err := seen.run(folder, wanted, part, parallel); err != nil {
+				return nil, err
+			}
+			left := seen.without(wanted)
+			if len(left) == len(wanted) {
+				return nil, fmt.Errorf("these tests never end: %s", strings.Join(left, " "))
+			}
+			wanted = left
+		}
 	}
-	command := exec.Command("go", append(arguments, ".", "./watch")...)
+	return seen, nil
+}
+
+func goTest(folder string, arguments ...string) *exec.Cmd {
+	command := exec.Command("go", append([]string{"test"}, arguments...)...)
 	command.Dir = filepath.Join(folder, "api")
 	command.Env = append(cleanEnvironment(), "PATH="+filepath.Join(folder, "bin")+":"+os.Getenv("PATH"))
 	command.Stderr = os.Stderr
+	return command
+}
+
+// The names of the tests of a package.
+func list(folder, pattern, part string) ([]string, error) {
+	if pattern == "" {
+		pattern = "."
+	}
+	output, err := goTest(folder, "-list", pattern, part).Output()
+	if err != nil {
+		return nil, fmt.Errorf("the tests of %s cannot be listed: %w", part, err)
+	}
+	var names []string
+	for _, line := range strings.Split(string(output), "\n") {
+		if strings.HasPrefix(line, "Test") {
+			names = append(names, line)
+		}
+	}
+	return names, nil
+}
+
+// Those of the names that have no verdict yet.
+func (o *outcome) without(names []string) []string {
+	var left []string
+	for _, name := range names {
+		if _, isDone := o.verdicts[name]; !isDone {
+			left = append(left, name)
+		}
+	}
+	return left
+}
+
+func (o *outcome) run(folder string, names []string, part string, parallel int) error {
+	pattern := "^(" + strings.Join(names, "|") + ")$"
+	command := goTest(folder, "-json", "-count=1", "-timeout=30m", fmt.Sprintf("-parallel=%d", parallel), "-run", pattern, part)
 	pipe, err := command.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := command.Start(); err != nil {
-		return nil, err
+		return err
 	}
-	seen := &outcome{verdicts: map[string]string{}, printed: map[string][]string{}}
 	lines := bufio.NewScanner(pipe)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
@@ -170,21 +223,16 @@ func test(folder, pattern string, parallel int) (*outcome, error) {
 			fmt.Println(lines.Text())
 			continue
 		}
-		seen.note(it)
+		o.note(it)
 	}
 	// A failing test makes the command fail, too: what counts are the verdicts.
-	if err := command.Wait(); err != nil && len(seen.verdicts) == 0 {
-		return nil, fmt.Errorf("no test ran: %w", err)
-	}
-	return seen, nil
+	_ = command.Wait()
+	return lines.Err()
 }
 
 func (o *outcome) note(it event) {
 	top, _, isPart := strings.Cut(it.Test, "/")
 	if top == "" {
-		if it.Action == "output" && strings.Contains(it.Output, "panic") {
-			fmt.Print(it.Output)
-		}
 		return
 	}
 	switch it.Action {

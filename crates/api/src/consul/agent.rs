@@ -79,3 +79,20 @@ pub(super) fn snapshot(call: &Call<'_>) -> Outcome {
     Read::of(call)?;
     Ok(Answer::Reply(Reply::empty().with_status(StatusCode::NO_CONTENT)))
 }
+
+/// What the shell answers: 204 when it may go on.
+pub(super) fn shell(_: &Call<'_>) -> Outcome {
+    Ok(Answer::Reply(Reply::empty().with_status(StatusCode::NO_CONTENT)))
+}
+
+/// Levels of the log, by Consul's names.
+const LEVELS: [&str; 7] = ["", "TRACE", "DEBUG", "INFO", "WARN", "ERR", "ERROR"];
+
+/// `GET /v1/agent/monitor`: 204 when the shell may go on.
+pub(super) fn monitor(call: &Call<'_>) -> Outcome {
+    let level = call.query.text("loglevel");
+    if !LEVELS.contains(&level.to_uppercase().as_str()) {
+        return Err(Reply::text(StatusCode::BAD_REQUEST, format!("Unknown log level: {level}")));
+    }
+    shell(call)
+}

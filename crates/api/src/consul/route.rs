@@ -1,9 +1,8 @@
 //! The table of endpoints: which paths there are, with which methods, and who answers.
 
 use super::{Call, Outcome, agent, agent_check, agent_health, agent_self, agent_service};
-use super::{
-    catalog, certificates, coordinate, event, health, kv, operator, query, session, status, txn,
-};
+use super::{catalog, certificates, coordinate, event, health, kv, operator, peering, query};
+use super::{session, status, txn, ui};
 
 /// Who answers a route.
 #[derive(Clone, Copy)]
@@ -175,12 +174,12 @@ static ROUTES: &[Route] = &[
 
     later("/v1/agent/connect/authorize", POST),
     here("/v1/agent/force-leave/", PUT, agent::force_leave),
-    later("/v1/agent/host", GET),
+    here("/v1/agent/host", GET, agent::shell),
     here("/v1/agent/join/", PUT, agent::join),
     later("/v1/agent/leave", PUT),
     later("/v1/agent/metrics", GET),
-    later("/v1/agent/metrics/stream", GET),
-    later("/v1/agent/monitor", GET),
+    here("/v1/agent/metrics/stream", GET, agent::shell),
+    here("/v1/agent/monitor", GET, agent::monitor),
     later("/v1/config", PUT),
     later("/v1/config/", GET_DELETE),
     later("/v1/connect/intentions", GET_POST),
@@ -192,10 +191,14 @@ static ROUTES: &[Route] = &[
     here("/v1/event/fire/", PUT, event::fire),
     here("/v1/event/list", GET, event::list),
     later("/v1/exported-services", GET),
-    later("/v1/internal/federation-state/", GET),
-    later("/v1/internal/federation-states", GET),
-    later("/v1/internal/federation-states/mesh-gateways", GET),
+    here("/v1/internal/federation-state/", GET, ui::federation_state),
+    here("/v1/internal/federation-states", GET, ui::federation),
+    here("/v1/internal/federation-states/mesh-gateways", GET, ui::federation),
     later("/v1/internal/service-virtual-ip", PUT),
+    here("/v1/internal/ui/nodes", GET, ui::nodes),
+    here("/v1/internal/ui/node/", GET, ui::node),
+    here("/v1/internal/ui/services", GET, ui::services),
+    here("/v1/internal/ui/catalog-overview", GET, ui::overview),
     later("/v1/internal/ui/", GET),
     here("/v1/operator/autopilot/configuration", GET_PUT, operator::autopilot_configuration),
     here("/v1/operator/autopilot/health", GET, operator::autopilot_health),
@@ -204,10 +207,10 @@ static ROUTES: &[Route] = &[
     here("/v1/operator/raft/peer", DELETE, operator::remove_raft_peer),
     here("/v1/operator/raft/transfer-leader", POST, operator::transfer_leader),
     here("/v1/operator/usage", GET, operator::usage),
-    later("/v1/peering/", GET_DELETE),
-    later("/v1/peering/establish", POST),
-    later("/v1/peering/token", POST),
-    later("/v1/peerings", GET),
+    here("/v1/peering/", GET_DELETE, peering::one),
+    here("/v1/peering/establish", POST, peering::refuse),
+    here("/v1/peering/token", POST, peering::refuse),
+    here("/v1/peerings", GET, peering::list),
     here("/v1/query", GET_POST, query::all),
     here("/v1/query/", GET_PUT_DELETE, query::one),
     here("/v1/snapshot", GET_PUT, agent::snapshot),

@@ -306,7 +306,7 @@ fn tags(it: &Instance) -> impl Iterator<Item = &str> {
     it.tags.iter().map(String::as_str)
 }
 
-fn texts_or_null(w: &mut JsonWriter, map: Option<&FlatMap<String>>) {
+pub(super) fn texts_or_null(w: &mut JsonWriter, map: Option<&FlatMap<String>>) {
     match map {
         Some(_) => texts(w, map),
         None => w.null(),

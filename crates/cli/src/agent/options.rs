@@ -221,10 +221,5 @@ fn dns_options(config: &AgentConfig) -> anyhow::Result<DnsOptions> {
 }
 
 fn host_name() -> anyhow::Result<String> {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname")
-        .context("cannot read the host name; name the node with --node")?;
-    match name.trim() {
-        "" | "(none)" => bail!("this machine has no host name; name the node with --node"),
-        name => Ok(name.to_owned()),
-    }
+    runtime::host_name().context("this machine has no host name; name the node with --node")
 }

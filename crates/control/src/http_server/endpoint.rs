@@ -85,15 +85,15 @@ impl Listener {
     }
 
     /// The next connection, and the address that it comes from.
-    pub(super) async fn accept(&self) -> io::Result<(Stream, Option<IpAddr>)> {
+    pub(super) async fn accept(&self) -> io::Result<(Connection, Option<IpAddr>)> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
-                Ok((Stream::Tcp(stream), Some(from.ip().to_canonical())))
+                Ok((Connection::Tcp(stream), Some(from.ip().to_canonical())))
             }
             Listener::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), None))
+                Ok((Connection::Unix(stream), None))
             }
         }
     }
@@ -115,18 +115,18 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 /// A connection.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(super) enum Connection {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
 }
 
-impl Stream {
+impl Connection {
     /// Shakes hands where the endpoint speaks TLS.
     pub(super) async fn secured(self, tls: Option<&TlsAcceptor>) -> io::Result<Self> {
         match (self, tls) {
-            (Stream::Tcp(stream), Some(tls)) => {
-                Ok(Stream::Tls(Box::new(tls.accept(stream).await?)))
+            (Connection::Tcp(stream), Some(tls)) => {
+                Ok(Connection::Tls(Box::new(tls.accept(stream).await?)))
             }
             (stream, _) => Ok(stream),
         }
@@ -137,14 +137,14 @@ impl Stream {
 macro_rules! on_each {
     ($stream:expr, $it:ident => $call:expr) => {
         match $stream {
-            Stream::Tcp($it) => $call,
-            Stream::Unix($it) => $call,
-            Stream::Tls($it) => $call,
+            Connection::Tcp($it) => $call,
+            Connection::Unix($it) => $call,
+            Connection::Tls($it) => $call,
         }
     };
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for Connection {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -154,7 +154,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for Connection {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

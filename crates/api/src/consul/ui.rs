@@ -1,0 +1,236 @@
+//! `/v1/internal/ui`: what Consul's UI and some dashboards read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use filter::{NODE, NodeRow};
+use http::StatusCode;
+use model::{Catalog, CheckStatus, Folded, Instance, Node, ServiceId, Stored, WatchKey};
+
+use super::read::Read;
+use super::response::Reply;
+use super::shapes::{self, CheckView};
+use super::{Call, Outcome};
+use crate::json::JsonWriter;
+
+/// `GET /v1/internal/ui/nodes`
+pub(super) fn nodes(call: &Call<'_>) -> Outcome {
+    let read = Read::of(call)?;
+    let filter = call.filter(&NODE)?;
+    let catalog = call.catalog();
+    let datacenter = call.agent().datacenter.as_str();
+    let index = catalog.nodes_index().max(catalog.services_index()).max(catalog.checks_index());
+    Ok(read.answer(index, all, |w| {
+        w.array(|w| {
+            for node in catalog.nodes().filter(|node| filter.matches(&NodeRow { node, datacenter }))
+            {
+                node_info(w, catalog, node);
+            }
+        });
+    }))
+}
+
+/// `GET /v1/internal/ui/node/:node`
+pub(super) fn node(call: &Call<'_>) -> Outcome {
+    let read = Read::of(call)?;
+    let name = Folded::new(read.name("node name")?);
+    let catalog = call.catalog();
+    let index = catalog.node_index(&name).max(catalog.checks_index());
+    let keys = || vec![WatchKey::Node(name.clone()), WatchKey::NodeChecks(name.clone())];
+    Ok(read.answer(index, keys, |w| match catalog.node(&name) {
+        Some(node) => node_info(w, catalog, node),
+        None => w.null(),
+    }))
+}
+
+fn all() -> Vec<WatchKey> {
+    vec![WatchKey::Nodes, WatchKey::Services, WatchKey::Checks]
+}
+
+/// Go's `structs.NodeInfo`.
+fn node_info(w: &mut JsonWriter, catalog: &Catalog, node: &Stored<Node>) {
+    let name = node.name.folded();
+    w.object(|w| {
+        w.string_field("ID", &node.id);
+        w.string_field("Node", node.name.as_str());
+        w.string_field("Address", &node.address);
+        w.key("TaggedAddresses");
+        shapes::texts_or_null(w, node.tagged_addresses.as_ref());
+        w.key("Meta");
+        shapes::texts_or_null(w, node.meta.as_ref());
+        w.key("Services");
+        w.array(|w| {
+            catalog.instances_of_node(&name).for_each(|it| shapes::node_service(w, it));
+        });
+        w.key("Checks");
+        w.array(|w| {
+            for check in catalog.checks_of_node(&name) {
+                let owner = catalog.instance(&name, &check.service_id).map(|it| &it.value);
+                shapes::check(w, &CheckView::stored(check, owner));
+            }
+        });
+    });
+}
+
+/// What is shown of a service at a glance.
+#[derive(Default)]
+struct Summary<'a> {
+    name: &'a str,
+    kind: &'a str,
+    tags: BTreeSet<&'a str>,
+    nodes: BTreeSet<&'a str>,
+    sources: BTreeSet<&'a str>,
+    instances: u64,
+    /// Checks by status.
+    checks: [u64; 3],
+    is_native: bool,
+}
+
+fn summaries(catalog: &Catalog) -> impl Iterator<Item = Summary<'_>> {
+    catalog.services().map(|(name, entry)| {
+        let mut summary = Summary { name: entry.name.as_str(), ..Summary::default() };
+        let mut seen = BTreeSet::new();
+        for instance in catalog.instances_of_service(name) {
+            summary.add(catalog, instance, &mut seen);
+        }
+        summary
+    })
+}
+
+impl<'a> Summary<'a> {
+    /// The checks of a node count once, however many instances of the service it has.
+    fn add(&mut self, catalog: &'a Catalog, it: &'a Instance, seen: &mut BTreeSet<Folded>) {
+        let node = it.node.folded();
+        self.kind = &it.kind;
+        self.instances += 1;
+        self.is_native |= it.connect_native;
+        self.nodes.insert(it.node.as_str());
+        self.tags.extend(it.tags.iter().map(String::as_str));
+        let source = it.meta.as_ref().and_then(|meta| meta.get("external-source"));
+        self.sources.extend(source.map(String::as_str));
+        let mut count = |owner: &ServiceId| {
+            for check in catalog.checks_of_instance(&node, owner) {
+                self.checks[check.status as usize] += 1;
+            }
+        };
+        count(&it.id);
+        if seen.insert(node.clone()) {
+            count(&ServiceId::default());
+        }
+    }
+
+    fn write(&self, w: &mut JsonWriter, datacenter: &str) {
+        let list = |w: &mut JsonWriter, name: &'static str, items: &BTreeSet<&str>| {
+            w.strings_field(name, items.iter().copied());
+        };
+        w.object(|w| {
+            w.string_field_if_any("Kind", self.kind);
+            w.string_field("Name", self.name);
+            w.string_field("Datacenter", datacenter);
+            list(w, "Tags", &self.tags);
+            list(w, "Nodes", &self.nodes);
+            list(w, "ExternalSources", &self.sources);
+            w.number_field("InstanceCount", self.instances);
+            w.number_field("ChecksPassing", self.checks[CheckStatus::Passing as usize]);
+            w.number_field("ChecksWarning", self.checks[CheckStatus::Warning as usize]);
+            w.number_field("ChecksCritical", self.checks[CheckStatus::Critical as usize]);
+            w.key("GatewayConfig");
+            w.object(|_| {});
+            w.boolean_field("TransparentProxy", false);
+            w.boolean_field("ConnectNative", self.is_native);
+            w.boolean_field("ConnectedWithProxy", false);
+            w.boolean_field("ConnectedWithGateway", false);
+        });
+    }
+}
+
+/// `GET /v1/internal/ui/services`
+pub(super) fn services(call: &Call<'_>) -> Outcome {
+    let read = Read::of(call)?;
+    let catalog = call.catalog();
+    let index = catalog.nodes_index().max(catalog.services_index()).max(catalog.checks_index());
+    let datacenter = call.agent().datacenter.as_str();
+    Ok(read.answer(index, all, |w| {
+        w.array(|w| summaries(catalog).for_each(|it| it.write(w, datacenter)));
+    }))
+}
+
+/// How many of a kind there are, by their worst check.
+#[derive(Clone, Copy, Default)]
+struct Health {
+    total: u64,
+    by_status: [u64; 3],
+}
+
+impl Health {
+    fn add(&mut self, worst: CheckStatus) {
+        self.total += 1;
+        self.by_status[worst as usize] += 1;
+    }
+
+    fn write(&self, w: &mut JsonWriter, name: &str) {
+        w.object(|w| {
+            w.string_field("Name", name);
+            w.number_field("Total", self.total);
+            w.number_field("Passing", self.by_status[CheckStatus::Passing as usize]);
+            w.number_field("Warning", self.by_status[CheckStatus::Warning as usize]);
+            w.number_field("Critical", self.by_status[CheckStatus::Critical as usize]);
+        });
+    }
+}
+
+/// `GET /v1/internal/ui/catalog-overview`
+pub(super) fn overview(call: &Call<'_>) -> Outcome {
+    let read = Read::of(call)?;
+    let catalog = call.catalog();
+    let index = catalog.nodes_index().max(catalog.services_index()).max(catalog.checks_index());
+    Ok(read.answer(index, all, |w| {
+        let worst = |node: &Folded, owner: &ServiceId| {
+            let checks = catalog.checks_of_instance(node, owner);
+            checks.map(|it| it.status).max().unwrap_or(CheckStatus::Passing)
+        };
+        let (mut nodes, mut services) = (Health::default(), BTreeMap::<&str, Health>::new());
+        for node in catalog.nodes() {
+            nodes.add(worst(&node.name.folded(), &ServiceId::default()));
+        }
+        for it in catalog.instances() {
+            let node = it.node.folded();
+            let status = worst(&node, &it.id).max(worst(&node, &ServiceId::default()));
+            services.entry(it.service.as_str()).or_default().add(status);
+        }
+        let mut checks = BTreeMap::<&str, Health>::new();
+        for check in catalog.checks() {
+            checks.entry(&check.name).or_default().add(check.status);
+        }
+        let list = |w: &mut JsonWriter, all: &BTreeMap<&str, Health>| {
+            w.array(|w| all.iter().for_each(|(name, it)| it.write(w, name)));
+        };
+        w.object(|w| {
+            w.key("Nodes");
+            w.array(|w| nodes.write(w, ""));
+            w.key("Services");
+            list(w, &services);
+            w.key("Checks");
+            list(w, &checks);
+        });
+    }))
+}
+
+/// `GET /v1/internal/federation-states` and what is below: there is one datacenter, and no federation.
+pub(super) fn federation(call: &Call<'_>) -> Outcome {
+    let read = Read::of(call)?;
+    let is_map = call.request.uri().path().ends_with("/mesh-gateways");
+    Ok(read.answer(model::Revision(1), Vec::new, |w| {
+        if is_map {
+            w.object(|_| {});
+        } else {
+            w.array(|_| {});
+        }
+    }))
+}
+
+/// `GET /v1/internal/federation-state/:datacenter`
+pub(super) fn federation_state(call: &Call<'_>) -> Outcome {
+    Read::of(call)?;
+    let text = format!("Federation state not found: {}", call.name);
+    Err(Reply::text(StatusCode::NOT_FOUND, text))
+}
