@@ -15,14 +15,10 @@ pub struct AgentConfig {
     pub node_meta: Vec<(String, String)>,
     /// Datacenter, in lower case.
     pub datacenter: Option<String>,
-    /// Datacenter that decides for all.
-    pub primary_datacenter: Option<String>,
     /// Folder for data.
     pub data_dir: Option<PathBuf>,
     /// Nothing is kept on disk, and what `-dev` says otherwise.
     pub dev: bool,
-    /// It is a server (Consul's word for one that holds the registry).
-    pub server: Option<bool>,
     /// Address at which others reach the node.
     pub advertise: Option<IpAddr>,
     /// Address that everything listens on that is for clients.
@@ -59,8 +55,6 @@ pub struct AgentConfig {
     pub enable_local_script_checks: bool,
     /// Most bytes of a check's output.
     pub check_output_max_size: Option<u64>,
-    /// Outputs of checks are not kept.
-    pub discard_check_output: bool,
     /// How long a blocking query waits when it does not say.
     pub default_query_time: Option<Duration>,
     /// How long a blocking query may wait.
@@ -73,26 +67,14 @@ pub struct AgentConfig {
     pub log_json: bool,
     /// File that the process id is written to.
     pub pid_file: Option<PathBuf>,
-    /// SIGTERM leaves the cluster.
-    pub leave_on_terminate: Option<bool>,
-    /// SIGINT does not leave the cluster.
-    pub skip_leave_on_interrupt: Option<bool>,
-    /// Debug pages are served.
-    pub enable_debug: bool,
     /// Coordinates of nodes are not kept.
     pub disable_coordinates: bool,
     /// Peerings of clusters.
     pub peering_enabled: Option<bool>,
-    /// The UI is served.
-    pub ui: Option<bool>,
     /// How long metrics are kept for Prometheus; `None` when it is not told.
     pub prometheus_retention: Option<Duration>,
-    /// Key with which gossip would be encrypted, as it is written.
-    pub encrypt: Option<String>,
     /// Settings of autopilot, in Consul's form.
     pub autopilot: Option<Value>,
-    /// Version that the caller wants to hear.
-    pub version: Option<String>,
     /// What is Leno's own.
     pub leno: LenoConfig,
 }
@@ -128,7 +110,6 @@ pub struct Addresses {
     pub dns: Vec<Listen>,
     pub http: Vec<Listen>,
     pub https: Vec<Listen>,
-    pub grpc: Vec<Listen>,
 }
 
 /// Ports; `Some(None)` when it is told that there is none.
@@ -138,8 +119,6 @@ pub struct Ports {
     pub dns: Option<Option<u16>>,
     pub http: Option<Option<u16>>,
     pub https: Option<Option<u16>>,
-    pub grpc: Option<Option<u16>>,
-    pub grpc_tls: Option<Option<u16>>,
     pub serf_lan: Option<Option<u16>>,
     pub serf_wan: Option<Option<u16>>,
     pub server: Option<Option<u16>>,
@@ -189,8 +168,6 @@ pub struct HttpConfig {
     pub allow_write_from: Vec<(IpAddr, u8)>,
     /// Most bytes of a request's head.
     pub max_header_bytes: Option<u64>,
-    /// Paths with characters that cannot be printed are taken.
-    pub allow_unprintable: bool,
 }
 
 /// Limits.

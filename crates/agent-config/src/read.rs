@@ -54,10 +54,17 @@ fn read_node(root: &mut Section<'_>, found: &mut Findings, config: &mut AgentCon
     let datacenter =
         |it: Option<String>| it.filter(|it| !it.is_empty()).map(|it| it.to_lowercase());
     config.datacenter = datacenter(root.text(found, "datacenter"));
-    config.primary_datacenter = datacenter(root.text(found, "primary_datacenter"));
+    let primary = datacenter(root.text(found, "primary_datacenter"));
+    if primary.is_some_and(|it| config.datacenter.as_ref().is_none_or(|own| *own != it)) {
+        let text = "datacenters are not federated; this one decides for itself";
+        found.ignored("primary_datacenter".into(), text);
+    }
     config.data_dir = root.text(found, "data_dir").filter(|it| !it.is_empty()).map(Into::into);
     config.dev = root.flag(found, "dev").unwrap_or_default();
-    config.server = root.flag(found, "server");
+    if root.flag(found, "server") == Some(false) {
+        let text = "every agent of Leno holds the registry; there are no client agents";
+        found.approximated("server".into(), text);
+    }
     let bind = root.ip(found, "bind_addr");
     let advertise = root.ip(found, "advertise_addr");
     config.advertise = advertise.or(bind).filter(|it| !it.is_unspecified());
@@ -153,27 +160,23 @@ fn read_behavior(root: &mut Section<'_>, found: &mut Findings, config: &mut Agen
     config.enable_local_script_checks =
         root.flag(found, "enable_local_script_checks").unwrap_or_default();
     config.check_output_max_size = root.count(found, "check_output_max_size", 1 << 20);
-    config.discard_check_output = root.flag(found, "discard_check_output").unwrap_or_default();
+    if config.check_output_max_size.is_some_and(|it| it > 4096) {
+        let text = "at most 4096 bytes of a check's output are kept";
+        found.approximated("check_output_max_size".into(), text);
+    }
     config.default_query_time = root.duration(found, "default_query_time");
     config.max_query_time = root.duration(found, "max_query_time");
     config.session_ttl_min = root.duration(found, "session_ttl_min");
     config.log_level = root.text(found, "log_level");
     config.log_json = root.flag(found, "log_json").unwrap_or_default();
     config.pid_file = root.text(found, "pid_file").filter(|it| !it.is_empty()).map(Into::into);
-    config.leave_on_terminate = root.flag(found, "leave_on_terminate");
-    config.skip_leave_on_interrupt = root.flag(found, "skip_leave_on_interrupt");
-    config.enable_debug = root.flag(found, "enable_debug").unwrap_or_default();
     config.disable_coordinates = root.flag(found, "disable_coordinates").unwrap_or_default();
-    config.encrypt = root.text(found, "encrypt").filter(|it| !it.is_empty());
-    config.version = root.text(found, "version");
     config.autopilot = root.take("autopilot").cloned();
     if let Some(mut peering) = root.section(found, "peering") {
         config.peering_enabled = peering.flag(found, "enabled");
         peering.finish(found);
     }
-    config.ui = root.flag(found, "ui");
     if let Some(mut ui) = root.section(found, "ui_config") {
-        config.ui = ui.flag(found, "enabled").or(config.ui);
         ui.ignore(found, UI_IGNORED);
         ui.finish(found);
     }
@@ -186,6 +189,7 @@ fn read_behavior(root: &mut Section<'_>, found: &mut Findings, config: &mut Agen
 }
 
 const UI_IGNORED: &[&str] = &[
+    "enabled",
     "dir",
     "content_path",
     "metrics_provider",
@@ -250,11 +254,14 @@ const IGNORED: &[&str] = &[
     "cloud",
     "disable_anonymous_signature",
     "disable_http_unprintable_char_filter",
+    "discard_check_output",
     "discovery_max_stale",
     "enable_acl_replication",
     "enable_agent_tls_for_checks",
     "enable_central_service_config",
+    "enable_debug",
     "enable_syslog",
+    "encrypt",
     "encrypt_verify_incoming",
     "encrypt_verify_outgoing",
     "gossip_lan",
@@ -283,6 +290,7 @@ const IGNORED: &[&str] = &[
     "syslog_facility",
     "tagged_addresses",
     "translate_wan_addrs",
+    "ui",
     "ui_content_path",
     "ui_dir",
     "watches",
@@ -300,6 +308,8 @@ const ACCEPTED: &[&str] = &[
     "disable_update_check",
     "enable_remote_exec",
     "experiments",
+    // Leaving a cluster is stopping here: there is no gossip to be told.
+    "leave_on_terminate",
     "non_voting_server",
     "performance",
     "protocol",
@@ -317,9 +327,11 @@ const ACCEPTED: &[&str] = &[
     "rpc",
     "server_name",
     "skip_leave_on_int",
+    "skip_leave_on_interrupt",
     "sync_coordinate_interval_min",
     "sync_coordinate_rate_target",
     "use_streaming_backend",
+    "version",
 ];
 
 fn read_rest(root: &mut Section<'_>, found: &mut Findings, _: &mut AgentConfig) {
@@ -366,9 +378,8 @@ fn addresses(root: &mut Section<'_>, found: &mut Findings) -> Addresses {
         dns: listens(found, "dns"),
         http: listens(found, "http"),
         https: listens(found, "https"),
-        grpc: listens(found, "grpc"),
     };
-    section.ignore(found, &["grpc_tls"]);
+    section.ignore(found, &["grpc", "grpc_tls"]);
     section.finish(found);
     addresses
 }
@@ -404,14 +415,17 @@ fn ports(root: &mut Section<'_>, found: &mut Findings) -> Ports {
         dns: port(found, "dns"),
         http: port(found, "http"),
         https: port(found, "https"),
-        grpc: port(found, "grpc"),
-        grpc_tls: port(found, "grpc_tls"),
         serf_lan: port(found, "serf_lan"),
         serf_wan: port(found, "serf_wan"),
         server: port(found, "server"),
         sidecar_min: port(found, "sidecar_min_port"),
         sidecar_max: port(found, "sidecar_max_port"),
     };
+    for name in ["grpc", "grpc_tls"] {
+        if section.integer(found, name).is_some_and(|it| it > 0) {
+            found.ignored(section.path_of(name), "xDS is not served on a port in this version");
+        }
+    }
     section.ignore(found, &["expose_min_port", "expose_max_port", "rpc"]);
     section.finish(found);
     ports

@@ -17,6 +17,10 @@ impl Findings {
         self.push(Severity::Ignored, field, message.into(), "");
     }
 
+    pub(crate) fn approximated(&mut self, field: String, message: &str) {
+        self.push(Severity::Approximated, field, message.into(), "");
+    }
+
     fn push(&mut self, severity: Severity, field: String, message: String, remedy: &str) {
         let (place, remedy) = (Place::default(), remedy.to_owned());
         self.0.push(Diagnostic { severity, place, field, message, remedy });

@@ -214,6 +214,14 @@ pub fn check_of(definition: &Value, agent: &AgentInfo) -> Result<Command, String
     read.map(Command::RegisterCheck).map_err(|bad| bad.text)
 }
 
+/// The command that sets autopilot as a configuration file says, unless somebody has set it.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn autopilot_of(settings: &Value) -> Result<Command, String> {
+    operator::autopilot_command(settings)
+}
+
 /// Answers a request to any path that is not ours under `/leno`.
 pub(crate) fn handle(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> Step {
     to_step(answer(request, context, timed_out), Encoding::of(request))

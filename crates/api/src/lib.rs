@@ -14,14 +14,18 @@
 mod admin;
 mod consul;
 mod json;
+mod rates;
 mod settings;
 mod step;
 
 use bytes::Bytes;
 use http::Request;
 
-pub use consul::{BUILD_DATE, REVISION, check_of, leaf_response, rfc3339, service_of};
-pub use settings::{Network, Settings};
+pub use consul::{
+    BUILD_DATE, REVISION, autopilot_of, check_of, leaf_response, rfc3339, service_of,
+};
+pub use rates::{Admission, Operation, RateGate, Rates};
+pub use settings::{Network, Settings, ToldPorts};
 pub use step::{AgentInfo, ClientIp, Context, LeafWanted, LiveCheck, Respond, Step, WriteOutcome};
 
 /// Name of the setting of the certificate authority: `Roots`, a list of [`ca::Authority`] with the active one first, and

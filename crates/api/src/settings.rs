@@ -1,6 +1,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+
 /// Rules of the doors, as the agent was told. The defaults are Consul's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
@@ -18,6 +20,12 @@ pub struct Settings {
     pub blocked_paths: Vec<String>,
     /// Networks from which writes are taken; empty: all.
     pub write_networks: Vec<Network>,
+    /// Headers that every response has.
+    pub response_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Most bytes of a check's output that are kept, at most 4096.
+    pub check_output_bytes_max: u32,
+    /// Ports that clients are told; nothing listens there.
+    pub ports: ToldPorts,
     /// The service mesh is on: there are authorities and certificates.
     pub connect: bool,
     /// Peerings are on.
@@ -40,12 +48,32 @@ impl Default for Settings {
             txn_bytes_max: 512 * 1024,
             blocked_paths: Vec::new(),
             write_networks: Vec::new(),
+            response_headers: Vec::new(),
+            check_output_bytes_max: 4096,
+            ports: ToldPorts::default(),
             connect: true,
             peering: true,
             coordinates: true,
             prometheus: true,
             debug: false,
         }
+    }
+}
+
+/// Ports that Consul's servers use among themselves. Nothing listens there; clients show and compare them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ToldPorts {
+    /// Of the servers.
+    pub server: u16,
+    /// Of gossip.
+    pub serf_lan: u16,
+    /// Of gossip between datacenters.
+    pub serf_wan: u16,
+}
+
+impl Default for ToldPorts {
+    fn default() -> Self {
+        Self { server: 8300, serf_lan: 8301, serf_wan: 8302 }
     }
 }
 

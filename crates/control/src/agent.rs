@@ -10,6 +10,7 @@ use std::time::Duration;
 use api::{AgentInfo, WriteOutcome};
 use compiler::Compiler;
 use model::{Catalog, Check, CheckStatus, FlatMap, Instance, Node, NodeName, Timestamp};
+use parking_lot::Mutex;
 use registry::{CatalogRegistration, Command, MEMBER_CHECK, Rejection};
 use runtime::{Drain, Tasks};
 use store::{Store, StoreError};
@@ -32,7 +33,7 @@ use crate::supervisor::Supervisor;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use api::{BUILD_DATE, Network, REVISION, Settings as ApiSettings};
+pub use api::{BUILD_DATE, Network, REVISION, Rates, Settings as ApiSettings, ToldPorts};
 pub use compiler::Settings as CompilerSettings;
 pub use model::Locality;
 pub use proxy_config::{Balancing, LeastRequest, PeakEwma};
@@ -83,6 +84,14 @@ pub struct AgentOptions {
     pub definitions: Definitions,
     /// Most connections of one address to the HTTP API; 0: no limit.
     pub connections_per_client_max: usize,
+    /// Rates of requests.
+    pub rates: api::Rates,
+    /// How long a TLS handshake may take; `None` for 5 s.
+    pub handshake_timeout: Option<Duration>,
+    /// Most bytes of a request's head; `None` for 64 KiB.
+    pub head_bytes_max: Option<usize>,
+    /// Settings of autopilot to begin with, in Consul's form.
+    pub autopilot: Option<serde_json::Value>,
     /// UUID of the trust domain that is made where there is none; `None` for a new one.
     pub cluster_id: Option<String>,
     /// Rules of the HTTP API.
@@ -112,6 +121,10 @@ impl Default for AgentOptions {
             script_checks: false,
             definitions: Definitions::default(),
             connections_per_client_max: 0,
+            rates: api::Rates::default(),
+            handshake_timeout: None,
+            head_bytes_max: None,
+            autopilot: None,
             cluster_id: None,
             api: api::Settings::default(),
             compiler: compiler::Settings::default(),
@@ -274,6 +287,9 @@ impl Agent {
         let own = own_node(&info, &options);
         take_over(&mesh, &info, &own).await?;
         register_self(&mesh, &info, &own).await?;
+        if let Some(settings) = &options.autopilot {
+            set_autopilot(&mesh, settings).await?;
+        }
         if options.api.connect {
             let made = authority::ensure(&mesh, options.cluster_id.as_deref()).await;
             made.map_err(AgentError::Authority)?;
@@ -310,9 +326,11 @@ impl Agent {
             leaves: Leaves::default(),
             memo: Memo::default(),
             clients: Clients::new(options.connections_per_client_max),
+            gate: Mutex::new(api::RateGate::new(options.rates, runtime::monotonic())),
             follows_folder: options.manifests.is_some(),
         });
-        for http_server in http_servers {
+        for mut http_server in http_servers {
+            http_server.limit(options.handshake_timeout, options.head_bytes_max);
             doors.spawn("HTTP server", http_server.run(Arc::clone(&door), doors.clone()));
         }
         if let Some(dns_server) = dns_server {
@@ -510,6 +528,20 @@ pub(crate) async fn register_self(
         checks: vec![check],
     };
     register(mesh, registration).await
+}
+
+/// Writes the settings of autopilot that the agent was told, unless somebody has written others.
+async fn set_autopilot(mesh: &Mesh, settings: &serde_json::Value) -> Result<(), AgentError> {
+    let what = "autopilot".to_owned();
+    let command = api::autopilot_of(settings)
+        .map_err(|reason| AgentError::Define { what: what.clone(), reason })?;
+    match mesh.run(command).await {
+        WriteOutcome::Done(..) | WriteOutcome::Rejected(Rejection::RecordIndexStale(_)) => Ok(()),
+        WriteOutcome::Rejected(rejection) => {
+            Err(AgentError::Define { what, reason: rejection.to_string() })
+        }
+        WriteOutcome::Failed(reason) => Err(AgentError::Define { what, reason }),
+    }
 }
 
 fn own_node(info: &AgentInfo, options: &AgentOptions) -> Node {

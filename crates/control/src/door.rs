@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use api::{AgentInfo, Context, LeafWanted, LiveCheck, Respond, Step, WriteOutcome};
+use api::{
+    Admission, AgentInfo, Context, LeafWanted, LiveCheck, Operation, RateGate, Respond, Step,
+    WriteOutcome,
+};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use model::{Catalog, Check, CheckId, CheckStatus, CheckType, Node, NodeName, WatchKey};
+use parking_lot::Mutex;
 use registry::{Command, Rejection};
 use runtime::{Drain, Tasks};
 use tokio::sync::{mpsc, oneshot};
@@ -71,6 +75,8 @@ pub struct Door {
     pub(crate) reload: mpsc::Sender<Reload>,
     /// Answers of the current revision.
     pub(crate) memo: Memo,
+    /// Rates of requests.
+    pub(crate) gate: Mutex<RateGate>,
     /// Connections of clients.
     pub(crate) clients: Clients,
     /// The agent follows a manifest folder, which then owns the documents that it declared.
@@ -81,7 +87,38 @@ impl Door {
     /// Answers a request; a blocking query resolves when there is news or its time is over.
     pub async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let response = match (request.method().as_str(), request.uri().path()) {
+        let mut response = match self.beyond_rate(&request) {
+            Some(refusal) => refusal,
+            None => self.answer_within(request).await,
+        };
+        let headers = self.agent.settings.response_headers.iter().cloned();
+        response.headers_mut().extend(headers);
+        self.metrics.count_response(response.status());
+        tracing::debug!(%method, %path, status = response.status().as_u16(), "HTTP request");
+        response
+    }
+
+    /// The refusal of a request that is beyond the rates.
+    fn beyond_rate(&self, request: &Request<Bytes>) -> Option<Response<Bytes>> {
+        let operation = Operation::of(request)?;
+        let admission = self.gate.lock().admit(operation, runtime::monotonic());
+        match admission {
+            Admission::Within => None,
+            Admission::Beyond => {
+                self.metrics.count_beyond_rate();
+                tracing::debug!(path = request.uri().path(), ?operation, "beyond the rate limit");
+                None
+            }
+            Admission::Refused => {
+                self.metrics.count_beyond_rate();
+                let (status, text) = operation.refusal();
+                Some(reply(status, TEXT, text.to_owned()))
+            }
+        }
+    }
+
+    async fn answer_within(&self, request: Request<Bytes>) -> Response<Bytes> {
+        match (request.method().as_str(), request.uri().path()) {
             // The server sends no body to HEAD.
             ("GET" | "HEAD", "/" | "/ui" | "/ui/") => reply(StatusCode::OK, TEXT, WELCOME.into()),
             ("GET" | "HEAD", "/metrics") => self.prometheus(),
@@ -97,10 +134,7 @@ impl Door {
             ("POST", "/leno/v1/apply") => self.apply_documents(request.body()).await,
             ("POST", "/leno/v1/delete") => self.delete_documents(request.body()).await,
             _ => self.ask_api(&request).await,
-        };
-        self.metrics.count_response(response.status());
-        tracing::debug!(%method, %path, status = response.status().as_u16(), "HTTP request");
-        response
+        }
     }
 
     /// Runs a command and counts it. It is run to its end, and the probes hear of it, also when the caller is dropped

@@ -48,6 +48,8 @@ const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Largest request head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The least that a head may have: what the HTTP library reads at once.
+const HEAD_BYTES_MIN: usize = 8 * 1024;
 /// Most connections at once; each blocked query holds one. 20,000 of them take about 200 MB.
 const CONNECTIONS_MAX: usize = 20_000;
 /// How long requests under way may take after a drain has begun.
@@ -64,13 +66,15 @@ pub struct HttpServer {
     deadlines: Deadlines,
 }
 
-/// How long a client may take.
+/// How long a client may take, and how long its requests' heads may be.
 #[derive(Clone, Copy, Debug)]
 struct Deadlines {
     /// For a request head, and between two requests on a connection.
     head: Duration,
     /// For the handshake of TLS.
     handshake: Duration,
+    /// Most bytes of a request's head.
+    head_bytes_max: usize,
     /// For a request body.
     body: Duration,
     /// Without taking in a byte of an answer, or a sign of life while it waits.
@@ -81,7 +85,13 @@ impl Default for Deadlines {
     /// 60 s; 5 s, as Consul gives; 30 s, which is 4 MiB at 140 KiB/s; 60 s.
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { head: seconds(60), handshake: seconds(5), body: seconds(30), silence: seconds(60) }
+        Self {
+            head: seconds(60),
+            handshake: seconds(5),
+            head_bytes_max: HEAD_BYTES_MAX,
+            body: seconds(30),
+            silence: seconds(60),
+        }
     }
 }
 
@@ -107,6 +117,12 @@ impl HttpServer {
             HttpEndpoint::Unix(endpoint) => (Listener::unix(endpoint)?, None),
         };
         Ok(Self { listener, tls, deadlines: Deadlines::default() })
+    }
+
+    /// Sets limits that the agent was told; `None` leaves them as they are.
+    pub(crate) fn limit(&mut self, handshake: Option<Duration>, head_bytes_max: Option<usize>) {
+        self.deadlines.handshake = handshake.unwrap_or(self.deadlines.handshake);
+        self.deadlines.head_bytes_max = head_bytes_max.unwrap_or(self.deadlines.head_bytes_max);
     }
 
     /// The address that it listens on; `None` for a socket in the file system.
@@ -190,7 +206,7 @@ async fn serve(
         .header_read_timeout(deadlines.head)
         // As Go writes them; some scripts look for `X-Consul-Index` to the letter.
         .title_case_headers(true)
-        .max_buf_size(HEAD_BYTES_MAX)
+        .max_buf_size(deadlines.head_bytes_max.max(HEAD_BYTES_MIN))
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {

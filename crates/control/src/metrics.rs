@@ -16,6 +16,7 @@ pub struct Metrics {
     commands_done: AtomicU64,
     commands_rejected: AtomicU64,
     commands_failed: AtomicU64,
+    beyond_rate: AtomicU64,
     blocked: AtomicI64,
 }
 
@@ -34,6 +35,11 @@ impl Metrics {
             WriteOutcome::Failed(_) => &self.commands_failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request was beyond the rate limits.
+    pub fn count_beyond_rate(&self) {
+        self.beyond_rate.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A blocking query waits while the guard lives.
@@ -141,6 +147,13 @@ impl Metrics {
                 kind: Kind::Counter,
                 label: "code",
                 samples: responses.collect(),
+            },
+            Family {
+                name: "leno.requests_beyond_rate",
+                help: "Requests beyond the rate limits, refused or not.",
+                kind: Kind::Counter,
+                label: "datacenter",
+                samples: vec![sample(agent.datacenter.clone(), &self.beyond_rate)],
             },
             Family {
                 name: "leno.commands",

@@ -8,6 +8,8 @@ use model::{Catalog, Folded, Node, Timestamp};
 use rand::Rng;
 use rand::seq::SliceRandom;
 
+use registry::{find_query, rendered};
+
 use crate::DnsConfig;
 use crate::name::{self, Asked, InZone, name_in};
 use crate::records::{self, Host, host, node_address, node_name, node_type_takes, ttl_s};
@@ -70,6 +72,17 @@ impl Lookup<'_> {
             Asked::Connect(service) => {
                 let selection = Selection::Connect { name: service };
                 self.service(name, &zone.domain, selection, qtype, depth)
+            }
+            Asked::Query(asked) => {
+                let found = find_query(self.catalog, asked);
+                // A template that cannot be filled was refused when it was written.
+                match found.and_then(|it| rendered(it.value, asked).ok()) {
+                    Some(query) => {
+                        let selection = Selection::Query(&query);
+                        self.service(name, &zone.domain, selection, qtype, depth)
+                    }
+                    None => self.no_such_name(&zone.domain),
+                }
             }
             Asked::Address(ip) => self.spelled_address(name, *ip, qtype),
             Asked::Nothing => self.no_such_name(&zone.domain),

@@ -18,10 +18,12 @@ pub(crate) enum Asked {
     },
     /// Instances of a service that speak the mesh's mTLS themselves or through a sidecar.
     Connect(Folded),
+    /// A prepared query, by name or id.
+    Query(String),
     /// An address spelled in hex digits.
     Address(IpAddr),
     /// No such name: outside of the grammar, of another datacenter, or of a kind that does not exist here
-    /// (`virtual`, `ingress`, `query`).
+    /// (`virtual`, `ingress`).
     Nothing,
 }
 
@@ -77,6 +79,9 @@ fn parse_labels(labels: &[String], qtype: RecordType, config: &DnsConfig) -> Ask
             "node" if is_here(suffix, config) && !parts.is_empty() => {
                 return Asked::Node(Folded::new(&parts.join(".")));
             }
+            "query" if is_here(suffix, config) && !parts.is_empty() => {
+                return Asked::Query(query_name(parts));
+            }
             "addr" => return parse_address(parts),
             "service" | "connect" | "node" | "virtual" | "ingress" | "query" => {
                 return Asked::Nothing;
@@ -120,6 +125,16 @@ fn parse_service(parts: &[String]) -> Asked {
         }
         None => Asked::Nothing,
     }
+}
+
+/// Names of queries may have dots; of the form of RFC 2782 (`_web._tcp.query`) the first part is the name.
+fn query_name(parts: &[String]) -> String {
+    if let [name, protocol] = parts
+        && let (Some(name), true) = (name.strip_prefix('_'), protocol.starts_with('_'))
+    {
+        return name.to_owned();
+    }
+    parts.join(".")
 }
 
 fn parse_address(parts: &[String]) -> Asked {

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, Record, RecordType};
-use model::{Catalog, Folded, Instance, Node, ServiceId, Stored};
+use model::{Catalog, Folded, Instance, Node, PreparedQuery, ServiceId, Stored};
 use rand::seq::SliceRandom;
-use registry::{VerdictState, aggregate};
+use registry::{VerdictState, aggregate, instances_of_query};
 
+use crate::DnsConfig;
 use crate::lookup::{Lookup, Sections};
 use crate::name::name_of;
 use crate::records::{
@@ -23,20 +24,40 @@ pub(crate) enum Selection<'a> {
     Service { name: &'a Folded, tag: Option<&'a str> },
     /// The instances that take the mesh's mTLS for a service.
     Connect { name: &'a Folded },
+    /// What a prepared query finds, which has rules of its own about health.
+    Query(&'a PreparedQuery),
 }
 
 impl<'a> Selection<'a> {
-    fn name(self) -> &'a Folded {
+    fn ttl(self, config: &DnsConfig) -> Duration {
         match self {
-            Selection::Service { name, .. } | Selection::Connect { name } => name,
+            Selection::Service { name, .. } | Selection::Connect { name } => {
+                config.service_ttl.of(name.as_str())
+            }
+            Selection::Query(query) => match &query.dns_ttl {
+                Some(ttl) => ttl.time,
+                None => config.service_ttl.of(&query.service.service.to_lowercase()),
+            },
         }
     }
 
-    fn instances(self, catalog: &Catalog) -> Vec<&Arc<Stored<Instance>>> {
+    /// Those that may be in an answer.
+    fn usable(self, catalog: &'a Catalog, config: &DnsConfig) -> Vec<&'a Stored<Instance>> {
+        if let Selection::Query(query) = self {
+            let found = instances_of_query(catalog, &query.service);
+            return found.into_iter().map(|(_, instance)| instance).collect();
+        }
+        let mut instances = self.instances(catalog);
+        instances.retain(|it| is_usable(catalog, it, config.only_passing));
+        instances
+    }
+
+    fn instances(self, catalog: &'a Catalog) -> Vec<&'a Stored<Instance>> {
         match self {
             Selection::Service { name, tag } => catalog
                 .instances_of_service(name)
                 .filter(|it| tag.is_none_or(|tag| has_tag(it, tag)))
+                .map(|it| &**it)
                 .collect(),
             Selection::Connect { name } => {
                 // The proxy of `web` is by default registered as `web-sidecar-proxy`.
@@ -46,8 +67,10 @@ impl<'a> Selection<'a> {
                     .instances_of_service(name)
                     .filter(|it| it.connect_native || is_proxy(it));
                 own.chain(catalog.instances_of_service(&sidecar).filter(|it| is_proxy(it)))
+                    .map(|it| &**it)
                     .collect()
             }
+            Selection::Query(_) => Vec::new(),
         }
     }
 }
@@ -104,17 +127,13 @@ impl Lookup<'_> {
         depth: u8,
     ) -> Sections {
         let (catalog, config) = (self.catalog, self.config);
-        let mut instances = selection.instances(catalog);
-        instances.shuffle(self.rng);
-        let mut usable = instances
-            .into_iter()
-            .filter(|it| is_usable(catalog, it, config.only_passing))
-            .peekable();
-        if usable.peek().is_none() {
+        let mut usable = selection.usable(catalog, config);
+        if usable.is_empty() {
             return self.no_such_name(domain);
         }
-        let ttl = ttl_s(config.service_ttl.of(selection.name().as_str()));
-        let found = usable.filter_map(|instance| {
+        usable.shuffle(self.rng);
+        let ttl = ttl_s(selection.ttl(config));
+        let found = usable.into_iter().filter_map(|instance| {
             let node = catalog.node(&instance.node.folded())?;
             let place = place(instance, node, name, qtype)?;
             Some(Found { instance, node, place })

@@ -1,5 +1,6 @@
 mod bytes;
 mod fixture;
 mod names;
+mod queries;
 mod records;
 mod size;

@@ -7,15 +7,12 @@ use model::{CheckType, FlatMap, Origin};
 use super::agent_service::of_agent;
 use super::coordinate::{position, unmeasured};
 use super::response::Reply;
-use super::status::{SERVER_PORT, join_port};
+use super::status::{join_port, server_address};
 use super::{Answer, Call, Outcome};
 use crate::AgentInfo;
 use crate::json::JsonWriter;
 use filter::{MEMBER, MemberRow};
 
-/// Ports of Consul's gossip, within and between datacenters. Nothing listens there.
-const GOSSIP_PORT: u16 = 8301;
-const WAN_GOSSIP_PORT: u16 = 8302;
 /// Where Consul says which commit it was built from.
 pub const REVISION: &str = "leno";
 /// Builds are reproducible and so have no date; clients only want one that parses.
@@ -76,7 +73,7 @@ fn debug_config(w: &mut JsonWriter, agent: &AgentInfo) {
         w.number_field("HTTPPort", agent.http_port);
         w.string_field("NodeID", &agent.node_id);
         w.string_field("NodeName", agent.node_name.as_str());
-        let gossip = format!("tcp://{}", join_port(&agent.address, GOSSIP_PORT));
+        let gossip = format!("tcp://{}", join_port(&agent.address, agent.settings.ports.serf_lan));
         w.string_field("SerfAdvertiseAddrLAN", &gossip);
         w.boolean_field("ServerMode", true);
         w.string_field("Version", &agent.consul_version);
@@ -92,7 +89,7 @@ fn stats(w: &mut JsonWriter, call: &Call<'_>) {
     let count = |ttl: bool| {
         types.iter().flatten().filter(|it| (**it == CheckType::Ttl) == ttl).count().to_string()
     };
-    let leader = join_port(&call.agent().address, SERVER_PORT);
+    let leader = server_address(call.agent());
     w.object(|w| {
         w.key("agent");
         w.object(|w| {
@@ -161,7 +158,7 @@ pub(super) fn members(call: &Call<'_>) -> Outcome {
     let mut member = Member::of(agent);
     if is_wan {
         member.name = format!("{}.{}", agent.node_name, agent.datacenter);
-        member.port = WAN_GOSSIP_PORT;
+        member.port = agent.settings.ports.serf_wan;
     }
     Ok(Answer::Reply(call.json(|w| {
         w.array(|w| {
@@ -191,17 +188,17 @@ impl<'a> Member<'a> {
             ("build", format!("{}:{REVISION}", agent.consul_version)),
             ("dc", agent.datacenter.clone()),
             ("id", agent.node_id.clone()),
-            ("port", SERVER_PORT.to_string()),
+            ("port", agent.settings.ports.server.to_string()),
             ("raft_vsn", "3".to_owned()),
             ("role", "consul".to_owned()),
             ("segment", String::new()),
             ("vsn", "2".to_owned()),
             ("vsn_max", "3".to_owned()),
             ("vsn_min", "2".to_owned()),
-            ("wan_join_port", WAN_GOSSIP_PORT.to_string()),
+            ("wan_join_port", agent.settings.ports.serf_wan.to_string()),
         ];
         let name = agent.node_name.to_string();
-        Self { agent, name, port: GOSSIP_PORT, tags: tags.into_iter().collect() }
+        Self { agent, name, port: agent.settings.ports.serf_lan, tags: tags.into_iter().collect() }
     }
 
     fn row(&self) -> MemberRow<'_> {

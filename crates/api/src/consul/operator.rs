@@ -116,6 +116,29 @@ pub(super) fn autopilot_configuration(call: &Call<'_>) -> Outcome {
     Ok(Answer::Reply(call.json(|w| w.value(&Value::Object(config)))))
 }
 
+/// The command that sets autopilot as a file says, unless it is set.
+pub(super) fn autopilot_command(settings: &Value) -> Result<Command, String> {
+    let given = match settings {
+        Value::Object(given) => {
+            given.iter().map(|(key, it)| (key.replace('_', ""), it.clone())).collect()
+        }
+        _ => Map::new(),
+    };
+    let body = Value::Object(given).to_string();
+    let read = decode::autopilot(body.as_bytes()).map_err(|bad| bad.text)?;
+    let mut config = autopilot_defaults();
+    for (name, value) in &mut config {
+        let is_given = settings.as_object().is_some_and(|settings| {
+            settings.keys().any(|key| key.replace('_', "").eq_ignore_ascii_case(name))
+        });
+        if let (true, Some(it)) = (is_given, read.get(name)) {
+            *value = it.clone();
+        }
+    }
+    let record = Record::Setting(Setting { name: AUTOPILOT.into(), body: Value::Object(config) });
+    Ok(Command::PutRecord { record, when: RecordCondition::ModifiedAt(Revision(0)) })
+}
+
 fn set_autopilot(call: &Call<'_>) -> Outcome {
     let given = decode::autopilot(call.request.body())?;
     let mut config = autopilot_defaults();

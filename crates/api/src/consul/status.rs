@@ -3,16 +3,13 @@
 use super::{Answer, Call, Outcome};
 use crate::AgentInfo;
 
-/// Port that Consul's servers use among themselves. Nothing listens there; clients show it and compare it.
-pub(super) const SERVER_PORT: u16 = 8300;
-
 /// An address with a port, as Go joins them.
 pub(super) fn join_port(address: &str, port: u16) -> String {
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
 pub(super) fn server_address(agent: &AgentInfo) -> String {
-    join_port(&agent.address, SERVER_PORT)
+    join_port(&agent.address, agent.settings.ports.server)
 }
 
 /// `GET /v1/status/leader`

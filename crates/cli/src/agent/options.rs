@@ -5,12 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent_config::{AgentConfig, Listen};
+use agent_config::{AgentConfig, Listen, RateMode};
 use anyhow::{Context, bail};
-use control::agent::{AgentOptions, ApiSettings, CompilerSettings, Locality, Network};
+use control::agent::{
+    AgentOptions, ApiSettings, CompilerSettings, Locality, Network, Rates, ToldPorts,
+};
 use control::definitions::Definitions;
 use control::dns_server::{DnsConfig, DnsOptions, Domain, parse_recursor};
 use control::http_server::{HttpEndpoint, UnixEndpoint};
+
+use http::{HeaderName, HeaderValue};
 
 use super::tls;
 
@@ -54,6 +58,10 @@ pub(crate) fn agent_options(
         connections_per_client_max: usize::try_from(
             config.limits.http_max_conns_per_client.unwrap_or(CONNECTIONS_PER_CLIENT_MAX),
         )?,
+        rates: rates(config),
+        handshake_timeout: config.limits.https_handshake_timeout,
+        head_bytes_max: config.http.max_header_bytes.map(usize::try_from).transpose()?,
+        autopilot: config.autopilot.clone(),
         cluster_id: config.connect.cluster_id.clone(),
         api: api_settings(config)?,
         compiler,
@@ -87,12 +95,45 @@ fn api_settings(config: &AgentConfig) -> anyhow::Result<ApiSettings> {
         txn_bytes_max: bytes(limits.txn_max_req_len, default.txn_bytes_max)?,
         blocked_paths: config.http.block_endpoints.clone(),
         write_networks: networks.map(|(ip, bits)| Network { ip: *ip, bits: *bits }).collect(),
+        response_headers: response_headers(config)?,
+        check_output_bytes_max: config
+            .check_output_max_size
+            .map_or(default.check_output_bytes_max, |it| u32::try_from(it).unwrap_or(u32::MAX)),
+        ports: told_ports(config),
         connect: config.connect.enabled.unwrap_or(true),
         peering: config.peering_enabled.unwrap_or(true),
         coordinates: !config.disable_coordinates,
         prometheus: config.prometheus_retention.is_none_or(|it| !it.is_zero()),
-        debug: config.enable_debug,
+        debug: false,
     })
+}
+
+fn response_headers(config: &AgentConfig) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>> {
+    let headers = config.http.response_headers.iter().map(|(name, value)| {
+        let wrong = || format!("http_config.response_headers: {name:?} cannot be a header");
+        let value = HeaderValue::from_str(value).with_context(wrong)?;
+        Ok((HeaderName::try_from(name.as_str()).with_context(wrong)?, value))
+    });
+    headers.collect()
+}
+
+fn told_ports(config: &AgentConfig) -> ToldPorts {
+    let (default, ports) = (ToldPorts::default(), &config.ports);
+    let or = |given: Option<Option<u16>>, default| given.flatten().unwrap_or(default);
+    ToldPorts {
+        server: or(ports.server, default.server),
+        serf_lan: or(ports.serf_lan, default.serf_lan),
+        serf_wan: or(ports.serf_wan, default.serf_wan),
+    }
+}
+
+fn rates(config: &AgentConfig) -> Rates {
+    let told = &config.limits.rates;
+    if told.mode == RateMode::Disabled {
+        return Rates::default();
+    }
+    let enforce = told.mode == RateMode::Enforcing;
+    Rates { enforce, reads: told.read_rate, writes: told.write_rate }
 }
 
 /// The first plain address, and all other endpoints.

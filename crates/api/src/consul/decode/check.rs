@@ -124,7 +124,15 @@ impl DeclaredCheck {
     }
 
     /// The check of the agent's node that was declared. Its status must be valid.
-    pub(super) fn into_check(self, id: String, agent: &AgentInfo) -> Check {
+    pub(super) fn into_check(mut self, id: String, agent: &AgentInfo) -> Check {
+        let most = agent.settings.check_output_bytes_max.min(OUTPUT_BYTES_MAX);
+        let bytes_max = &mut self.definition.output_bytes_max;
+        // 0 stands for the most that there is, which needs no word.
+        *bytes_max = match *bytes_max {
+            0 if most == OUTPUT_BYTES_MAX => 0,
+            0 => most,
+            given => given.min(most),
+        };
         Check {
             node: agent.node_name.clone(),
             id: id.into(),
