@@ -8,6 +8,10 @@
 //! * Every task is spawned through `runtime::Tasks`, and ends when the drain begins.
 
 pub mod agent;
+/// Snapshots as files, for who looks into them without an agent.
+pub mod archive {
+    pub use store::{ArchiveError, Snapshot, read_archive};
+}
 mod authority;
 pub mod compilation;
 pub mod definitions;

@@ -1,19 +1,16 @@
 //! `consul snapshot`: the whole state of the servers, in a file.
 
-mod archive;
-mod msgpack;
-
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, bail};
+use control::archive::{Snapshot, read_archive};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use self::archive::Archive;
 use super::client::{Ask, Client};
 use super::command::{Call, Command, Outcome, Reach, refuse};
 use super::flags::{Kind, flag, switch, text, text_or};
@@ -65,8 +62,7 @@ fn save(call: &Call) -> Outcome {
     let unverified = format!("{file}.unverified");
     let saved = client.block_on(download(&client, &unverified));
     let verified = saved.and_then(|index| {
-        let failed = "Error verifying snapshot file";
-        Archive::open(&unverified).and_then(|mut it| it.verify()).context(failed)?;
+        read(&unverified).context("Error verifying snapshot file")?;
         fs::rename(&unverified, &file)
             .with_context(|| format!("Error renaming {unverified:?} to {file:?}"))?;
         Ok(index)
@@ -160,14 +156,10 @@ fn inspect(call: &Call) -> Outcome {
             ));
         }
     };
-    let archive = Archive::open(path);
-    let mut archive =
-        archive.with_context(|| format!("Error opening snapshot file: open {path}"))?;
-    archive.verify().context("Error reading snapshot")?;
-    let meta: Value = serde_json::from_slice(&archive.small_file("meta.json")?)
-        .context("Error reading snapshot: meta.json is not JSON")?;
-    let kinds = archive.read("state.bin", |state| records(call, state))?;
-    let (kinds, keys) = kinds.context("Error extracting snapshot data")?;
+    let (snapshot, size) = read(path).context("Error reading snapshot")?;
+    let (kinds, keys) = shares(call, &snapshot)?;
+    let index = snapshot.revision.0;
+    let meta = json!({"ID": format!("leno-{index}"), "Size": size, "Index": index, "Version": 1});
     if is_json {
         print_line(&json(&as_json(&meta, &kinds, &keys), "   "));
     } else {
@@ -176,82 +168,37 @@ fn inspect(call: &Call) -> Outcome {
     Ok(0)
 }
 
-/// Counts the records of a state: a header, and then each record behind the number of its kind.
-fn records(call: &Call, state: &mut dyn std::io::Read) -> anyhow::Result<(Shares, Shares)> {
-    let depth = usize::try_from(call.number("kvdepth")).context("-kvdepth is below 0")?;
-    let mut reader = msgpack::Reader::new(state);
-    reader.value()?;
-    let (mut kinds, mut keys) = (Shares::new(), Shares::new());
-    let mut before = 0;
-    while let Some(kind) = reader.byte()? {
-        let name = kind_name(kind);
-        let value = reader.value().with_context(|| format!("failed to decode msg type {name}"))?;
-        // As Consul does, the header counts for the first record.
-        let bytes = reader.bytes_read() - before;
-        before = reader.bytes_read();
-        let key = field(&value, "Key");
-        if name == "KVS" && key.starts_with(call.text("kvfilter")) {
-            let prefix: Vec<&str> = key.split('/').take(depth).collect();
-            let share = keys.entry(prefix.join("/")).or_default();
-            share.count += 1;
-            share.bytes += bytes;
-        }
-        let share = kinds.entry(name).or_default();
-        share.count += 1;
-        share.bytes += bytes;
-    }
-    Ok((kinds, keys))
+/// Reads a file, which must be whole, and says how long it is.
+fn read(path: &str) -> anyhow::Result<(Snapshot, u64)> {
+    let bytes = fs::read(path).with_context(|| format!("Error opening snapshot file: {path}"))?;
+    Ok((read_archive(&bytes)?, bytes.len() as u64))
 }
 
-/// Names of the kinds of Consul's records, by number.
-const KINDS: [&str; 43] = [
-    "Register",
-    "Deregister",
-    "KVS",
-    "Session",
-    "ACL",
-    "Tombstone",
-    "CoordinateBatchUpdate",
-    "PreparedQuery",
-    "Txn",
-    "Autopilot",
-    "Area",
-    "ACLBootstrap",
-    "Intention",
-    "ConnectCA",
-    "ConnectCAProviderState",
-    "ConnectCAConfig",
-    "Index",
-    "ACLToken",
-    "ACLTokenDelete",
-    "ACLPolicy",
-    "ACLPolicyDelete",
-    "ConnectCALeaf",
-    "ConfigEntry",
-    "ACLRole",
-    "ACLRoleDelete",
-    "ACLBindingRule",
-    "ACLBindingRuleDelete",
-    "ACLAuthMethod",
-    "ACLAuthMethodDelete",
-    "ChunkingState",
-    "FederationState",
-    "SystemMetadata",
-    "ServiceVirtualIP",
-    "FreeVirtualIP",
-    "KindServiceNames",
-    "Peering",
-    "PeeringDelete",
-    "PeeringTerminate",
-    "PeeringTrustBundle",
-    "PeeringTrustBundleDelete",
-    "PeeringSecrets",
-    "RaftLogVerifierCheckpoint",
-    "ResourceOperation",
-];
-
-fn kind_name(kind: u8) -> String {
-    KINDS.get(usize::from(kind)).map_or_else(|| format!("Unknown({kind})"), |it| (*it).to_owned())
+/// Counts the entries by what they are, and those of the key-value store by the first parts of their keys.
+fn shares(call: &Call, snapshot: &Snapshot) -> anyhow::Result<(Shares, Shares)> {
+    let depth = usize::try_from(call.number("kvdepth")).context("-kvdepth is below 0")?;
+    let (mut kinds, mut keys) = (Shares::new(), Shares::new());
+    let count = |shares: &mut Shares, name: String, bytes: usize| {
+        let share = shares.entry(name).or_default();
+        share.count += 1;
+        share.bytes += bytes as u64;
+    };
+    for entry in &snapshot.entries {
+        let bytes = entry.key.len() + entry.value.len();
+        let mut parts = entry.key.splitn(3, '\0');
+        let kind = parts.next().unwrap_or_default();
+        let kind = match (kind, parts.next()) {
+            ("record", Some(table)) => table,
+            (kind, _) => kind,
+        };
+        count(&mut kinds, kind.to_owned(), bytes);
+        let Some(key) = entry.key.strip_prefix("kv\0") else { continue };
+        if key.starts_with(call.text("kvfilter")) {
+            let prefix: Vec<&str> = key.split('/').take(depth).collect();
+            count(&mut keys, prefix.join("/"), bytes);
+        }
+    }
+    Ok((kinds, keys))
 }
 
 /// The largest first.
@@ -272,7 +219,7 @@ fn as_json(meta: &Value, kinds: &Shares, keys: &Shares) -> Value {
     };
     json!({
         "Meta": {
-            "ID": meta["ID"], "Size": meta["Size"], "Index": meta["Index"], "Term": meta["Term"],
+            "ID": meta["ID"], "Size": meta["Size"], "Index": meta["Index"],
             "Version": meta["Version"],
         },
         "Stats": list(kinds),
@@ -283,7 +230,7 @@ fn as_json(meta: &Value, kinds: &Shares, keys: &Shares) -> Value {
 }
 
 fn print_pretty(meta: &Value, kinds: &Shares, keys: Option<&Shares>) {
-    let names = ["ID", "Size", "Index", "Term", "Version"];
+    let names = ["ID", "Size", "Index", "Version"];
     let rows = names.map(|name| {
         let value = meta[name].as_str().map_or_else(|| meta[name].to_string(), str::to_owned);
         vec![format!(" {name}"), value]
@@ -318,18 +265,4 @@ fn size(bytes: u64) -> String {
     let value = bytes as f64 / (1_u64 << (10 * unit)) as f64;
     let text = format!("{value:.1}");
     format!("{}{}", text.strip_suffix(".0").unwrap_or(&text), units[unit])
-}
-
-/// Says which file of an archive is not there.
-fn missing(name: &str) -> anyhow::Error {
-    anyhow!("failed to read snapshot file: it has no {name}")
-}
-
-/// The check sums of an archive do not fit.
-fn damaged(name: &str) -> anyhow::Result<()> {
-    ensure!(
-        name.is_empty(),
-        "failed checking integrity of snapshot: hash check failed for {name:?}"
-    );
-    Ok(())
 }

@@ -371,3 +371,39 @@ fn an_agent_says_how_it_is_goes_into_maintenance_and_leaves() {
     assert_eq!(run(&["leave"]), done("Graceful leave complete"));
     assert_eq!(agent.exit_code(), Some(0));
 }
+
+#[test]
+fn a_snapshot_is_saved_verified_inspected_and_restored() {
+    let (link, agent) = (Link::new(), Agent::start(&[]));
+    let consul = |line: &[&str]| link.run(&agent, line);
+    assert_eq!(consul(&["kv", "put", "app/a", "1"]).0, Some(0));
+    assert_eq!(consul(&["kv", "put", "b", "2"]).0, Some(0));
+    let (code, saved, _) = consul(&["snapshot", "save", "out.snap"]);
+    assert!(
+        code == Some(0) && saved.starts_with("Saved and verified snapshot to index "),
+        "{saved}"
+    );
+    let (code, shown, _) = consul(&["snapshot", "inspect", "-kvdetails", "-kvdepth=1", "out.snap"]);
+    let has = |name: &str| shown.lines().any(|line| line.trim_start().starts_with(name));
+    assert!(
+        code == Some(0) && has("kv ") && has("node ") && has("app ") && has("Index "),
+        "{shown}"
+    );
+    let line = ["snapshot", "inspect", "-format=json", "-kvdetails", "-kvdepth=1", "out.snap"];
+    let value: serde_json::Value = serde_json::from_str(&consul(&line).1).expect("JSON");
+    assert_eq!(value["StatsKV"].as_array().map(Vec::len), Some(2), "{value}");
+
+    assert_eq!(consul(&["kv", "put", "app/a", "changed"]).0, Some(0));
+    assert_eq!(consul(&["snapshot", "restore", "out.snap"]), done("Restored snapshot"));
+    assert_eq!(consul(&["kv", "get", "app/a"]), (Some(0), "1\n".to_owned(), String::new()));
+    // One that is damaged changes nothing.
+    let out = link.folder().join("out.snap");
+    let mut bytes = std::fs::read(&out).expect("it was saved");
+    bytes.truncate(bytes.len() / 2);
+    std::fs::write(&out, bytes).expect("there is room");
+    let (code, _, error) = consul(&["snapshot", "inspect", "out.snap"]);
+    assert!(code == Some(1) && error.starts_with("Error reading snapshot: "), "{error}");
+    let (code, _, error) = consul(&["snapshot", "restore", "out.snap"]);
+    assert!(code == Some(1) && error.starts_with("Error restoring snapshot: "), "{error}");
+    assert_eq!(consul(&["kv", "get", "app/a"]).1, "1\n");
+}

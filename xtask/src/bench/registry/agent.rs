@@ -250,6 +250,7 @@ fn spawn(
     match program.kind {
         Kind::Leno => command
             .args(["--log", "warn", "agent", "--node", "bench", "--proxy-admin", "off"])
+            .args(["--connections-per-client", "0"])
             .args(["--ingress", "off", "--ingress-tls", "off", "--outbound", "127.0.0.1:0"])
             .args(["--http", &http.to_string(), "--dns", &dns.to_string()]),
         Kind::Consul => command
