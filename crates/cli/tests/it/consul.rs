@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::{Agent, leno, text};
+use crate::support::{Agent, eventually, leno, text};
 
 /// A folder with a link named `consul`.
 pub(crate) struct Link(tempfile::TempDir);
@@ -406,4 +406,45 @@ fn a_snapshot_is_saved_verified_inspected_and_restored() {
     let (code, _, error) = consul(&["snapshot", "restore", "out.snap"]);
     assert!(code == Some(1) && error.starts_with("Error restoring snapshot: "), "{error}");
     assert_eq!(consul(&["kv", "get", "app/a"]).1, "1\n");
+}
+
+#[test]
+fn events_are_fired_and_the_only_server_is_looked_after() {
+    let link = Link::new();
+    let agent = Agent::dev(&[]);
+    let run = |line: &[&str]| link.run(&agent, line);
+    let (code, out, _) = run(&["event", "-name=deploy", "1.2.3"]);
+    let id = out.trim().strip_prefix("Event ID: ").expect("it is told");
+    assert_eq!((code, id.len()), (Some(0), 36));
+    let (_, out, _) = run(&["watch", "-type=event", "-name=deploy"]);
+    let events: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((&events[0]["ID"], &events[0]["Payload"]), (&id.into(), &"MS4yLjM=".into()));
+
+    let (code, out, _) = run(&["operator", "raft", "list-peers"]);
+    assert_eq!((code, rows(&out)[1][3]), (Some(0), "leader"));
+    let set = run(&["operator", "autopilot", "set-config", "-max-trailing-logs=300"]);
+    assert_eq!(set, done("Configuration updated!"));
+    let (_, out, _) = run(&["operator", "autopilot", "get-config"]);
+    assert!(out.contains("\nMaxTrailingLogs = 300\n"), "{out}");
+    let (_, out, _) = run(&["operator", "autopilot", "state"]);
+    assert!(out.starts_with("Healthy:                      true\n"), "{out}");
+    let (_, out, _) = run(&["operator", "usage", "instances", "-billable"]);
+    assert!(out.starts_with("Billable Service Instances Total: 0\n"), "{out}");
+
+    for (node, x) in [("test", 0.0), ("other", 0.01)] {
+        let body = serde_json::json!({"Node": node, "Address": "10.0.0.1"}).to_string();
+        if node == "other" {
+            assert_eq!(agent.ask("PUT", "/v1/catalog/register", &body).status, 200);
+        }
+        let coordinate = serde_json::json!({
+            "Node": node,
+            "Coord": {"Vec": [x, 0, 0, 0, 0, 0, 0, 0], "Error": 1.5, "Adjustment": 0, "Height": 0.001},
+        });
+        let answer = agent.ask("PUT", "/v1/coordinate/update", &coordinate.to_string());
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let estimate = done("Estimated other <-> test rtt: 12.000 ms (using LAN coordinates)");
+    eventually("the coordinates are known", || run(&["rtt", "other"]) == estimate);
+    let unknown = failed("Could not find a coordinate for node \"nobody\"");
+    assert_eq!(run(&["rtt", "nobody"]), unknown);
 }
