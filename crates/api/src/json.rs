@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use serde_json::Value;
+use serde_json::{Map, Number, Value};
 
 /// Appends values to a buffer. The caller opens, fills and closes objects and arrays in order; commas, the line
 /// breaks of the indented form and the escapes are the writer's.
@@ -83,28 +83,31 @@ impl JsonWriter {
         self.literal("null");
     }
 
+    /// Any value; the keys of objects in their order.
+    pub(crate) fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.null(),
+            Value::Bool(flag) => self.boolean(*flag),
+            Value::Number(number) => self.literal(&number_as_go(number)),
+            Value::String(text) => self.string(text),
+            Value::Array(items) => self.array(|w| items.iter().for_each(|it| w.value(it))),
+            Value::Object(fields) => self.object(|w| w.fields(fields)),
+        }
+    }
+
+    /// The fields of an object that is open.
+    pub(crate) fn fields(&mut self, fields: &Map<String, Value>) {
+        for (name, value) in fields {
+            self.map_key(name);
+            self.value(value);
+        }
+    }
+
     /// A value that is JSON already and fits on one line: a fraction, `true`, `{}`.
     pub(crate) fn literal(&mut self, json: &str) {
         self.before_value();
         self.bytes.extend_from_slice(json.as_bytes());
         self.needs_comma = true;
-    }
-
-    /// Any value; its numbers as they are.
-    pub(crate) fn value(&mut self, value: &Value) {
-        match value {
-            Value::Null => self.null(),
-            Value::Bool(flag) => self.boolean(*flag),
-            Value::Number(number) => self.literal(&number.to_string()),
-            Value::String(text) => self.string(text),
-            Value::Array(items) => self.array(|w| items.iter().for_each(|it| w.value(it))),
-            Value::Object(object) => self.object(|w| {
-                for (key, value) in object {
-                    w.map_key(key);
-                    w.value(value);
-                }
-            }),
-        }
     }
 
     pub(crate) fn string_field(&mut self, name: &'static str, text: &str) {
@@ -233,6 +236,16 @@ impl JsonWriter {
         }
         self.bytes.extend_from_slice(&bytes[copied..]);
         self.bytes.push(b'"');
+    }
+}
+
+/// Go writes fractions that are whole without a point.
+fn number_as_go(number: &Number) -> String {
+    match number.as_f64() {
+        Some(value) if number.is_f64() && value.fract() == 0.0 && value.abs() < 1e21 => {
+            format!("{value:.0}")
+        }
+        Some(_) | None => number.to_string(),
     }
 }
 

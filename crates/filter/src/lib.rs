@@ -17,6 +17,7 @@
 
 mod compile;
 mod evaluate;
+mod fields;
 mod parse;
 pub mod pattern;
 mod row;
@@ -26,9 +27,10 @@ mod syntax;
 mod tests;
 mod views;
 
+pub use fields::Fields;
 pub use row::{Row, RowMap, Value};
 pub use schema::{
-    AGENT_SERVICE, CHECK_SERVICE_NODE, HEALTH_CHECK, Kind, MEMBER, NODE, NODE_SERVICE,
+    AGENT_SERVICE, CHECK_SERVICE_NODE, HEALTH_CHECK, INTENTION, Kind, MEMBER, NODE, NODE_SERVICE,
     SERVICE_NODE, Schema,
 };
 pub use views::{
@@ -57,6 +59,14 @@ impl Filter {
     pub fn matches(&self, row: &dyn Row) -> bool {
         self.0.as_ref().is_none_or(|predicate| predicate.holds(row))
     }
+}
+
+/// Checks a text by the grammar alone, for rows that are not known yet. The caller bounds its length.
+///
+/// # Errors
+/// When it is no filter for rows of any kind.
+pub fn check_syntax(text: &str) -> Result<(), FilterError> {
+    if text.is_empty() { Ok(()) } else { parse::parse(text).map(|_| ()) }
 }
 
 /// Why a text is no filter for a schema. Consul answers these with status 500.

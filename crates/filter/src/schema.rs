@@ -194,6 +194,22 @@ pub static CHECK_SERVICE_NODE: Schema = Schema {
     ],
 };
 
+/// Rows of `connect/intentions`.
+pub static INTENTION: Schema = Schema {
+    fields: &[
+        ("ID", Kind::String),
+        ("Description", Kind::String),
+        ("SourceNS", Kind::String),
+        ("SourceName", Kind::String),
+        ("SourcePeer", Kind::String),
+        ("DestinationNS", Kind::String),
+        ("DestinationName", Kind::String),
+        ("SourceType", Kind::String),
+        ("Action", Kind::String),
+        ("Precedence", Kind::Int),
+    ],
+};
+
 /// Rows of `agent/members`. `Addr` is text here; in Consul it is a list of bytes, which nobody can compare.
 pub static MEMBER: Schema = Schema {
     fields: &[

@@ -13,10 +13,10 @@ pub struct ConfigEntry {
 }
 
 impl ConfigEntry {
-    /// Name in the table of an entry of this kind and name.
+    /// Name in the table of an entry of this kind and name, which is the same in any letter case.
     #[must_use]
     pub fn key_of(kind: &str, name: &str) -> String {
-        format!("{kind}\0{name}")
+        format!("{kind}\0{}", name.to_lowercase())
     }
 
     pub(crate) fn name_in_table(&self) -> String {

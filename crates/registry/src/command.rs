@@ -1,3 +1,4 @@
+use config_entries::intentions;
 use model::{
     Check, CheckId, CheckStatus, Document, DocumentKey, Event, Instance, KvEntry, KvKey, Node,
     NodeName, Record, RecordKey, Revision, ServiceId, Session, SessionId,
@@ -99,6 +100,8 @@ pub enum Command {
         /// What must be true of it.
         when: RecordCondition,
     },
+    /// Changes one intention, and with it the `service-intentions` entry that it is a part of.
+    ChangeIntention(intentions::Change),
     /// Tells all agents of an event. Its place in the order of all is given to it; the last 256 are kept.
     FireEvent(Event),
 }

@@ -166,6 +166,9 @@ pub enum Rejection {
     /// A record was changed since the client read it.
     #[error("{0} was changed meanwhile: its index is stale")]
     RecordIndexStale(RecordKey),
+    /// A configuration entry that is wrong, or makes others wrong.
+    #[error("{0}")]
+    ConfigEntry(String),
     /// A prepared query with the name of another.
     #[error("name '{0}' aliases an existing query name")]
     QueryNameTaken(String),

@@ -1,3 +1,4 @@
+mod config_entry;
 mod draft;
 mod kv;
 mod names;
@@ -84,6 +85,7 @@ pub fn decide(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<De
         Command::RenewSession(id) => draft.renew_session(id)?,
         Command::PutRecord { record, when } => draft.put_record(record, *when)?,
         Command::DeleteRecord { key, when } => draft.delete_record(key, *when)?,
+        Command::ChangeIntention(change) => draft.change_intention(change)?,
         Command::FireEvent(event) => draft.fire_event(event),
         Command::Transact(_) => unreachable!("it was decided above"),
     }

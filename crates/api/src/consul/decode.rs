@@ -9,6 +9,7 @@
 mod authority;
 mod catalog;
 mod check;
+mod config;
 mod coordinate;
 mod fields;
 mod json;
@@ -23,6 +24,7 @@ use model::{Check, CheckStatus};
 
 pub(super) use self::authority::{autopilot, ca_configuration};
 pub(super) use self::catalog::{catalog_deregistration, catalog_registration};
+pub(super) use self::config::{config_entry, connect_authorization, intention, overrides};
 pub(super) use self::coordinate::coordinate;
 use self::fields::Fields;
 pub(super) use self::query::query;

@@ -179,7 +179,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// Digits only: Rust's parser would also take a plus sign.
-fn parse_index(text: &str) -> Option<u64> {
+pub(super) fn parse_index(text: &str) -> Option<u64> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 

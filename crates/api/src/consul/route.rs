@@ -1,8 +1,10 @@
 //! The table of endpoints: which paths there are, with which methods, and who answers.
 
 use super::{Call, Outcome, agent, agent_check, agent_health, agent_self, agent_service};
-use super::{catalog, certificates, coordinate, event, health, kv, operator, peering, query};
-use super::{session, status, txn, ui};
+use super::{
+    catalog, certificates, config, coordinate, discovery_chain, event, health, intentions, kv,
+    operator, peering, query, session, status, txn, ui,
+};
 
 /// Who answers a route.
 #[derive(Clone, Copy)]
@@ -172,7 +174,7 @@ static ROUTES: &[Route] = &[
     acl("/v1/agent/token/", PUT),
     acl("/v1/internal/acl/authorize", POST),
 
-    later("/v1/agent/connect/authorize", POST),
+    here("/v1/agent/connect/authorize", POST, intentions::authorize),
     here("/v1/agent/force-leave/", PUT, agent::force_leave),
     here("/v1/agent/host", GET, agent::shell),
     here("/v1/agent/join/", PUT, agent::join),
@@ -180,17 +182,17 @@ static ROUTES: &[Route] = &[
     later("/v1/agent/metrics", GET),
     here("/v1/agent/metrics/stream", GET, agent::shell),
     here("/v1/agent/monitor", GET, agent::monitor),
-    later("/v1/config", PUT),
-    later("/v1/config/", GET_DELETE),
-    later("/v1/connect/intentions", GET_POST),
-    later("/v1/connect/intentions/", GET_PUT_DELETE),
-    later("/v1/connect/intentions/check", GET),
-    later("/v1/connect/intentions/exact", GET_PUT_DELETE),
-    later("/v1/connect/intentions/match", GET),
-    later("/v1/discovery-chain/", GET_POST),
+    here("/v1/config", PUT, config::apply),
+    here("/v1/config/", GET_DELETE, config::answer),
+    here("/v1/connect/intentions", GET_POST, intentions::all),
+    here("/v1/connect/intentions/", GET_PUT_DELETE, intentions::by_id),
+    here("/v1/connect/intentions/check", GET, intentions::check),
+    here("/v1/connect/intentions/exact", GET_PUT_DELETE, intentions::exact),
+    here("/v1/connect/intentions/match", GET, intentions::matching),
+    here("/v1/discovery-chain/", GET_POST, discovery_chain::answer),
     here("/v1/event/fire/", PUT, event::fire),
     here("/v1/event/list", GET, event::list),
-    later("/v1/exported-services", GET),
+    here("/v1/exported-services", GET, config::exported_services),
     here("/v1/internal/federation-state/", GET, ui::federation_state),
     here("/v1/internal/federation-states", GET, ui::federation),
     here("/v1/internal/federation-states/mesh-gateways", GET, ui::federation),

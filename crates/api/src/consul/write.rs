@@ -35,6 +35,13 @@ pub(crate) enum Door {
         /// What is said when it is done.
         done: Reply,
     },
+    /// `/v1/config` and `/v1/connect/intentions`: almost every refusal is 500.
+    Config {
+        /// What is said when it is done.
+        done: Reply,
+        /// What is said when the entry was changed since the client read it.
+        stale: Reply,
+    },
     /// `/v1/session`.
     Session {
         /// What is said when it is done.
@@ -55,12 +62,22 @@ impl Door {
         match self {
             Door::Agent => Reply::empty(),
             Door::Catalog { is_pretty } | Door::Kv { is_pretty } => word("true", is_pretty),
-            Door::Session { done } | Door::Said { done } | Door::Query { done } => done,
+            Door::Session { done }
+            | Door::Said { done }
+            | Door::Query { done }
+            | Door::Config { done, .. } => done,
             Door::Txn(door) => door.done(revision, read),
         }
     }
 
-    fn refused(&self, rejection: &Rejection) -> Reply {
+    fn refused(self, rejection: &Rejection) -> Reply {
+        match (self, rejection) {
+            (Door::Config { stale, .. }, Rejection::RecordIndexStale(_)) => stale,
+            (door, _) => door.explained(rejection),
+        }
+    }
+
+    fn explained(&self, rejection: &Rejection) -> Reply {
         let text = match (self, rejection) {
             (Door::Txn(door), Rejection::Transaction(refused)) => return door.refused(refused),
             (
@@ -117,6 +134,7 @@ impl Door {
                 | Door::Session { .. }
                 | Door::Said { .. }
                 | Door::Query { .. }
+                | Door::Config { .. }
                 | Door::Txn(_),
                 Rejection::NodeMissing
                 | Rejection::AddressMissing
@@ -150,6 +168,7 @@ impl Door {
                 | Rejection::KvOtherSession { .. }
                 | Rejection::RecordMissing(_)
                 | Rejection::RecordIndexStale(_)
+                | Rejection::ConfigEntry(_)
                 | Rejection::QueryNameTaken(_)
                 | Rejection::QueryNameIsId(_)
                 | Rejection::QueryCatchAllTaken(_)

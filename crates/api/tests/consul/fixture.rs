@@ -193,9 +193,14 @@ impl World {
 
     /// What the shell does with a write, on one machine without other writers.
     pub(crate) fn put(&mut self, path: &str, body: &str) -> (u16, String) {
-        let response = match self.step(&request("PUT", path, body), false) {
+        self.send("PUT", path, body)
+    }
+
+    /// As [`World::put`] with another method.
+    pub(crate) fn send(&mut self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let response = match self.step(&request(method, path, body), false) {
             Step::Reply(response) => response,
-            Step::Wait { .. } => panic!("PUT {path} waits"),
+            Step::Wait { .. } => panic!("{method} {path} waits"),
             Step::Leaf(_) => panic!("{path} wants a certificate"),
             Step::Write(command, reply) => {
                 let outcome = self.run(&command);

@@ -5,6 +5,7 @@
 
 mod appendix;
 mod blocking;
+mod config;
 mod encoding;
 mod fixture;
 mod golden;

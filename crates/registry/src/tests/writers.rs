@@ -1,10 +1,13 @@
 //! Two writers that decide on the same catalog: one commits, and then the other does or has a conflict.
 
-use model::{Compare, Folded};
+use config_entries::intentions::Change as IntentionChange;
+use model::{Compare, ConfigEntry, Folded, Record, RecordKey, Table};
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::properties::any_command;
 use super::*;
+use crate::RecordCondition;
 
 /// What a store does with the compares of a transaction.
 fn holds(catalog: &Catalog, compare: &Compare) -> bool {
@@ -29,7 +32,11 @@ fn holds(catalog: &Catalog, compare: &Compare) -> bool {
             let locks = catalog.locks().map(|(session, key, since)| {
                 (ObjectKey::Lock(session.clone(), key.clone()), since)
             });
-            let mut all = instances.chain(checks).chain(entries).chain(sessions).chain(locks);
+            let records = catalog.records::<ConfigEntry>().map(|it| {
+                (ObjectKey::Record(Record::ConfigEntry(it.value.clone()).key()), it.created)
+            });
+            let mut all =
+                instances.chain(checks).chain(entries).chain(sessions).chain(locks).chain(records);
             all.all(|(key, created)| !key.encode().starts_with(prefix) || created <= *since)
         }
     }
@@ -111,4 +118,56 @@ proptest! {
         }
         race(&catalog, &first, &second);
     }
+}
+
+fn entry(body: &serde_json::Value) -> Command {
+    let entry = config_entries::read(body).expect("it is an entry");
+    Command::PutRecord { record: Record::ConfigEntry(entry), when: RecordCondition::Always }
+}
+
+fn without_entry(kind: &str, name: &str) -> Command {
+    let key = RecordKey::new(Table::ConfigEntry, &ConfigEntry::key_of(kind, name));
+    Command::DeleteRecord { key, when: RecordCondition::Always }
+}
+
+#[test]
+fn entries_that_make_each_other_wrong_do_not_pass() {
+    let http = |name: &str| json!({"Kind": "service-defaults", "Name": name, "Protocol": "http"});
+    let splitter = |name: &str, to: &str| {
+        entry(
+            &json!({"Kind": "service-splitter", "Name": name, "Splits": [{"Weight": 100, "Service": to}]}),
+        )
+    };
+    let mut catalog = agent_catalog();
+    for name in ["a", "b"] {
+        run(&mut catalog, &entry(&http(name)), 2).expect("valid");
+    }
+    let router = entry(&json!({"Kind": "service-router", "Name": "a"}));
+    assert!(!race(&catalog, &without_entry("service-defaults", "a"), &router));
+    assert!(!race(&catalog, &router, &without_entry("service-defaults", "a")));
+    // Each is right, together they lead in a circle.
+    assert!(!race(&catalog, &splitter("a", "b"), &splitter("b", "a")));
+    assert!(race(&catalog, &router, &web("web1", &[])));
+}
+
+#[test]
+fn intentions_of_one_service_are_changed_one_after_the_other() {
+    let create = |source: &str, destination: &str| {
+        let body = json!({"SourceName": source, "DestinationName": destination, "Action": "allow"});
+        let intention = config_entries::intentions::read_intention(&body).expect("valid");
+        Command::ChangeIntention(IntentionChange::Create { intention, id: format!("id-{source}") })
+    };
+    let catalog = agent_catalog();
+    assert!(!race(&catalog, &create("web", "db"), &create("api", "db")));
+    let mut catalog = catalog;
+    run(&mut catalog, &create("web", "db"), 2).expect("valid");
+    run(&mut catalog, &create("api", "db"), 3).expect("valid");
+    let key = ConfigEntry::key_of("service-intentions", "db");
+    let entry = catalog.record::<ConfigEntry>(&key).expect("it is there");
+    assert_eq!(config_entries::intentions::of_entry(entry.value).count(), 2);
+    for source in ["web", "api"] {
+        let change = IntentionChange::Delete { id: format!("id-{source}") };
+        run(&mut catalog, &Command::ChangeIntention(change), 4).expect("valid");
+    }
+    assert!(catalog.record::<ConfigEntry>(&key).is_none());
 }

@@ -17,10 +17,8 @@ impl Draft<'_> {
         self.require_record(&record.key(), when)?;
         match record {
             Record::PreparedQuery(query) => self.check_query(query)?,
-            Record::ConfigEntry(_)
-            | Record::Coordinate(_)
-            | Record::Event(_)
-            | Record::Setting(_) => {}
+            Record::ConfigEntry(entry) => self.check_config_entry(entry)?,
+            Record::Coordinate(_) | Record::Event(_) | Record::Setting(_) => {}
         }
         self.put(Object::Record(record.clone()));
         Ok(())
@@ -32,9 +30,11 @@ impl Draft<'_> {
         when: RecordCondition,
     ) -> Result<(), Rejection> {
         self.require_record(key, when)?;
-        if self.catalog.record_at(key).is_some() {
-            self.delete(&ObjectKey::Record(key.clone()));
+        let Some(stored) = self.catalog.record_at(key) else { return Ok(()) };
+        if let Record::ConfigEntry(entry) = &stored.value {
+            self.check_without_config_entry(entry)?;
         }
+        self.delete(&ObjectKey::Record(key.clone()));
         Ok(())
     }
 
@@ -89,7 +89,7 @@ impl Draft<'_> {
     }
 
     /// Notes that the decision depends on all that a table holds.
-    fn depend_on_table(&mut self, table: Table) {
+    pub(super) fn depend_on_table(&mut self, table: Table) {
         self.depend_on_all(ObjectKey::record_prefix(table, ""));
     }
 
