@@ -294,7 +294,9 @@ impl Compiler<'_> {
             if peer.is_empty() {
                 self.record_protocol(&service)?;
             }
-            let entry = self.lookup.entry("service-resolver", &service);
+            // What a service of a peer resolves to is the peer's to say.
+            let is_ours = peer.is_empty();
+            let entry = self.lookup.entry("service-resolver", &service).filter(|_| is_ours);
             let resolver: Resolver = entry.map(view).unwrap_or_default();
             let is_back = passed.contains(&at);
             passed.push(at.clone());

@@ -168,3 +168,12 @@ fn chains_have_a_bound() {
     let compiled = Chain::compile(&catalog(&entries), "s0", SCOPE, &Overrides::default());
     assert_eq!(compiled, Err(ChainError::TooLarge("s0".to_owned())));
 }
+
+#[test]
+fn a_redirect_to_a_peer_ends_there_whatever_our_own_entries_say() {
+    let here = json!({"Kind": "service-resolver", "Name": "web",
+        "Redirect": {"Service": "web", "Peer": "east"}});
+    let chain = chain(&[here], "web");
+    let targets: Vec<&String> = chain["Targets"].as_object().expect("targets").keys().collect();
+    assert_eq!(targets, ["web.default.default.external.east"]);
+}
