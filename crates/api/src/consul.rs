@@ -45,7 +45,7 @@ use model::{Catalog, Revision, WatchKey};
 use registry::Command;
 use serde_json::Value;
 
-pub use self::certificates::rfc3339;
+pub use self::certificates::{leaf_ttl, rfc3339};
 use self::params::{Query, Wait};
 use self::path::Place;
 pub(crate) use self::read::Read;
@@ -261,7 +261,6 @@ fn to_step(outcome: Outcome, encoding: Encoding) -> Step {
 }
 
 fn answer(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> Outcome {
-    refuse_by_rule(request, &context.agent.settings)?;
     let path = match path::read(request.uri().path()) {
         Place::At(path) => path,
         Place::Moved(to) => return Err(moved(request, &to)),
@@ -296,22 +295,25 @@ fn answer(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> O
     }
 }
 
-/// # Errors
-/// 403 for paths that are blocked, and for writes from other networks than those that may write.
-fn refuse_by_rule(request: &Request<Bytes>, settings: &Settings) -> Result<(), Reply> {
-    let path = request.uri().path();
-    if settings.blocked_paths.iter().any(|it| path.starts_with(it.as_str())) {
-        let text = "Endpoint is blocked by agent configuration";
-        return Err(Reply::text(StatusCode::FORBIDDEN, text));
+/// The refusal of a request to a path that is blocked, or of a write from another network than those that may write; `None`
+/// when it may go on. Asked once for each request, whoever answers it.
+#[must_use]
+pub fn refused_by_rule(request: &Request<Bytes>, settings: &Settings) -> Option<Response<Bytes>> {
+    let refusal =
+        |text: &str| Some(Reply::text(StatusCode::FORBIDDEN, text).finish(Encoding::of(request)));
+    // As routing reads it: an escaped letter is the letter.
+    let decoded = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8_lossy();
+    if settings.blocked_paths.iter().any(|it| decoded.starts_with(it.as_str())) {
+        return refusal("Endpoint is blocked by agent configuration");
     }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if reads || settings.write_networks.is_empty() {
-        return Ok(());
+        return None;
     }
     let from = request.extensions().get::<ClientIp>();
     // A socket in the file system has permissions of its own.
     let is_inside = from.is_none_or(|it| settings.write_networks.iter().any(|n| n.contains(it.0)));
-    if is_inside { Ok(()) } else { Err(Reply::text(StatusCode::FORBIDDEN, "Access is restricted")) }
+    if is_inside { None } else { refusal("Access is restricted") }
 }
 
 fn unknown(path: &str) -> Reply {

@@ -22,7 +22,8 @@ use bytes::Bytes;
 use http::Request;
 
 pub use consul::{
-    BUILD_DATE, REVISION, autopilot_of, check_of, leaf_response, rfc3339, service_of,
+    BUILD_DATE, REVISION, autopilot_of, check_of, leaf_response, leaf_ttl, refused_by_rule,
+    rfc3339, service_of,
 };
 pub use rates::{Admission, Operation, RateGate, Rates};
 pub use settings::{Network, Settings, ToldPorts};

@@ -94,6 +94,10 @@ impl Authority {
         if certificate.public_key().raw != key.subject_public_key_info() {
             return Err(refused("the private key is another certificate's".to_owned()));
         }
+        let signs = certificate.key_usage().ok().flatten();
+        if signs.is_some_and(|usage| !usage.value.key_cert_sign()) {
+            return Err(refused("its key may not sign certificates".to_owned()));
+        }
         let key_id = certificate.extensions().iter().find_map(|it| match it.parsed_extension() {
             ParsedExtension::SubjectKeyIdentifier(id) => Some(colons(id.0)),
             _ => None,

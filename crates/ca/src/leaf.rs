@@ -10,8 +10,8 @@ use rcgen::{
 use crate::authority::{BACKDATED, colons, millis, random_serial, set_validity};
 use crate::{Authority, CaError};
 
-/// How long a leaf is valid (Consul's `LeafCertTTL`).
-const LEAF_TTL: Duration = Duration::from_hours(72);
+/// How long a leaf is valid when nobody says otherwise (Consul's `LeafCertTTL`).
+pub const LEAF_TTL: Duration = Duration::from_hours(72);
 
 /// The certificate of a service, with its key.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,20 +51,29 @@ impl Leaf {
 }
 
 impl Authority {
-    /// Issues a certificate to a service, valid for 72 hours at most.
+    /// Issues a certificate to a service, valid for `ttl`, and not longer than the root.
     ///
     /// # Errors
     /// When the root is not valid now, the name cannot stand in a certificate, or a key cannot be made.
-    pub fn issue(&self, service: &str, datacenter: &str, now: Timestamp) -> Result<Leaf, CaError> {
+    pub fn issue(
+        &self,
+        service: &str,
+        datacenter: &str,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<Leaf, CaError> {
         if now < self.not_before || now >= self.not_after {
             return Err(CaError::RootExpired);
         }
         let failed = |source| CaError::Certificate { name: service.to_owned(), source };
+        if service.is_empty() || service.contains(['/', '?', '#', '%']) {
+            return Err(CaError::Name { name: service.to_owned() });
+        }
         let uri =
             format!("spiffe://{}/ns/default/dc/{datacenter}/svc/{service}", self.trust_domain());
         let serial = random_serial()?;
         let start = Timestamp(now.0.saturating_sub(millis(BACKDATED)).max(self.not_before.0));
-        let end = now.plus(LEAF_TTL).min(self.not_after);
+        let end = now.plus(ttl).min(self.not_after);
         let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = vec![SanType::URI(uri.clone().try_into().map_err(failed)?)];

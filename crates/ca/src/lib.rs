@@ -16,7 +16,7 @@ mod leaf;
 mod tests;
 
 pub use authority::Authority;
-pub use leaf::Leaf;
+pub use leaf::{LEAF_TTL, Leaf};
 
 /// A certificate cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,12 @@ pub enum CaError {
     Given {
         /// What is wrong with it.
         why: String,
+    },
+    /// A name that would be another's identity, or none, in a SPIFFE id.
+    #[error("{name:?} cannot be part of an identity: it is empty or has one of / ? # % in it")]
+    Name {
+        /// The name.
+        name: String,
     },
     /// There are no random numbers.
     #[error("the source of random numbers fails")]

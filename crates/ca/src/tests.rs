@@ -31,7 +31,7 @@ fn a_leaf_is_trusted_by_its_own_root_while_it_is_valid() {
     // What was stored issues as well as what was made.
     let stored = serde_json::to_string(&authority).unwrap();
     let authority: Authority = serde_json::from_str(&stored).unwrap();
-    let leaf = authority.issue("web", "dc1", NOW).unwrap();
+    let leaf = authority.issue("web", "dc1", NOW, LEAF_TTL).unwrap();
     assert_eq!(leaf.uri, format!("spiffe://{CLUSTER}.consul/ns/default/dc/dc1/svc/web"));
     assert!(is_trusted(&authority, &leaf, NOW));
     assert!(leaf.renew_at() > NOW && leaf.renew_at() < leaf.not_after);
@@ -46,10 +46,10 @@ fn a_leaf_is_trusted_by_its_own_root_while_it_is_valid() {
 fn a_leaf_never_outlives_its_root() {
     let authority = Authority::new(CLUSTER, NOW).unwrap();
     let late = Timestamp(authority.not_after.0 - 60_000);
-    let leaf = authority.issue("web", "dc1", late).unwrap();
+    let leaf = authority.issue("web", "dc1", late, LEAF_TTL).unwrap();
     assert_eq!(leaf.not_after, authority.not_after);
     assert!(matches!(
-        authority.issue("web", "dc1", authority.not_after),
+        authority.issue("web", "dc1", authority.not_after, LEAF_TTL),
         Err(CaError::RootExpired)
     ));
 }
@@ -57,9 +57,12 @@ fn a_leaf_never_outlives_its_root() {
 #[test]
 fn keys_are_not_printed_and_odd_names_are_refused() {
     let authority = Authority::new(CLUSTER, NOW).unwrap();
-    let leaf = authority.issue("web", "dc1", NOW).unwrap();
+    let leaf = authority.issue("web", "dc1", NOW, LEAF_TTL).unwrap();
     assert!(!format!("{authority:?} {leaf:?}").contains("PRIVATE KEY"));
-    assert!(matches!(authority.issue("w\u{e9}b", "dc1", NOW), Err(CaError::Certificate { .. })));
+    assert!(matches!(
+        authority.issue("w\u{e9}b", "dc1", NOW, LEAF_TTL),
+        Err(CaError::Certificate { .. })
+    ));
 }
 
 #[test]
@@ -67,7 +70,7 @@ fn a_root_that_is_given_issues_as_one_that_was_made() {
     let made = Authority::new(CLUSTER, NOW).unwrap();
     let given = Authority::given(CLUSTER, &made.cert_pem, &made.key_pem).unwrap();
     assert_eq!(given, made);
-    let leaf = given.issue("web", "dc1", NOW).unwrap();
+    let leaf = given.issue("web", "dc1", NOW, LEAF_TTL).unwrap();
     assert!(is_trusted(&given, &leaf, NOW));
     let other = Authority::new(CLUSTER, NOW).unwrap();
     let refused =
@@ -76,5 +79,5 @@ fn a_root_that_is_given_issues_as_one_that_was_made() {
     assert!(refused(&leaf.cert_pem, &leaf.key_pem).contains("not the certificate of an authority"));
     assert!(refused("nonsense", &made.key_pem).contains("no PEM"));
     assert!(refused(&made.cert_pem, "nonsense").contains("private key"));
-    assert!(made.retired().issue("web", "dc1", NOW).is_err());
+    assert!(made.retired().issue("web", "dc1", NOW, LEAF_TTL).is_err());
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use agent_config::{AgentConfig, Listen, Source};
 use anyhow::Context;
@@ -62,7 +63,6 @@ pub(crate) async fn run_as(told: Told) -> anyhow::Result<ExitCode> {
         tracing::warn!("configuration: {finding}");
     }
     let options = options::agent_options(&config, compiler_settings(&config, &told.arguments))?;
-    let pid_file = config.pid_file.clone().map(PidFile::write).transpose()?;
     let starting = Node::start(options, proxy_options(&config, &told.arguments)?);
     let mut node = tokio::select! {
         node = starting => node?,
@@ -71,6 +71,7 @@ pub(crate) async fn run_as(told: Told) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(signal.exit_code()));
         }
     };
+    let pid_file = config.pid_file.clone().map(PidFile::write).transpose()?;
     say_where(&node, &config);
     let code = until_the_end(&mut node, &told, &mut termination, &mut hangup).await;
     let ended = tokio::select! {
@@ -97,7 +98,11 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        // Another agent may have written its own meanwhile.
+        let own = std::process::id().to_string();
+        if std::fs::read_to_string(&self.0).is_ok_and(|it| it.trim() == own) {
+            let _ = std::fs::remove_file(&self.0);
+        }
     }
 }
 
@@ -163,6 +168,9 @@ async fn until_the_end(
                 }
             }
             Reload(answer) = node.agent.reload_asked() => {
+                if answer.is_closed() {
+                    continue;
+                }
                 // Nobody waits when the client has gone.
                 let _ = answer.send(reload(node, told).await);
             }
@@ -180,8 +188,19 @@ async fn until_the_end(
     }
 }
 
-/// Reads the files again. Services and checks are registered anew; what else is told counts from the next start.
+/// How long reading the files again may take; signals wait for it.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Reads the files again, within its deadline.
 async fn reload(node: &Node, told: &Told) -> Result<(), String> {
+    match tokio::time::timeout(RELOAD_TIMEOUT, reload_files(node, told)).await {
+        Ok(done) => done,
+        Err(_) => Err("reading the configuration again took too long".to_owned()),
+    }
+}
+
+/// Reads the files again. Services and checks are registered anew; what else is told counts from the next start.
+async fn reload_files(node: &Node, told: &Told) -> Result<(), String> {
     let (config, findings) = told.read().map_err(|error| format!("{error:#}"))?;
     for finding in findings {
         tracing::warn!("configuration: {finding}");

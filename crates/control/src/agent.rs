@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use registry::{CatalogRegistration, Command, MEMBER_CHECK, Rejection};
 use runtime::{Drain, Tasks};
 use store::{Store, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::authority::{self, Leaves};
 use crate::compilation::Compilation;
@@ -149,7 +149,7 @@ pub struct Agent {
     /// This agent, as clients see it.
     pub info: AgentInfo,
     /// Services and checks of the configuration.
-    pub definitions: ConfiguredDefinitions,
+    pub definitions: Arc<ConfiguredDefinitions>,
     /// Begins when a client asks the agent to leave.
     leave: Drain,
     /// Clients that ask for the configuration to be read again.
@@ -296,10 +296,14 @@ impl Agent {
         }
         let definitions =
             ConfiguredDefinitions::register(&mesh, &info, &options.definitions).await?;
+        let definitions = Arc::new(definitions);
         let probes = Probes::start(
             mesh.clone(),
             info.node_name.clone(),
-            ProbeOptions { script_checks: options.script_checks, ..ProbeOptions::default() },
+            ProbeOptions {
+                script_checks: options.script_checks || options.definitions.script_checks,
+                ..ProbeOptions::default()
+            },
             core,
         );
         let folder = match &options.manifests {
@@ -315,7 +319,13 @@ impl Agent {
         let door = Arc::new(Door {
             mesh: mesh.clone(),
             agent: info.clone(),
-            own_node: own,
+            again: Arc::new(Again {
+                info: info.clone(),
+                own,
+                cluster_id: options.cluster_id.clone(),
+                definitions: definitions.clone(),
+            }),
+            snapshot_turn: Arc::new(Semaphore::new(1)),
             probes: probes.clone(),
             sessions: Sessions::start(mesh.clone(), core),
             compilation: compilation.clone(),
@@ -508,8 +518,8 @@ pub(crate) async fn register_self(
         node: info.node_name.clone(),
         id: "consul".into(),
         service: "consul".into(),
-        // Consul's server RPC port. Nothing listens there; clients show it and do not call it.
-        port: 8300,
+        // Nothing listens there; clients show it and do not call it.
+        port: info.settings.ports.server,
         meta: Some(service_meta.into_iter().collect::<FlatMap<String>>()),
         ..Instance::default()
     };
@@ -528,6 +538,25 @@ pub(crate) async fn register_self(
         checks: vec![check],
     };
     register(mesh, registration).await
+}
+
+/// What an agent writes at its start, and again after the whole truth was replaced.
+pub(crate) struct Again {
+    info: AgentInfo,
+    own: Node,
+    cluster_id: Option<String>,
+    definitions: Arc<ConfiguredDefinitions>,
+}
+
+impl Again {
+    pub(crate) async fn register(&self, mesh: &Mesh) -> Result<(), AgentError> {
+        register_self(mesh, &self.info, &self.own).await?;
+        if self.info.settings.connect {
+            let made = authority::ensure(mesh, self.cluster_id.as_deref()).await;
+            made.map_err(AgentError::Authority)?;
+        }
+        self.definitions.again().await
+    }
 }
 
 /// Writes the settings of autopilot that the agent was told, unless somebody has written others.

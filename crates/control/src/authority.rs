@@ -9,7 +9,7 @@ use api::{CA, LeafWanted, WriteOutcome, rfc3339};
 use bytes::Bytes;
 use ca::{Authority, CaError, Leaf};
 use http::{Request, Response};
-use model::{Catalog, Record, Revision, Setting, Timestamp};
+use model::{Catalog, Record, Revision, Setting, Table, Timestamp, WatchKey};
 use parking_lot::Mutex;
 use registry::{Command, RecordCondition, Rejection};
 use runtime::Drain;
@@ -66,21 +66,22 @@ impl Leaves {
         datacenter: &str,
         drain: &Drain,
     ) -> Result<Response<Bytes>, CaError> {
-        let mut left = wanted.timeout;
+        let deadline = runtime::monotonic() + wanted.timeout;
         loop {
+            let mut roots = mesh.watch(&[WatchKey::Table(Table::Setting)]);
             let now = Timestamp(runtime::unix_ms());
             let catalog = mesh.catalog();
             let issued = self.current(&catalog, &wanted.service, datacenter, now)?;
+            let left = deadline.saturating_duration_since(runtime::monotonic());
             if issued.index > wanted.seen || left.is_zero() || wanted.seen == 0 {
                 return Ok(response(request, &issued, wanted.is_pretty));
             }
-            let until_renewal = issued.leaf.renew_at().since(now);
-            // The root may change meanwhile; a look each second is cheaper than a watch for each client.
-            let rest =
-                left.min(until_renewal).min(Duration::from_secs(1)).max(Duration::from_millis(1));
+            drop(catalog);
+            let until_renewal = issued.leaf.renew_at().since(now).max(Duration::from_millis(1));
             tokio::select! {
-                () = tokio::time::sleep(rest) => left = left.saturating_sub(rest),
-                () = drain.begun() => left = Duration::ZERO,
+                () = tokio::time::sleep(left.min(until_renewal)) => {}
+                () = roots.changed() => {}
+                () = drain.begun() => return Ok(response(request, &issued, wanted.is_pretty)),
             }
         }
     }
@@ -101,7 +102,8 @@ impl Leaves {
         {
             return Ok(kept.clone());
         }
-        let leaf = Arc::new(authority.issue(service, datacenter, now)?);
+        let ttl = api::leaf_ttl(&stored.body["Config"]);
+        let leaf = Arc::new(authority.issue(service, datacenter, now, ttl)?);
         let index =
             before.map_or(catalog.revision().0, |it| catalog.revision().0.max(it.index + 1));
         let fresh = Issued { leaf, index: index.max(1), root: authority.id.clone() };

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use api::{AgentInfo, WriteOutcome};
-use model::{CheckId, ServiceId};
-use registry::{Command, Rejection};
+use model::{Record, RecordKey, Setting, Table};
+use registry::{Command, RecordCondition, Rejection};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::agent::AgentError;
@@ -21,17 +22,19 @@ pub struct Definitions {
     pub script_checks: bool,
 }
 
-/// What was registered for a configuration.
+/// What was registered for a configuration. Which that is stands in the store, so that a definition that is gone from the
+/// files is removed also when that happened while no agent ran.
 pub struct ConfiguredDefinitions {
     mesh: Mesh,
     agent: AgentInfo,
-    registered: tokio::sync::Mutex<Registered>,
+    /// What was told last; held while it is registered.
+    told: tokio::sync::Mutex<Definitions>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Registered {
-    services: BTreeSet<ServiceId>,
-    checks: BTreeSet<CheckId>,
+    services: BTreeSet<String>,
+    checks: BTreeSet<String>,
 }
 
 impl ConfiguredDefinitions {
@@ -44,22 +47,53 @@ impl ConfiguredDefinitions {
         agent: &AgentInfo,
         definitions: &Definitions,
     ) -> Result<Self, AgentError> {
-        let configured = Self {
-            mesh: mesh.clone(),
-            agent: agent.clone(),
-            registered: tokio::sync::Mutex::default(),
-        };
+        let configured =
+            Self { mesh: mesh.clone(), agent: agent.clone(), told: tokio::sync::Mutex::default() };
         configured.replace(definitions).await?;
         Ok(configured)
+    }
+
+    /// Registers what was told last once more.
+    pub(crate) async fn again(&self) -> Result<(), AgentError> {
+        let told = self.told.lock().await;
+        self.apply(&told).await
     }
 
     /// Registers what a configuration defines now, and removes what it defined before and does no more. Definitions are
     /// all read before the first is registered.
     ///
     /// # Errors
-    /// As [`ConfiguredDefinitions::register`].
+    /// When a definition is wrong: then nothing was changed. When the registry refuses one: then those before it are
+    /// registered, and the next call goes on from there.
     pub async fn replace(&self, definitions: &Definitions) -> Result<(), AgentError> {
-        let mut registered = self.registered.lock().await;
+        let mut told = self.told.lock().await;
+        self.apply(definitions).await?;
+        *told = definitions.clone();
+        Ok(())
+    }
+
+    async fn apply(&self, definitions: &Definitions) -> Result<(), AgentError> {
+        let commands = self.commands(definitions)?;
+        let wanted = Registered {
+            services: commands.iter().filter_map(service_id).collect(),
+            checks: commands.iter().filter_map(check_id).collect(),
+        };
+        let before = self.registered();
+        // Noted before it is done, so that nothing is registered without being known.
+        let both = Registered {
+            services: before.services.union(&wanted.services).cloned().collect(),
+            checks: before.checks.union(&wanted.checks).cloned().collect(),
+        };
+        self.note(&both).await?;
+        for command in commands {
+            let what = what_of(&command);
+            self.run(command).await.map_err(|reason| AgentError::Define { what, reason })?;
+        }
+        self.remove(&before, &wanted).await?;
+        self.note(&wanted).await
+    }
+
+    fn commands(&self, definitions: &Definitions) -> Result<Vec<Command>, AgentError> {
         let agent = AgentInfo {
             script_checks: self.agent.script_checks || definitions.script_checks,
             ..self.agent.clone()
@@ -73,26 +107,51 @@ impl ConfiguredDefinitions {
             let read = api::check_of(check, &agent);
             commands.push(read.map_err(|reason| refused("check", check, reason))?);
         }
-        let now = Registered {
-            services: commands.iter().filter_map(service_id).collect(),
-            checks: commands.iter().filter_map(check_id).collect(),
-        };
-        for command in commands {
-            let what = what_of(&command);
-            self.run(command).await.map_err(|reason| AgentError::Define { what, reason })?;
+        for command in &mut commands {
+            if let Command::RegisterService(registration) = command {
+                // A file says all of its checks.
+                registration.replace_existing_checks = true;
+            }
         }
-        let before = std::mem::replace(&mut *registered, now);
-        self.remove(before, &registered).await
+        Ok(commands)
     }
 
-    async fn remove(&self, before: Registered, now: &Registered) -> Result<(), AgentError> {
+    fn note_name(&self) -> String {
+        format!("configured/{}", self.agent.node_name.folded())
+    }
+
+    fn registered(&self) -> Registered {
+        let catalog = self.mesh.catalog();
+        let stored = catalog.record::<Setting>(&self.note_name());
+        let body = stored.map(|it| it.value.body.clone());
+        body.and_then(|body| serde_json::from_value(body).ok()).unwrap_or_default()
+    }
+
+    async fn note(&self, registered: &Registered) -> Result<(), AgentError> {
+        let name = self.note_name();
+        let is_nothing = registered.services.is_empty() && registered.checks.is_empty();
+        let command = if is_nothing {
+            let key = RecordKey::new(Table::Setting, &name);
+            Command::DeleteRecord { key, when: RecordCondition::Always }
+        } else {
+            let body = serde_json::to_value(registered).expect("it has text keys only");
+            let record = Record::Setting(Setting { name, body });
+            Command::PutRecord { record, when: RecordCondition::Always }
+        };
+        let what = "the list of what is configured".to_owned();
+        self.run(command).await.map_err(|reason| AgentError::Define { what, reason })
+    }
+
+    async fn remove(&self, before: &Registered, wanted: &Registered) -> Result<(), AgentError> {
         let node = &self.agent.node_name;
-        let services = before.services.difference(&now.services);
-        let services =
-            services.map(|id| Command::DeregisterService { node: node.clone(), id: id.clone() });
-        let checks = before.checks.difference(&now.checks);
-        let checks =
-            checks.map(|id| Command::DeregisterCheck { node: node.clone(), id: id.clone() });
+        let services = before
+            .services
+            .difference(&wanted.services)
+            .map(|id| Command::DeregisterService { node: node.clone(), id: id.as_str().into() });
+        let checks = before
+            .checks
+            .difference(&wanted.checks)
+            .map(|id| Command::DeregisterCheck { node: node.clone(), id: id.as_str().into() });
         for command in services.chain(checks) {
             let what = "the removal of a definition".to_owned();
             self.run(command).await.map_err(|reason| AgentError::Define { what, reason })?;
@@ -126,16 +185,16 @@ fn what_of(command: &Command) -> String {
     }
 }
 
-fn service_id(command: &Command) -> Option<ServiceId> {
+fn service_id(command: &Command) -> Option<String> {
     match command {
-        Command::RegisterService(registration) => Some(registration.instance.id.clone()),
+        Command::RegisterService(registration) => Some(registration.instance.id.to_string()),
         _ => None,
     }
 }
 
-fn check_id(command: &Command) -> Option<CheckId> {
+fn check_id(command: &Command) -> Option<String> {
     match command {
-        Command::RegisterCheck(check) => Some(check.id.clone()),
+        Command::RegisterCheck(check) => Some(check.id.to_string()),
         _ => None,
     }
 }

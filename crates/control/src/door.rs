@@ -11,13 +11,13 @@ use api::{
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use model::{Catalog, Check, CheckId, CheckStatus, CheckType, Node, NodeName, WatchKey};
+use model::{Catalog, Check, CheckId, CheckStatus, CheckType, NodeName, WatchKey};
 use parking_lot::Mutex;
 use registry::{Command, Rejection};
 use runtime::{Drain, Tasks};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::agent::{Reload, register_self};
+use crate::agent::{Again, Reload};
 use crate::authority::Leaves;
 use crate::compilation::Compilation;
 use crate::http_server::Clients;
@@ -55,8 +55,10 @@ pub struct Door {
     pub mesh: Mesh,
     /// This agent.
     pub agent: AgentInfo,
-    /// The record of its node.
-    pub(crate) own_node: Node,
+    /// What must be there after the whole truth was replaced.
+    pub(crate) again: Arc<Again>,
+    /// One snapshot at a time: each is in memory several times over.
+    pub(crate) snapshot_turn: Arc<Semaphore>,
     /// Its probes.
     pub probes: ProbesHandle,
     /// Keeps the sessions.
@@ -87,7 +89,8 @@ impl Door {
     /// Answers a request; a blocking query resolves when there is news or its time is over.
     pub async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let mut response = match self.beyond_rate(&request) {
+        let refusal = api::refused_by_rule(&request, &self.agent.settings);
+        let mut response = match refusal.or_else(|| self.beyond_rate(&request)) {
             Some(refusal) => refusal,
             None => self.answer_within(request).await,
         };
@@ -304,18 +307,29 @@ impl Door {
         if let Err(refusal) = self.admitted(&request).await {
             return refusal;
         }
+        let Ok(turn) = Arc::clone(&self.snapshot_turn).try_acquire_owned() else {
+            let text = "another snapshot is being saved or restored; try again when it is done";
+            return reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, text.to_owned());
+        };
         let done = if request.method() == http::Method::PUT {
-            let restored = snapshots::restore(&self.mesh, request.into_body()).await;
-            match restored {
-                Ok(()) => {
-                    // The agent's own node is as it is now, not as it was.
-                    let registered = register_self(&self.mesh, &self.agent, &self.own_node).await;
-                    registered.map(|()| consul_reply(String::new())).map_err(|it| it.to_string())
-                }
-                Err(error) => Err(error.to_string()),
-            }
+            // It is done to its end, also when the client goes away in the middle.
+            let (sender, done) = oneshot::channel();
+            let (mesh, again) = (self.mesh.clone(), Arc::clone(&self.again));
+            self.tasks.spawn("snapshot restore", async move {
+                let restored = snapshots::restore(&mesh, request.into_body()).await;
+                let restored = match restored {
+                    Ok(()) => again.register(&mesh).await.map_err(|error| error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                };
+                drop(turn);
+                let _ = sender.send(restored);
+            });
+            let lost = |_| Err("the restore was not run to its end".to_owned());
+            done.await.unwrap_or_else(lost).map(|()| consul_reply(String::new()))
         } else {
-            snapshots::save(&self.mesh).await.map_err(|error| error.to_string())
+            let saved = snapshots::save(&self.mesh).await.map_err(|error| error.to_string());
+            drop(turn);
+            saved
         };
         done.unwrap_or_else(|text| reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, text))
     }

@@ -146,12 +146,18 @@ impl HttpServer {
             let (tls, drain) = (self.tls.clone(), drain.clone());
             tasks.spawn("HTTP connection", async move {
                 let Some(entered) = clients.enter(from) else {
-                    refuse(stream, self.deadlines.head).await;
+                    if tls.is_none() {
+                        refuse(stream, self.deadlines.head).await;
+                    }
                     return;
                 };
                 notice_silence(&stream, self.deadlines.silence);
                 let shaken = stream.secured(tls.as_ref());
-                match tokio::time::timeout(self.deadlines.handshake, shaken).await {
+                let shaken = tokio::select! {
+                    shaken = tokio::time::timeout(self.deadlines.handshake, shaken) => shaken,
+                    () = drain.begun() => return,
+                };
+                match shaken {
                     Ok(Ok(stream)) => serve(stream, from, door, drain, self.deadlines).await,
                     Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                     Err(_) => tracing::debug!("a TLS handshake took too long"),

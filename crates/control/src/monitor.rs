@@ -106,12 +106,18 @@ impl Follower {
 fn as_text(event: &Event<'_>) -> String {
     let time = api::rfc3339(model::Timestamp(event.at_ms));
     let level = format!("[{}]", event.level);
-    let mut line = format!("{time} {level:<7} {}: {}", event.target, event.message);
+    let mut line = format!("{time} {level:<7} {}: {}", event.target, one_line(event.message));
     for (at, (name, value)) in event.fields.iter().enumerate() {
-        let _ = write!(line, "{}{name}={value}", if at == 0 { ": " } else { " " });
+        let between = if at == 0 { ": " } else { " " };
+        let _ = write!(line, "{between}{name}={}", one_line(value));
     }
     line.push('\n');
     line
+}
+
+/// A text with a line break would look like two events.
+fn one_line(text: &str) -> String {
+    text.replace('\n', "\\n").replace('\r', "\\r")
 }
 
 fn as_json(event: &Event<'_>) -> String {
@@ -206,7 +212,8 @@ mod tests {
         assert_eq!(taken, LINES_MAX);
         event(Level::INFO, "after");
         let line = lines.try_recv().unwrap();
-        assert!(line.starts_with(b"[WARN]  monitor: 11 lines were lost"), "{line:?}");
+        let line = String::from_utf8_lossy(&line).into_owned();
+        assert!(line.contains("[WARN]  monitor: 11 lines were lost"), "{line}");
         drop((lines, json));
         event(Level::INFO, "nobody");
     }

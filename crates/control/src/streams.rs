@@ -49,7 +49,11 @@ pub(crate) fn metrics(
         loop {
             let mut text = read();
             text.push('\n');
-            if sender.send(Bytes::from(text)).await.is_err() {
+            let sent = tokio::select! {
+                sent = sender.send(Bytes::from(text)) => sent.is_ok(),
+                () = drain.begun() => false,
+            };
+            if !sent {
                 return;
             }
             tokio::select! {
@@ -74,7 +78,11 @@ pub(crate) fn until(tasks: &Tasks, mut pieces: mpsc::Receiver<Bytes>) -> mpsc::R
                 () = drain.begun() => None,
             };
             let Some(piece) = piece else { return };
-            if sender.send(piece).await.is_err() {
+            let sent = tokio::select! {
+                sent = sender.send(piece) => sent.is_ok(),
+                () = drain.begun() => false,
+            };
+            if !sent {
                 return;
             }
         }

@@ -1,7 +1,8 @@
 //! Go's regular expressions on the `regex` crate. Both descend from RE2; what differs is put right here: in Go
 //! `\d`, `\w`, `\s` and `\b` are about ASCII only, and a class has no nested classes and no set operations.
 
-use regex::{Regex, RegexBuilder};
+pub use regex::Regex;
+use regex::RegexBuilder;
 
 /// Most memory for one compiled expression. A filter holds at most 16 of them.
 const COMPILED_BYTES_MAX: usize = 1 << 20;

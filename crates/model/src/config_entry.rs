@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -24,13 +26,19 @@ impl ConfigEntry {
     }
 }
 
-/// What operators set once for the whole mesh, such as `autopilot`.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+/// What operators set once for the whole mesh, such as `autopilot`. `Debug` shows which, not what: there are keys among them.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Setting {
     /// Which setting.
     pub name: String,
     /// What it is set to.
     pub body: Value,
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setting").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Setting {

@@ -12,8 +12,8 @@ pub struct Event {
     pub time: u64,
     /// Name.
     pub name: String,
-    /// Any bytes; the door bounds them to 512 KiB.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Any bytes; the door bounds them to 512 KiB, the registry all that are kept to 8 MiB.
+    #[serde(with = "base64_text", skip_serializing_if = "Vec::is_empty")]
     pub payload: Vec<u8>,
     /// Regular expression of the nodes that it concerns; empty: all.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -75,5 +75,21 @@ impl Coordinate {
         let raw = squares.sum::<f64>().sqrt() + self.height + other.height;
         let adjusted = raw + self.adjustment + other.adjustment;
         if adjusted > 0.0 { adjusted } else { raw }
+    }
+}
+
+/// Bytes as text, a third longer than they are: a list of numbers would be four times as long.
+mod base64_text {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(from)?).map_err(D::Error::custom)
     }
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -5,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{FlatMap, SessionId, duration_ns};
 
 /// A prepared query: a question about a service that is asked by name, and where to ask if there is no answer here.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PreparedQuery {
     /// A UUID.
@@ -92,6 +93,20 @@ pub struct QueryFailoverTarget {
     pub peer: String,
     /// Datacenter; empty for ours.
     pub datacenter: String,
+}
+
+impl fmt::Debug for PreparedQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparedQuery")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("session", &self.session)
+            .field("has_token", &!self.token.is_empty())
+            .field("template", &self.template)
+            .field("service", &self.service)
+            .field("dns_ttl", &self.dns_ttl)
+            .finish()
+    }
 }
 
 impl PreparedQuery {

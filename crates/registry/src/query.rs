@@ -8,6 +8,8 @@ use model::{
 
 /// Nesting of a template's text is none: what stands in `${…}` is a variable or `match(N)`.
 const EXPRESSION_BYTES_MAX: usize = 64;
+/// Most bytes that a text may become: no name is longer.
+const FILLED_BYTES_MAX: usize = 4096;
 
 /// Why a query cannot be made of its template.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -29,6 +31,9 @@ pub enum TemplateError {
         /// What is wrong with it.
         why: String,
     },
+    /// What comes of it has no end.
+    #[error("a text of the template becomes longer than {FILLED_BYTES_MAX} bytes")]
+    TooLong,
     /// Another kind than `name_prefix_match`.
     #[error("bad Template.Type {0:?}; it is name_prefix_match")]
     Kind(String),
@@ -71,6 +76,12 @@ pub fn rendered(query: &PreparedQuery, asked: &str) -> Result<PreparedQuery, Tem
     service.service = text(&service.service)?;
     service.near = text(&service.near)?;
     service.tags = texts(&service.tags)?;
+    service.ignore_check_ids = texts(&service.ignore_check_ids)?;
+    service.peer = text(&service.peer)?;
+    for target in &mut service.failover.targets {
+        target.peer = text(&target.peer)?;
+        target.datacenter = text(&target.datacenter)?;
+    }
     if query.template.remove_empty_tags {
         service.tags.retain(|tag| !tag.is_empty() && tag != "!");
     }
@@ -122,6 +133,9 @@ impl Template {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(at) = rest.find("${") {
+            if filled.len() > FILLED_BYTES_MAX {
+                return Err(TemplateError::TooLong);
+            }
             // `$${` is `${` itself.
             if rest[..at].ends_with('$') {
                 filled.push_str(&rest[..at - 1]);

@@ -144,6 +144,10 @@ impl Draft<'_> {
         }
         // The same id under another name: the node was renamed, and what it had goes with the old name.
         let before = self.catalog.node_by_id(&node.id).map(|it| it.name.folded());
+        if before.is_none() && !node.id.is_empty() {
+            // Another node may come to have the id at the same time.
+            self.depend_on_all("node\0".to_owned());
+        }
         if let Some(before) = before.filter(|before| *before != name) {
             self.delete_node(&before);
         }
@@ -240,6 +244,7 @@ impl Draft<'_> {
         self.depend_on_all(ObjectKey::instances_prefix(name));
         self.depend_on_all(ObjectKey::checks_prefix(name));
         self.end_sessions_of_node(name);
+        self.delete_coordinates(name);
         for check in self.catalog.checks_of_node(name) {
             self.delete(&ObjectKey::Check(name.clone(), check.id.clone()));
         }

@@ -22,7 +22,7 @@ const VERSION: u32 = 1;
 /// Name of the format, so that an archive of another program is not taken for ours.
 const FORMAT: &str = "leno-snapshot";
 /// Most bytes of all that is in an archive, so that a small file cannot fill the memory.
-const UNPACKED_BYTES_MAX: u64 = 4 << 30;
+const UNPACKED_BYTES_MAX: u64 = 1 << 30;
 
 const META: &str = "meta.json";
 const STATE: &str = "state.bin";
@@ -135,22 +135,38 @@ pub fn read_archive(bytes: &[u8]) -> Result<Snapshot, ArchiveError> {
     Ok(Snapshot { revision: Revision(meta.index), entries })
 }
 
+/// The three files; whatever else is in the archive, or is no plain file, is refused. What is unpacked is bounded as a
+/// whole before anything of it is believed.
 fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, ArchiveError> {
-    let mut plain = Vec::new();
-    let unpacked = GzDecoder::new(bytes).take(UNPACKED_BYTES_MAX + 1).read_to_end(&mut plain);
-    unpacked.map_err(ArchiveError::Compression)?;
-    if plain.len() as u64 > UNPACKED_BYTES_MAX {
-        return Err(ArchiveError::Archive(format!("it has more than {UNPACKED_BYTES_MAX} bytes")));
-    }
-    let broken = |error: io::Error| ArchiveError::Archive(error.to_string());
+    let broken = |error: io::Error| match error.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            ArchiveError::Compression(error)
+        }
+        _ => ArchiveError::Archive(error.to_string()),
+    };
     let mut files = BTreeMap::new();
-    for file in tar::Archive::new(plain.as_slice()).entries().map_err(broken)? {
+    let mut left = UNPACKED_BYTES_MAX;
+    let mut tar = tar::Archive::new(GzDecoder::new(bytes).take(UNPACKED_BYTES_MAX));
+    for file in tar.entries().map_err(broken)? {
         let mut file = file.map_err(broken)?;
         let name = file.path().map_err(broken)?.to_string_lossy().into_owned();
+        let is_plain = file.header().entry_type() == tar::EntryType::Regular;
+        if !is_plain || ![META, STATE, SUMS].contains(&name.as_str()) {
+            return Err(ArchiveError::Archive(format!("{name:?} does not belong into it")));
+        }
+        let size = file.header().size().map_err(broken)?;
+        left = left.checked_sub(size).ok_or_else(|| {
+            ArchiveError::Archive(format!("it has more than {UNPACKED_BYTES_MAX} bytes"))
+        })?;
         let mut content = Vec::new();
-        file.read_to_end(&mut content).map_err(broken)?;
+        file.by_ref().take(size).read_to_end(&mut content).map_err(broken)?;
+        if content.len() as u64 != size {
+            return Err(ArchiveError::Archive(format!("{name} is cut off")));
+        }
         files.insert(name, content);
     }
+    // To its end, where gzip has a check sum of its own.
+    io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(broken)?;
     Ok(files)
 }
 

@@ -1,10 +1,12 @@
 //! `/v1/connect/ca` and `/v1/agent/connect/ca/roots`: the authority of the mesh. Leaf certificates are the shell's, for
 //! they need keys.
 
+use std::time::Duration;
+
 use ca::Authority;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use model::{Found, Record, Revision, Setting, Table, Timestamp, WatchKey};
+use model::{Found, Record, Revision, Setting, Table, Timestamp, WatchKey, go};
 use registry::{Command, RecordCondition};
 use serde_json::{Map, Value, json};
 
@@ -161,6 +163,11 @@ fn configure(call: &Call<'_>) -> Outcome {
         let known = config.keys().find(|it| is_same(it, &name)).cloned();
         match known {
             Some(known) => {
+                let time = duration_of(&value);
+                let shortest = Duration::from_hours(1);
+                if time.is_none_or(|it| it < shortest) {
+                    return Err(failed(format!("{known} must be a duration of one hour or more")));
+                }
                 config.insert(known, value);
             }
             None if is_same("rootcert", &name) => certificate = text(),
@@ -197,6 +204,25 @@ fn configure(call: &Call<'_>) -> Outcome {
 /// Keys are written in either of two ways, `leaf_cert_ttl` and `LeafCertTTL`.
 fn is_same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(&b.replace('_', ""))
+}
+
+/// How long leaf certificates are valid, by the configuration of the authority.
+#[must_use]
+pub fn leaf_ttl(config: &Value) -> Duration {
+    duration_of(&config["LeafCertTTL"]).unwrap_or(ca::LEAF_TTL)
+}
+
+/// A duration in Go's notation, or a number of nanoseconds.
+fn duration_of(value: &Value) -> Option<Duration> {
+    match value {
+        Value::String(text) => go::parse_duration(text).ok(),
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Of the range checked.
+        Value::Number(number) => {
+            let nanoseconds = number.as_f64().filter(|it| (0.0..9e18).contains(it))?;
+            Some(Duration::from_nanos(nanoseconds as u64))
+        }
+        _ => None,
+    }
 }
 
 fn is_blank(value: &Value) -> bool {

@@ -1,10 +1,12 @@
 //! `/v1/event`: messages of clients to all agents.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use filter::pattern;
 use http::StatusCode;
-use model::{Event, Revision, ServiceName, Table, WatchKey};
+use model::{Event, Revision, Table, WatchKey};
 use registry::Command;
 
 use super::read::Read;
@@ -15,6 +17,8 @@ use crate::json::JsonWriter;
 
 /// Most bytes of a payload. Consul's gossip carries some hundred; the store carries more.
 const PAYLOAD_BYTES_MAX: usize = 512 * 1024;
+/// Most bytes of a filter, which is a regular expression that every reader compiles.
+const FILTER_BYTES_MAX: usize = 512;
 
 /// `PUT /v1/event/fire/:name`
 pub(super) fn fire(call: &Call<'_>) -> Outcome {
@@ -29,6 +33,10 @@ pub(super) fn fire(call: &Call<'_>) -> Outcome {
         return Err(failed("Cannot provide tag filter without service filter".into()));
     }
     for (what, given) in [("node", &node), ("service", &service), ("tag", &tag)] {
+        if given.len() > FILTER_BYTES_MAX {
+            let why = format!("it has more than {FILTER_BYTES_MAX} bytes");
+            return Err(failed(format!("Invalid {what} filter: {why}")));
+        }
         pattern::compile(given).map_err(|why| failed(format!("Invalid {what} filter: {why}")))?;
     }
     let payload = call.request.body().to_vec();
@@ -54,39 +62,53 @@ pub(super) fn fire(call: &Call<'_>) -> Outcome {
 pub(super) fn list(call: &Call<'_>) -> Outcome {
     let read = Read::of(call)?;
     let name = call.query.text("name");
+    let mut patterns = Patterns::default();
     let events: Vec<&Event> = call
         .catalog()
         .records::<Event>()
         .map(|it| it.value)
         .filter(|it| name.is_empty() || it.name == name)
-        .filter(|it| concerns(call, it))
+        .filter(|it| patterns.concern(call, it))
         .collect();
     let index = events.last().map_or(1, |it| index_of(&it.id));
-    let keys = || vec![WatchKey::Table(Table::Event)];
+    // Whom an event concerns depends on the services of this node.
+    let node = call.agent().node_name.folded();
+    let keys = || vec![WatchKey::Table(Table::Event), WatchKey::Node(node)];
     Ok(read.answer_unless_seen(Revision(index), keys, || {
         call.json(|w| w.array(|w| events.iter().for_each(|it| shape(w, it))))
     }))
 }
 
-/// Its filters fit this agent: its node, and a service on it.
-fn concerns(call: &Call<'_>, event: &Event) -> bool {
-    // They were read when it was fired; one that cannot be read any more concerns nobody.
-    let fits = |pattern: &str, text: &str| {
-        pattern::compile(pattern).is_ok_and(|pattern| pattern.is_match(text))
-    };
-    let node = &call.agent().node_name;
-    if !event.node_filter.is_empty() && !fits(&event.node_filter, node.as_str()) {
-        return false;
+/// The filters of events, each compiled once.
+#[derive(Default)]
+struct Patterns(BTreeMap<String, Option<pattern::Regex>>);
+
+impl Patterns {
+    /// One that cannot be read any more fits nothing.
+    fn fits(&mut self, filter: &str, text: &str) -> bool {
+        if filter.is_empty() {
+            return true;
+        }
+        let compiled = self.0.entry(filter.to_owned());
+        let compiled = compiled.or_insert_with(|| pattern::compile(filter).ok());
+        compiled.as_ref().is_some_and(|it| it.is_match(text))
     }
-    if event.service_filter.is_empty() {
-        return true;
+
+    /// The filters of an event fit this agent: its node, and a service on it.
+    fn concern(&mut self, call: &Call<'_>, event: &Event) -> bool {
+        let node = &call.agent().node_name;
+        if !self.fits(&event.node_filter, node.as_str()) {
+            return false;
+        }
+        if event.service_filter.is_empty() {
+            return true;
+        }
+        call.catalog().instances_of_node(&node.folded()).any(|it| {
+            self.fits(&event.service_filter, it.service.as_str())
+                && (event.tag_filter.is_empty()
+                    || it.tags.iter().any(|tag| self.fits(&event.tag_filter, tag)))
+        })
     }
-    let has_service = |service: &ServiceName| fits(&event.service_filter, service.as_str());
-    let has_tag = |tags: &[String]| {
-        event.tag_filter.is_empty() || tags.iter().any(|tag| fits(&event.tag_filter, tag))
-    };
-    let mut own = call.catalog().instances_of_node(&node.folded());
-    own.any(|it| has_service(&it.service) && has_tag(&it.tags))
 }
 
 /// Both halves of a UUID, one over the other.

@@ -225,7 +225,7 @@ pub(super) fn autopilot_state(call: &Call<'_>) -> Outcome {
                 server_state(w, call);
             });
             w.string_field("Leader", &agent.node_id);
-            w.strings_field("Voters", [agent.node_id.as_str()].into_iter());
+            w.strings_field("Voters", [agent.node_id.as_str()]);
         });
     })))
 }

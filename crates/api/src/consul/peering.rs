@@ -1,7 +1,7 @@
 //! `/v1/peering`: Leno's meshes do not peer with others, so there are no peerings, and none can be made.
 
 use http::StatusCode;
-use model::{Revision, Table, WatchKey};
+use model::Revision;
 
 use super::read::Read;
 use super::response::Reply;
@@ -19,8 +19,7 @@ fn require_peering(call: &Call<'_>) -> Result<(), Reply> {
 pub(super) fn list(call: &Call<'_>) -> Outcome {
     require_peering(call)?;
     let read = Read::of(call)?;
-    let watched = || vec![WatchKey::Table(Table::Setting)];
-    Ok(read.reply(Revision(1), watched, || call.json(|w| w.array(|_| {}))))
+    Ok(read.reply(Revision(1), Vec::new, || call.json(|w| w.array(|_| {}))))
 }
 
 /// `GET` and `DELETE /v1/peering/:name`

@@ -34,7 +34,8 @@ pub(super) fn node(call: &Call<'_>) -> Outcome {
     let read = Read::of(call)?;
     let name = Folded::new(read.name("node name")?);
     let catalog = call.catalog();
-    let index = catalog.node_index(&name).max(catalog.checks_index());
+    let checks = catalog.checks_of_node(&name).map(|it| it.modified).max().unwrap_or_default();
+    let index = catalog.node_index(&name).max(checks);
     let keys = || vec![WatchKey::Node(name.clone()), WatchKey::NodeChecks(name.clone())];
     Ok(read.answer(index, keys, |w| match catalog.node(&name) {
         Some(node) => node_info(w, catalog, node),

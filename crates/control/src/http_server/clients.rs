@@ -11,12 +11,15 @@ pub(super) const REFUSAL: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
 Content-Type: text/plain\r\nContent-Length: 80\r\nConnection: close\r\n\r\n\
 Your IP is issuing too many concurrent connections, please rate limit your calls";
 
+/// Connections by client address.
+type Counts = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
 /// The connections of all clients.
 #[derive(Clone, Debug)]
 pub(crate) struct Clients {
     /// Most of one address; 0: no limit.
     most: usize,
-    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    counts: Counts,
 }
 
 impl Clients {
@@ -39,7 +42,7 @@ impl Clients {
 
 /// A counted connection; dropping it takes it from the count.
 #[derive(Debug)]
-pub(super) struct Entered(Option<(IpAddr, Arc<Mutex<HashMap<IpAddr, usize>>>)>);
+pub(super) struct Entered(Option<(IpAddr, Counts)>);
 
 impl Drop for Entered {
     fn drop(&mut self) {

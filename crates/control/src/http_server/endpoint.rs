@@ -107,10 +107,13 @@ fn remove_stale(path: &Path) -> io::Result<()> {
             "there is a file that is no socket; remove it or name another",
         ));
     }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::Error::other("another process listens on it"));
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        Err(error) => Err(error),
+        Ok(_) => Err(io::Error::other("another process listens on it")),
     }
-    std::fs::remove_file(path)
 }
 
 /// A connection.

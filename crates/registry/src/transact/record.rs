@@ -1,5 +1,6 @@
 use model::{
-    Event, Object, ObjectKey, PreparedQuery, Record, RecordKey, Revision, SessionId, Table, Tabled,
+    Coordinate, Event, Folded, Object, ObjectKey, PreparedQuery, Record, RecordKey, Revision,
+    SessionId, Table, Tabled,
 };
 
 use super::draft::Draft;
@@ -7,6 +8,8 @@ use crate::{RecordCondition, Rejection};
 
 /// Events that are kept, as Consul's agents do.
 const EVENTS_MAX: usize = 256;
+/// Most bytes of the payloads of all of them.
+const EVENT_BYTES_MAX: usize = 8 << 20;
 
 impl Draft<'_> {
     pub(super) fn put_record(
@@ -17,8 +20,16 @@ impl Draft<'_> {
         self.require_record(&record.key(), when)?;
         match record {
             Record::PreparedQuery(query) => self.check_query(query)?,
+            Record::Coordinate(coordinate) => {
+                // Who removes the node at the same time adds no record, so it is the node that is compared.
+                let node = coordinate.node.folded();
+                self.depend_on(&ObjectKey::Node(node.clone()));
+                if self.catalog.node(&node).is_none() {
+                    return Ok(());
+                }
+            }
             Record::ConfigEntry(entry) => self.check_config_entry(entry)?,
-            Record::Coordinate(_) | Record::Event(_) | Record::Setting(_) => {}
+            Record::Event(_) | Record::Setting(_) => {}
         }
         self.put(Object::Record(record.clone()));
         Ok(())
@@ -73,6 +84,8 @@ impl Draft<'_> {
         let catalog = self.catalog;
         self.depend_on_table(PreparedQuery::TABLE);
         for other in catalog.records::<PreparedQuery>().filter(|it| it.id != query.id) {
+            // It may be given this name at the same time.
+            self.depend_on(&ObjectKey::Record(RecordKey::new(Table::PreparedQuery, &other.id)));
             let is_same = other.name.to_lowercase() == query.name.to_lowercase();
             if is_same && other.is_template() == query.is_template() {
                 match (query.name.as_str(), query.is_template()) {
@@ -98,13 +111,33 @@ impl Draft<'_> {
         let catalog = self.catalog;
         self.depend_on_table(Event::TABLE);
         let times: Vec<u64> = catalog.records::<Event>().map(|it| it.time).collect();
-        let time = times.last().map_or(1, |last| last + 1);
-        let too_many = (times.len() + 1).saturating_sub(EVENTS_MAX);
+        let time = times.last().map_or(1, |last| last.saturating_add(1));
+        // The oldest go, until the number and the sum of the payloads are within their bounds.
+        let mut bytes: usize = catalog.records::<Event>().map(|it| it.payload.len()).sum();
+        bytes += event.payload.len();
+        let mut too_many = 0;
+        for old in catalog.records::<Event>() {
+            if times.len() - too_many < EVENTS_MAX && bytes <= EVENT_BYTES_MAX {
+                break;
+            }
+            too_many += 1;
+            bytes -= old.payload.len();
+        }
         for time in &times[..too_many] {
             let old = Event { time: *time, ..Event::default() };
             self.delete(&ObjectKey::Record(Record::Event(old).key()));
         }
         self.put(Object::Record(Record::Event(Event { time, ..event.clone() })));
+    }
+
+    /// A node's coordinates go with it. Who writes one at the same time compares the node.
+    pub(super) fn delete_coordinates(&mut self, node: &Folded) {
+        let catalog = self.catalog;
+        let under = Coordinate::key_of(&node.as_str().into(), "");
+        self.depend_on_all(ObjectKey::record_prefix(Table::Coordinate, &under));
+        for it in catalog.records_under::<Coordinate>(&under) {
+            self.delete(&ObjectKey::Record(RecordKey::new(Table::Coordinate, &it.record_name())));
+        }
     }
 
     /// Queries that are bound to a session go with it.

@@ -313,7 +313,7 @@ impl Draft<'_> {
             (TxnVerb::SetAt(expected), _) if modified.unwrap_or_default() != expected => {
                 Err(Rejection::ObjectIndexStale { act: "set", object: named() })
             }
-            (TxnVerb::DeleteAt(expected), Some(modified)) if modified != expected => {
+            (TxnVerb::DeleteAt(expected), _) if modified != Some(expected) => {
                 Err(Rejection::ObjectIndexStale { act: "delete", object: named() })
             }
             _ => Ok(()),

@@ -48,6 +48,21 @@ fn errors_begin_as_consuls_clients_expect() {
 }
 
 #[test]
+fn a_small_file_that_says_it_unpacks_to_much_is_refused_before_it_does() {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::GNUSparse);
+    header.set_path(STATE).unwrap();
+    header.set_size(0);
+    header.as_gnu_mut().unwrap().set_real_size(1 << 40);
+    header.set_cksum();
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(header.as_bytes()).unwrap();
+    packed.write_all(&[0; 1024]).unwrap();
+    // It is refused for what it is, or for what it says; either way nothing of that size comes to be.
+    assert!(read_archive(&packed.finish().unwrap()).is_err());
+}
+
+#[test]
 fn committed_archives_are_answered_alike() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/archive");
     let mut seen = 0;

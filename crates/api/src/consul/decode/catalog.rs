@@ -128,7 +128,11 @@ pub(super) fn txn_service(
     // Go's client sends what an agent shows of a service.
     fields.skip(&["ContentHash", "Namespace", "Partition", "Datacenter"]);
     let mut place = RequestPlace { datacenter: String::new(), peer: String::new() };
-    Ok((read_service(fields, node, &mut place)?, modified))
+    let mut instance = read_service(fields, node, &mut place)?;
+    if instance.id.is_empty() {
+        instance.id = instance.service.as_str().into();
+    }
+    Ok((instance, modified))
 }
 
 /// A check in an operation of a transaction, with the revision that it names.
@@ -136,7 +140,11 @@ pub(super) fn txn_check(mut fields: Fields<'_>) -> Result<(Check, Revision), Bad
     let modified = revision(&mut fields)?;
     fields.skip(&["Namespace", "Partition"]);
     let mut place = RequestPlace { datacenter: String::new(), peer: String::new() };
-    Ok((read_check(fields, &mut place)?, modified))
+    let mut check = read_check(fields, &mut place)?;
+    if check.id.is_empty() {
+        check.id = check.name.as_str().into();
+    }
+    Ok((check, modified))
 }
 
 fn revision(fields: &mut Fields<'_>) -> Result<Revision, BadRequest> {

@@ -3,8 +3,8 @@ use model::Coordinate;
 use super::fields::Fields;
 use super::{BadRequest, json};
 
-/// Most dimensions of a coordinate. Consul's have 8.
-const DIMENSIONS_MAX: usize = 64;
+/// Dimensions of a coordinate.
+const DIMENSIONS: usize = 8;
 
 /// Reads the body of `coordinate/update`.
 pub(in super::super) fn coordinate(body: &[u8]) -> Result<Coordinate, BadRequest> {
@@ -29,9 +29,12 @@ pub(in super::super) fn coordinate(body: &[u8]) -> Result<Coordinate, BadRequest
     if coordinate.node.is_empty() {
         return Err(BadRequest::new("Missing node name"));
     }
-    if coordinate.vec.is_empty() || coordinate.vec.len() > DIMENSIONS_MAX {
-        let text = format!("a coordinate has 1 to {DIMENSIONS_MAX} dimensions");
+    if coordinate.vec.len() != DIMENSIONS {
+        let text = format!("a coordinate has {DIMENSIONS} dimensions");
         return Err(BadRequest::internal(format!("rejected bad coordinate: {text}")));
+    }
+    if !coordinate.segment.is_empty() {
+        return Err(BadRequest::internal("Network segments are a Consul Enterprise feature"));
     }
     Ok(coordinate)
 }

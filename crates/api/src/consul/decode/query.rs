@@ -90,7 +90,45 @@ fn ttl(text: &str) -> Result<Option<QueryTtl>, BadRequest> {
     }
 }
 
+/// Most bytes of a text of a query, and most items of its lists: a template fills each with the asked name.
+const TEXT_BYTES_MAX: usize = 1024;
+const ITEMS_MAX: usize = 64;
+/// Most bytes of the regular expression of a template, which is compiled when it is asked.
+const REGEXP_BYTES_MAX: usize = 512;
+
+fn check_bounds(query: &PreparedQuery) -> Result<(), BadRequest> {
+    let it = &query.service;
+    let failover = &it.failover;
+    let counts = [
+        it.tags.len(),
+        it.ignore_check_ids.len(),
+        it.node_meta.iter().count(),
+        it.service_meta.iter().count(),
+        failover.datacenters.len(),
+        failover.targets.len(),
+    ];
+    if counts.iter().any(|count| *count > ITEMS_MAX) {
+        return Err(invalid(format!("a list has more than {ITEMS_MAX} items")));
+    }
+    let meta = it.node_meta.iter().chain(it.service_meta.iter());
+    let texts = [&query.name, &it.service, &it.near, &it.peer]
+        .into_iter()
+        .chain(&it.tags)
+        .chain(&it.ignore_check_ids)
+        .chain(&failover.datacenters)
+        .map(String::as_str)
+        .chain(meta.flat_map(|(key, value)| [key, value.as_str()]));
+    if texts.into_iter().any(|text| text.len() > TEXT_BYTES_MAX) {
+        return Err(invalid(format!("a text has more than {TEXT_BYTES_MAX} bytes")));
+    }
+    if query.template.regexp.len() > REGEXP_BYTES_MAX {
+        return Err(invalid(format!("Template.Regexp has more than {REGEXP_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
 fn check(query: &PreparedQuery) -> Result<(), BadRequest> {
+    check_bounds(query)?;
     if !query.is_template() && query.name.is_empty() && query.session.is_empty() {
         return Err(invalid("Must be bound to a session"));
     }
