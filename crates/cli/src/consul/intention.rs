@@ -96,6 +96,7 @@ fn exact(ask: Ask, source: &str, destination: &str) -> Ask {
     ask.with("source", source).with("destination", destination)
 }
 
+const ALL: &str = "/v1/connect/intentions";
 const EXACT: &str = "/v1/connect/intentions/exact";
 
 fn from_arguments(call: &Call) -> anyhow::Result<Vec<Value>> {
@@ -154,7 +155,12 @@ fn create(call: &Call) -> Outcome {
                 ));
             }
         }
-        let ask = exact(Ask::put(EXACT), &source, &destination).json(&intention);
+        // Metadata is taken by the older way alone, which replaces nothing.
+        let ask = match intention["Meta"].as_object() {
+            Some(meta) if !meta.is_empty() && !call.is("replace") => Ask::post(ALL),
+            _ => exact(Ask::put(EXACT), &source, &destination),
+        };
+        let ask = ask.json(&intention);
         client.done(&ask).with_context(|| format!("Error creating intention {text:?}"))?;
         print_line(&format!("Created: {text}"));
     }
@@ -213,7 +219,7 @@ fn delete(call: &Call) -> Outcome {
 }
 
 fn list_all(call: &Call) -> Outcome {
-    let all = call.client()?.json(&Ask::get("/v1/connect/intentions"));
+    let all = call.client()?.json(&Ask::get(ALL));
     let all = all.context("Failed to retrieve the intentions list")?;
     if list(&all).is_empty() {
         note("There are no intentions.");

@@ -448,3 +448,75 @@ fn events_are_fired_and_the_only_server_is_looked_after() {
     let unknown = failed("Could not find a coordinate for node \"nobody\"");
     assert_eq!(run(&["rtt", "nobody"]), unknown);
 }
+
+#[test]
+fn config_entries_and_intentions_are_kept_by_an_agent() {
+    let link = Link::new();
+    let agent = Agent::dev(&[]);
+    let run = |line: &[&str]| link.run(&agent, line);
+    let defaults = link.file(
+        "web.hcl",
+        "Kind = \"service-defaults\"\nName = \"web\"\nProtocol = \"http\"\nmeta { owner = \"team\" }",
+    );
+    let written = done("Config entry written: service-defaults/web");
+    assert_eq!(run(&["config", "write", &defaults]), written);
+    let router = link.file(
+        "router.hcl",
+        r#"
+        kind = "service-router"
+        name = "web"
+        routes {
+          match { http { path_prefix = "/a" header { name = "x" present = true } } }
+          destination { service = "web" request_headers { add { y = "1" } } }
+        }
+        "#,
+    );
+    let written = run(&["config", "write", &router]);
+    assert_eq!(written, done("Config entry written: service-router/web"));
+    let (code, out, errors) = run(&["config", "read", "-kind=service-router", "-name=web"]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let entry: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let route = &entry["Routes"][0];
+    assert_eq!(route["Match"]["HTTP"]["Header"][0]["Name"], "x", "{out}");
+    assert_eq!(route["Destination"]["RequestHeaders"]["Add"]["y"], "1", "{out}");
+    assert_eq!(run(&["config", "list", "-kind=service-defaults"]), done("web"));
+    let index =
+        agent.ask("GET", "/v1/config/service-router/web", "").json()["ModifyIndex"].to_string();
+    let line = ["config", "delete", "-kind=service-router", "-name=web", "-cas", "-modify-index"];
+    let stale = failed("Config entry not deleted: service-router/web");
+    assert_eq!(run(&[&line[..], &["1"]].concat()), stale);
+    let deleted = done("Config entry deleted: service-router/web");
+    assert_eq!(run(&[&line[..], &[&index]].concat()), deleted);
+
+    assert_eq!(run(&["intention", "list"]).0, Some(2), "there are none");
+    assert_eq!(
+        run(&["intention", "create", "-deny", "a", "web"]),
+        done("Created: a => web (deny)")
+    );
+    assert_eq!(run(&["intention", "create", "a", "web"]).0, Some(1), "there is one");
+    assert_eq!(run(&["intention", "check", "a", "web"]).1, "Denied\n");
+    let replaced = run(&["intention", "create", "-replace", "a", "web"]);
+    assert_eq!(replaced, done("Created: a => web (allow)"));
+    assert_eq!(run(&["intention", "check", "a", "web"]), done("Allowed"));
+    let described = run(&["intention", "create", "-meta=k=v", "b", "db"]);
+    assert_eq!(described, done("Created: b => db (allow)"));
+    let (_, out, _) = run(&["intention", "get", "b", "db"]);
+    assert!(out.lines().any(|line| line.starts_with("Meta[k]:") && line.ends_with(" v")), "{out}");
+    assert_eq!(run(&["intention", "match", "web"]), done("a => web (allow)"));
+    assert_eq!(run(&["intention", "delete", "a", "web"]), done("Intention deleted."));
+}
+
+#[test]
+fn the_state_of_an_agent_is_saved_and_given_back() {
+    let link = Link::new();
+    let agent = Agent::dev(&[]);
+    let run = |line: &[&str]| link.run(&agent, line);
+    run(&["kv", "put", "app/a", "before"]);
+    let (code, out, errors) = run(&["snapshot", "save", "state.snap"]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert!(out.starts_with("Saved and verified snapshot to index "), "{out}");
+    assert_eq!(run(&["snapshot", "inspect", "state.snap"]).0, Some(0));
+    run(&["kv", "put", "app/a", "after"]);
+    assert_eq!(run(&["snapshot", "restore", "state.snap"]), done("Restored snapshot"));
+    assert_eq!(run(&["kv", "get", "app/a"]), done("before"));
+}

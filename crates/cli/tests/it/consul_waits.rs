@@ -256,3 +256,22 @@ fn a_watch_gives_each_state_to_its_program() {
     assert_eq!(slow.ends().0, Some(0));
     eventually("its program is dead", || !is_alive(&pid));
 }
+
+#[test]
+fn a_monitor_prints_what_an_agent_logs_as_it_does() {
+    let link = Link::new();
+    let agent = Agent::dev(&[]);
+    let monitor = Running::start(&link, &agent, &["monitor", "-log-level=debug"]);
+    // Nobody says when it listens, so something is logged again and again.
+    let began = std::time::Instant::now();
+    let line = loop {
+        agent.ask("PUT", "/v1/agent/service/register", r#"{"Name":"web"}"#);
+        agent.ask("PUT", "/v1/agent/service/maintenance/web?enable=true", "");
+        agent.ask("PUT", "/v1/agent/service/maintenance/web?enable=false", "");
+        match monitor.lines.recv_timeout(std::time::Duration::from_millis(50)) {
+            Ok(line) => break line,
+            Err(_) => assert!(began.elapsed() < HANG, "it prints nothing"),
+        }
+    };
+    assert!(line.contains('['), "a line of the log has its level in brackets: {line}");
+}
