@@ -104,9 +104,7 @@ fn returned(
             found.insert(explanation);
             continue;
         }
-        for (bit, it) in open.iter().filter(|(bit, _)| explanation.done & bit == 0) {
-            let Some(key) = explanation.key.after(&it.input, &it.output) else { continue };
-            let next = Explanation { key, done: explanation.done | bit };
+        for next in steps(&explanation, open) {
             if tried.insert(next.clone()) {
                 untried.push(next);
             }
@@ -116,4 +114,25 @@ fn returned(
         found.extend(explanations.iter().filter(|it| it.done & own == 0).cloned());
     }
     found
+}
+
+/// What may be true after one more open operation has had its effect.
+fn steps(explanation: &Explanation, open: &Open<'_>) -> Vec<Explanation> {
+    let mut steps = Vec::new();
+    for (bit, it) in open.iter().filter(|(bit, _)| explanation.done & bit == 0) {
+        let Some(key) = explanation.key.after(&it.input, &it.output) else { continue };
+        // A read or a refusal that tells nothing new may as well come now: it never makes anything else impossible. A
+        // deletion that finds nothing may not, for it may find something later.
+        let has_no_effect = match it.output {
+            Output::Seen(_) | Output::Done(false) | Output::NoSuchSession => true,
+            Output::Done(true) | Output::Unknown => false,
+        };
+        let is_all_the_same = key == explanation.key;
+        let step = Explanation { key, done: explanation.done | bit };
+        if has_no_effect && is_all_the_same {
+            return vec![step];
+        }
+        steps.push(step);
+    }
+    steps
 }

@@ -111,6 +111,16 @@ fn operations_that_overlap_may_come_in_either_order() {
 }
 
 #[test]
+fn a_deletion_that_could_have_found_nothing_may_find_something_later() {
+    holds(&[
+        at(0, 9, DELETE, YES),
+        at(1, 2, GET, none()),
+        at(3, 4, set(1), YES),
+        at(5, 6, GET, none()),
+    ]);
+}
+
+#[test]
 fn once_a_read_has_seen_a_write_all_later_reads_do() {
     let history = [at(0, 9, set(1), YES), at(1, 2, GET, seen(1, 5)), at(3, 4, GET, none())];
     fails_at(&history, 2);
