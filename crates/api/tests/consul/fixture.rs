@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{AgentInfo, Context, LiveCheck, Settings, Step};
+use api::{Acl, AgentInfo, Context, LiveCheck, Settings, Step};
 use bytes::Bytes;
 use http::{Request, Response};
 use model::{
@@ -21,6 +21,7 @@ pub(crate) struct World {
     pub(crate) catalog: Catalog,
     pub(crate) agent: AgentInfo,
     pub(crate) live_checks: BTreeMap<CheckId, LiveCheck>,
+    pub(crate) acl: Acl,
 }
 
 impl World {
@@ -39,7 +40,7 @@ impl World {
             script_checks: false,
             settings: Settings::default(),
         };
-        Self { catalog: Catalog::default(), agent, live_checks: BTreeMap::new() }
+        Self { catalog: Catalog::default(), agent, live_checks: BTreeMap::new(), acl: Acl::default() }
     }
 
     /// What the examples of the reference show: node n1 with one service, and a node without an agent.
@@ -168,9 +169,10 @@ impl World {
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
-        let Self { catalog, agent, live_checks } = self;
+        let Self { catalog, agent, live_checks, acl } = self;
         let fresh_id = || "0f3a0000-0000-4000-8000-000000000001".to_owned();
-        Context { catalog, agent, live_checks, fresh_id }
+        let now = Timestamp(1_767_225_600_000);
+        Context { catalog, agent, live_checks, acl, now, fresh_id }
     }
 
     pub(crate) fn step(&self, request: &Request<Bytes>, timed_out: bool) -> Step {
