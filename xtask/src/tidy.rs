@@ -23,10 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("traffic", &["model", "proxy-config", "codec"]),
     ("recovery", &["model"]),
     ("acl", &["model", "hcl"]),
-    (
-        "api",
-        &["model", "acl", "jwt", "registry", "proxy-config", "filter", "ca", "config-entries"],
-    ),
+    ("api", &["model", "acl", "jwt", "registry", "proxy-config", "filter", "ca", "config-entries"]),
     ("codec", &[]),
     ("dns", &["model", "acl", "registry"]),
     ("filter", &["model"]),

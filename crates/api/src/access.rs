@@ -147,18 +147,21 @@ impl Acl {
         }
     }
 
-    /// What may be found over DNS; everything where access control is off, and by a token that is not there nothing.
+    /// What may be found over DNS with a secret, with an empty one by everybody. Everything where access control is off, and
+    /// with a secret that nobody has nothing.
     #[must_use]
     pub fn dns_authorizer(
         &self,
         catalog: &Catalog,
         agent: &AgentInfo,
+        secret: &str,
         now: Timestamp,
     ) -> Arc<Authorizer> {
         if !self.settings.enabled {
             return Arc::new(Authorizer::management());
         }
-        match self.resolve(catalog, agent, &self.dns_secret(), now) {
+        let secret = if secret.is_empty() { self.dns_secret() } else { secret.into() };
+        match self.resolve(catalog, agent, &secret, now) {
             Ok(identity) => identity.authorizer(),
             Err(_) => {
                 let none: [&Rules; 0] = [];

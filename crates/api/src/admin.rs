@@ -18,11 +18,21 @@ const OPERATOR: Check = Check::ByMethod(Resource::Operator);
 const ENDPOINTS: &[(&str, &str, Check, &str)] = &[
     ("GET", "/leno/v1/status", OPERATOR, "who answers, and how much it knows"),
     ("GET", "/leno/v1/services", Check::Each, "every service with the states of its instances"),
-    ("GET", "/leno/v1/services/:name", Check::Each, "the instances of a service, and why each is in its state"),
+    (
+        "GET",
+        "/leno/v1/services/:name",
+        Check::Each,
+        "the instances of a service, and why each is in its state",
+    ),
     ("GET", "/leno/v1/documents", OPERATOR, "declared documents, and what became of them"),
     ("POST", "/leno/v1/apply", OPERATOR, "declare documents"),
     ("POST", "/leno/v1/delete", OPERATOR, "delete documents"),
 ];
+
+/// Path and method of each.
+pub(crate) fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ENDPOINTS.iter().map(|it| (it.1, it.0)).chain([("/metrics", "GET")])
+}
 
 /// What whoever asks for a path of ours must be allowed; `None` for paths of others. What lists what may be seen, and what
 /// is not there, asks for nothing here.

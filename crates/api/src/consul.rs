@@ -53,14 +53,15 @@ use model::{Catalog, Revision, Secret, WatchKey};
 use registry::Command;
 use serde_json::Value;
 
-pub use self::certificates::rfc3339;
 pub(crate) use self::access::{Access, Check};
+pub use self::certificates::rfc3339;
 pub(crate) use self::params::Query;
 use self::params::Wait;
 use self::path::Place;
 pub(crate) use self::read::Read;
 use self::response::Manner;
 pub(crate) use self::response::Reply;
+pub(crate) use self::route::endpoints;
 use self::route::{Endpoint, Target};
 use self::vet::Vet;
 use self::write::Door;
@@ -366,16 +367,19 @@ pub(crate) fn refuse(
     context: &Context<'_>,
     ours: Option<Check>,
 ) -> Option<Response<Bytes>> {
-    let path = request.uri().path();
+    let path = match path::read(request.uri().path()) {
+        Place::At(path) => path,
+        Place::Moved(_) | Place::Unreadable => String::new(),
+    };
     let check = || {
         refuse_by_rule(request, &context.agent.settings)?;
-        let check = match (ours, route::find(path)) {
-            (Some(check), _) => check,
-            (None, Target::Found(route, _)) => route.check,
-            (None, Target::Moved(_) | Target::Unknown) => Check::Open,
+        let (check, name) = match (ours, route::find(&path)) {
+            (Some(check), _) => (check, ""),
+            (None, Target::Found(route, name)) => (route.check, name),
+            (None, Target::Moved(_) | Target::Unknown) => (Check::Open, ""),
         };
         let query = Query::parse(request.uri().query().unwrap_or_default()).unwrap_or_default();
-        Access::of(request, context, &query, check, "").map(|_| ())
+        Access::of(request, context, &query, check, name).map(|_| ())
     };
     let refusal = check().err()?;
     Some(refusal.finish(Manner::of(request, context.acl)))

@@ -30,12 +30,20 @@ pub use consul::{
 pub use rates::{Admission, Operation, RateGate, Rates};
 pub use settings::{Network, Settings, ToldPorts};
 pub use step::{
-    AgentInfo, BootstrapReset, ClientIp, Context, LeafWanted, LiveCheck, Respond, Step, WriteOutcome,
+    AgentInfo, BootstrapReset, ClientIp, Context, LeafWanted, LiveCheck, Respond, Step,
+    WriteOutcome,
 };
 
 /// Name of the setting of the certificate authority: `Roots`, a list of [`ca::Authority`] with the active one first, and
 /// `Config` and `State` as clients set them.
 pub const CA: &str = "connect-ca";
+
+/// Every endpoint, those that the shell serves itself included: its path, with a slash at its end (or `:name` in it) all
+/// paths that start with it, and its methods.
+pub fn endpoints() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    let ours = admin::endpoints().map(|(path, method)| (path, vec![method]));
+    consul::endpoints().map(|(path, methods)| (path, methods.to_vec())).chain(ours)
+}
 
 /// What is said to a request that the shell serves itself and not through [`handle`]: a refusal, or nothing when whoever
 /// makes it may.

@@ -44,7 +44,9 @@ impl Comparison {
             },
             Value::Zero => match kind {
                 Kind::Struct(_) => self.holds_of_value(&Value::Zero, step.kind, rest),
-                Kind::StringMap | Kind::StringsMap | Kind::StructMap(_) => self.holds_of_missing_key(),
+                Kind::StringMap | Kind::StringsMap | Kind::StructMap(_) => {
+                    self.holds_of_missing_key()
+                }
                 Kind::Structs(_) | Kind::String | Kind::Int | Kind::Bool | Kind::Strings => false,
             },
             Value::Str(_) | Value::Text(_) | Value::Int(_) | Value::Bool(_) | Value::Strings(_) => {

@@ -35,7 +35,5 @@ pub use query::{
 };
 pub use rejection::{AclRejection, ObjectName, Rejection};
 pub use session_keeper::SessionKeeper;
-pub use transact::{
-    ACL_BOOTSTRAP, Decision, MEMBER_CHECK, TxnObject, TxnRead, decide, transact,
-};
+pub use transact::{ACL_BOOTSTRAP, Decision, MEMBER_CHECK, TxnObject, TxnRead, decide, transact};
 pub use verdict::{Reason, Verdict, VerdictState, aggregate, verdict};

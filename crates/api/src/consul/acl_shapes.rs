@@ -4,10 +4,8 @@ use acl::{node_identity_rules, service_identity_rules, template};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use model::{
-    AclAuthMethod, AclBindingRule, AclPolicy, AclRole, AclToken, Catalog, Found, Grants,
-};
 use model::go::format_duration;
+use model::{AclAuthMethod, AclBindingRule, AclPolicy, AclRole, AclToken, Catalog, Found, Grants};
 use serde::Serialize;
 
 use super::certificates::rfc3339;
@@ -132,7 +130,12 @@ pub(super) fn policy(w: &mut JsonWriter, policy: Found<'_, AclPolicy>, with_rule
     policy_of(w, policy.value, revisions, with_rules);
 }
 
-fn policy_of(w: &mut JsonWriter, it: &AclPolicy, (created, modified): (u64, u64), with_rules: bool) {
+fn policy_of(
+    w: &mut JsonWriter,
+    it: &AclPolicy,
+    (created, modified): (u64, u64),
+    with_rules: bool,
+) {
     w.object(|w| {
         w.string_field("ID", &it.id);
         w.string_field("Name", &it.name);

@@ -116,7 +116,8 @@ impl<'a> Config<'a> {
     }
 
     fn require_known(&self, known: &[&[&str]]) -> Result<(), String> {
-        let is_known = |key: &str| known.iter().flat_map(|it| *it).any(|it| it.eq_ignore_ascii_case(key));
+        let is_known =
+            |key: &str| known.iter().flat_map(|it| *it).any(|it| it.eq_ignore_ascii_case(key));
         match self.0.keys().find(|key| !is_known(key)) {
             Some(key) => Err(format!("Config has no field {key:?}")),
             None => Ok(()),
@@ -148,7 +149,8 @@ impl<'a> Config<'a> {
         match self.get(name) {
             None => Ok(BTreeMap::new()),
             Some(Value::Object(pairs)) => {
-                let pairs = pairs.iter().map(|(key, it)| Some((key.clone(), it.as_str()?.to_owned())));
+                let pairs =
+                    pairs.iter().map(|(key, it)| Some((key.clone(), it.as_str()?.to_owned())));
                 pairs.collect::<Option<_>>().ok_or_else(wrong)
             }
             Some(_) => Err(wrong()),

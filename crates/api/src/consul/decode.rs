@@ -24,8 +24,8 @@ mod txn;
 use model::{Check, CheckStatus};
 
 pub(super) use self::acl::{
-    GrantsBody, Link, RoleBody, acl_auth_method, acl_binding_rule, acl_bootstrap, acl_clone, acl_login,
-    acl_policy, acl_questions, acl_role, acl_token, acl_variables, agent_token,
+    GrantsBody, Link, RoleBody, acl_auth_method, acl_binding_rule, acl_bootstrap, acl_clone,
+    acl_login, acl_policy, acl_questions, acl_role, acl_token, acl_variables, agent_token,
 };
 pub(super) use self::authority::{autopilot, ca_configuration};
 pub(super) use self::catalog::{catalog_deregistration, catalog_registration};

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use acl::{BindType, Binding, Identity, bind, check_bind_name, identity, is_valid_auth_method_name};
+use acl::{
+    BindType, Binding, Identity, bind, check_bind_name, identity, is_valid_auth_method_name,
+};
 use filter::{Filter, Kind, Row, Schema, Value};
 use http::{Method, StatusCode};
 use model::go::format_duration;
@@ -14,7 +16,7 @@ use model::{
 
 use super::acl_objects::{list, read, write};
 use super::acl_shapes as shapes;
-use super::auth_method::{KUBERNETES, KubernetesConfig, JWT, JwtConfig};
+use super::auth_method::{JWT, JwtConfig, KUBERNETES, KubernetesConfig};
 use super::grants::{self, failed, writable};
 use super::response::Reply;
 use super::{Call, Outcome, decode};
@@ -59,15 +61,11 @@ fn check_method(method: &AclAuthMethod) -> Result<(), Reply> {
         return invalid("no Name is set");
     }
     if !is_valid_auth_method_name(&method.name) {
-        return invalid(
-            "invalid Name. Only alphanumeric characters, '-' and '_' are allowed",
-        );
+        return invalid("invalid Name. Only alphanumeric characters, '-' and '_' are allowed");
     }
     if !matches!(method.token_locality.as_str(), "" | "local" | "global") {
         let locality = &method.token_locality;
-        return invalid(&format!(
-            "TokenLocality {locality:?} is neither 'local' nor 'global'"
-        ));
+        return invalid(&format!("TokenLocality {locality:?} is neither 'local' nor 'global'"));
     }
     let ttl = method.max_token_ttl;
     if !ttl.is_zero() && !(TTL_MIN..=TTL_MAX).contains(&ttl) {
@@ -110,7 +108,9 @@ pub(super) fn method(call: &Call<'_>) -> Outcome {
             writable(call)?;
             match found() {
                 Some(_) => grants::delete(call, Table::AclAuthMethod, call.name),
-                None => Err(Reply::text(StatusCode::NOT_FOUND, "Cannot find auth method to delete")),
+                None => {
+                    Err(Reply::text(StatusCode::NOT_FOUND, "Cannot find auth method to delete"))
+                }
             }
         }
         _ => read(call, "auth method", found(), |w, it| shapes::method(w, it, true)),
@@ -197,7 +197,9 @@ pub(super) fn rule(call: &Call<'_>) -> Outcome {
             writable(call)?;
             match found() {
                 Some(rule) => grants::delete(call, Table::AclBindingRule, &rule.id),
-                None => Err(Reply::text(StatusCode::NOT_FOUND, "Cannot find binding rule to delete")),
+                None => {
+                    Err(Reply::text(StatusCode::NOT_FOUND, "Cannot find binding rule to delete"))
+                }
             }
         }
         _ => read(call, "binding rule", found(), shapes::rule),

@@ -108,9 +108,7 @@ fn get(call: &Call<'_>) -> Outcome {
     let table = call.catalog().table_index(Table::PreparedQuery);
     Ok(read.reply(found.map_or(table, |it| it.modified), watched, || match found {
         None => Reply::text(StatusCode::NOT_FOUND, "Query not found"),
-        Some(it) => {
-            call.json(|w| w.array(|w| shape(w, call, it.value, (it.created, it.modified))))
-        }
+        Some(it) => call.json(|w| w.array(|w| shape(w, call, it.value, (it.created, it.modified)))),
     }))
 }
 

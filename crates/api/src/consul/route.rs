@@ -4,8 +4,8 @@ use ::acl::{Access as Right, Resource};
 
 use super::{Call, Check, Outcome, agent, agent_check, agent_health, agent_self, agent_service};
 use super::{
-    acl_objects, catalog, certificates, config, coordinate, discovery_chain, event, health, intentions, kv,
-    logins, operator, peering, query, session, status, tokens, txn, ui,
+    acl_objects, catalog, certificates, config, coordinate, discovery_chain, event, health,
+    intentions, kv, logins, operator, peering, query, session, status, tokens, txn, ui,
 };
 
 /// Who answers a route.
@@ -33,6 +33,11 @@ impl Route {
     pub(super) fn allowed(&self) -> String {
         format!("OPTIONS,{}", self.methods.join(","))
     }
+}
+
+/// Pattern and methods of each.
+pub(crate) fn endpoints() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    ROUTES.iter().map(|it| (it.pattern, it.methods))
 }
 
 /// What a path leads to.

@@ -220,9 +220,8 @@ fn expanded(w: &mut JsonWriter, call: &Call<'_>, token: Found<'_, AclToken>) {
     let catalog = call.catalog();
     let roles: Vec<Found<'_, AclRole>> =
         token.value.roles.iter().filter_map(|id| catalog.record::<AclRole>(id)).collect();
-    let all = || {
-        std::iter::once(&token.value.grants).chain(roles.iter().map(|it| &it.value.grants))
-    };
+    let all =
+        || std::iter::once(&token.value.grants).chain(roles.iter().map(|it| &it.value.grants));
     let mut policies: Vec<Found<'_, AclPolicy>> =
         all().flat_map(|it| &it.policies).filter_map(|id| catalog.record(id)).collect();
     policies.sort_by(|a, b| a.value.id.cmp(&b.value.id));
@@ -320,8 +319,7 @@ fn stands_for(grants: &Grants, service: &str) -> bool {
 pub(super) fn authorize(call: &Call<'_>) -> Outcome {
     let questions = decode::acl_questions(call.request.body())?;
     if questions.len() > QUESTIONS_MAX {
-        let text =
-            format!("Refusing to process more than {QUESTIONS_MAX} authorizations at once");
+        let text = format!("Refusing to process more than {QUESTIONS_MAX} authorizations at once");
         return Err(bad(&text));
     }
     let mut answers = Vec::new();

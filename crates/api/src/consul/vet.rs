@@ -2,13 +2,14 @@
 //! allowed to change each thing that it changes.
 
 use acl::{Access as Right, Denied, Resource};
+use config_entries::intentions::{self, Change};
 use model::{
     Catalog, Check, CheckId, Folded, Instance, KvKey, Node, NodeName, PreparedQuery, Record,
     RecordKey, ServiceId, SessionId, Table,
 };
-use registry::{
-    CatalogRegistration, CatalogTarget, Command, KvOperation, TxnOperation, TxnVerb,
-};
+use registry::{CatalogRegistration, CatalogTarget, Command, KvOperation, TxnOperation, TxnVerb};
+
+use serde_json::{Map, Value};
 
 use super::access::Access;
 
@@ -46,6 +47,7 @@ impl Vet<'_> {
             Command::EndSession(id) | Command::RenewSession(id) => self.session(id),
             Command::PutRecord { record, .. } => self.record(record),
             Command::DeleteRecord { key, .. } => self.stored_record(key),
+            Command::ChangeIntention(change) => self.intention(change),
             Command::FireEvent(event) => {
                 self.access.permit(Resource::Event, Right::Write, &event.name)
             }
@@ -54,9 +56,9 @@ impl Vet<'_> {
                 self.access.permit(Resource::Operator, Right::Write, "")
             }
             // Those that make them ask for it themselves.
-            Command::PrepareAcl(_)
-            | Command::BootstrapAcl { .. }
-            | Command::ExpireToken { .. } => self.management(),
+            Command::PrepareAcl(_) | Command::BootstrapAcl { .. } | Command::ExpireToken { .. } => {
+                self.management()
+            }
         }
     }
 
@@ -151,7 +153,11 @@ impl Vet<'_> {
 
     /// The instance that a check is of, or the node. An instance that is not there is the registry's to refuse.
     fn owner(&self, node: &NodeName, service: &ServiceId) -> Vetted {
-        if service.is_empty() { self.node(node) } else { self.stored_instance(&node.folded(), service) }
+        if service.is_empty() {
+            self.node(node)
+        } else {
+            self.stored_instance(&node.folded(), service)
+        }
     }
 
     fn registration(&self, it: &CatalogRegistration) -> Vetted {
@@ -168,7 +174,8 @@ impl Vet<'_> {
                 Some(own) => self.service(own.service.as_str())?,
                 None => self.owner(&it.node.name, &check.service_id)?,
             }
-            let id = if check.id.is_empty() { check.name.as_str().into() } else { check.id.clone() };
+            let id =
+                if check.id.is_empty() { check.name.as_str().into() } else { check.id.clone() };
             self.stored_check(&it.node.name.folded(), &id)?;
         }
         Ok(())
@@ -222,8 +229,8 @@ impl Vet<'_> {
             }
             Record::Coordinate(coordinate) => self.node(&coordinate.node),
             Record::Event(event) => self.access.permit(Resource::Event, Right::Write, &event.name),
-            Record::ConfigEntry(_)
-            | Record::Setting(_)
+            Record::ConfigEntry(entry) => self.entry(&entry.kind, &entry.name),
+            Record::Setting(_)
             | Record::AclAuthMethod(_)
             | Record::AclBindingRule(_)
             | Record::AclPolicy(_)
@@ -238,12 +245,15 @@ impl Vet<'_> {
                 let stored = self.catalog.record::<PreparedQuery>(&key.name);
                 stored.map_or(Ok(()), |it| self.query(it.value))
             }
+            Table::ConfigEntry => match key.name.split_once('\0') {
+                Some((kind, name)) => self.entry(kind, name),
+                None => self.management(),
+            },
             Table::AclAuthMethod
             | Table::AclBindingRule
             | Table::AclPolicy
             | Table::AclRole
             | Table::AclToken
-            | Table::ConfigEntry
             | Table::Coordinate
             | Table::Event
             | Table::Setting => self.management(),
@@ -259,8 +269,61 @@ impl Vet<'_> {
         }
     }
 
+    fn entry(&self, kind: &str, name: &str) -> Vetted {
+        match entry_permission(kind, name, Right::Write) {
+            Some((resource, name)) => self.access.permit(resource, Right::Write, name),
+            None => Ok(()),
+        }
+    }
+
+    /// By the destination that it is to have, and the one of the intention that is there.
+    fn intention(&self, change: &Change) -> Vetted {
+        let write = |name: &str| self.access.permit(Resource::Intention, Right::Write, name);
+        let given = |intention: &Map<String, Value>| {
+            let found = intention.iter().find(|it| it.0.eq_ignore_ascii_case("DestinationName"));
+            write(found.and_then(|it| it.1.as_str()).unwrap_or_default())
+        };
+        let stored = |id: &str| {
+            let all = intentions::all(self.catalog);
+            let found = all.iter().find(|it| it.legacy_id() == id);
+            found.map_or(Ok(()), |it| write(it.destination_name()))
+        };
+        match change {
+            Change::Create { intention, .. } | Change::Upsert { intention } => given(intention),
+            Change::Update { intention, id } => {
+                stored(id)?;
+                given(intention)
+            }
+            Change::Delete { id } => stored(id),
+            Change::DeleteExact { destination, .. } => write(destination),
+        }
+    }
+
     fn management(&self) -> Vetted {
         self.access.permit(Resource::Acl, Right::Write, "")
+    }
+}
+
+/// What a configuration entry is a matter of; `None` for one that everybody may see.
+pub(super) fn entry_permission<'n>(
+    kind: &str,
+    name: &'n str,
+    right: Right,
+) -> Option<(Resource, &'n str)> {
+    let reads = right == Right::Read;
+    match kind {
+        "service-defaults" | "service-resolver" | "service-router" | "service-splitter" => {
+            Some((Resource::Service, name))
+        }
+        "service-intentions" => Some((Resource::Intention, name)),
+        "mesh" | "proxy-defaults" if reads => None,
+        "api-gateway" | "bound-api-gateway" | "ingress-gateway" | "terminating-gateway"
+            if reads =>
+        {
+            Some((Resource::Service, name))
+        }
+        "control-plane-request-limit" => Some((Resource::Operator, "")),
+        _ => Some((Resource::Mesh, "")),
     }
 }
 

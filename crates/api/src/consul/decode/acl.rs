@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use model::{
-    AclAuthMethod, AclBindingRule, AclNode, AclService, AclTemplate, Secret, Timestamp,
-};
+use model::{AclAuthMethod, AclBindingRule, AclNode, AclService, AclTemplate, Secret, Timestamp};
 use serde_json::Value;
 
 use super::fields::Fields;
@@ -162,7 +160,8 @@ pub(in super::super) fn acl_binding_rule(body: &[u8]) -> Read<AclBindingRule> {
 /// Reads an auth method.
 pub(in super::super) fn acl_auth_method(body: &[u8]) -> Read<AclAuthMethod> {
     read_as(body, "AuthMethod", "ACLAuthMethod", |fields| {
-        let config = fields.take("Config").cloned().unwrap_or_else(|| Value::Object(Default::default()));
+        let config =
+            fields.take("Config").cloned().unwrap_or_else(|| Value::Object(Default::default()));
         if !config.is_object() {
             return Err(BadRequest::undecodable("Config is not an object"));
         }
@@ -208,9 +207,8 @@ pub(in super::super) fn acl_variables(body: &[u8]) -> Read<Option<String>> {
     if body.is_empty() {
         return Ok(None);
     }
-    let name = read_as(body, "Template", "ACLTemplatedPolicyVariables", |fields| {
-        fields.text("Name")
-    })?;
+    let name =
+        read_as(body, "Template", "ACLTemplatedPolicyVariables", |fields| fields.text("Name"))?;
     Ok(Some(name).filter(|it| !it.is_empty()))
 }
 
