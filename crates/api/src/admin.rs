@@ -2,26 +2,56 @@
 
 mod services;
 
+use acl::{Access as Right, Resource};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
+use crate::consul::Check;
 use crate::json::JsonWriter;
 use crate::{Context, Step, consul};
 
-/// What there is, those that the shell serves itself included: method, path, and a few words.
-const ENDPOINTS: &[(&str, &str, &str)] = &[
-    ("GET", "/leno/v1/status", "who answers, and how much it knows"),
-    ("GET", "/leno/v1/services", "every service with the states of its instances"),
-    ("GET", "/leno/v1/services/:name", "the instances of a service, and why each is in its state"),
-    ("GET", "/leno/v1/documents", "declared documents, and what became of them"),
-    ("POST", "/leno/v1/apply", "declare documents"),
-    ("POST", "/leno/v1/delete", "delete documents"),
+const OPERATOR: Check = Check::ByMethod(Resource::Operator);
+
+/// What there is, those that the shell serves itself included: method, path, what it asks for, and a few words.
+const ENDPOINTS: &[(&str, &str, Check, &str)] = &[
+    ("GET", "/leno/v1/status", OPERATOR, "who answers, and how much it knows"),
+    ("GET", "/leno/v1/services", Check::Each, "every service with the states of its instances"),
+    (
+        "GET",
+        "/leno/v1/services/:name",
+        Check::Each,
+        "the instances of a service, and why each is in its state",
+    ),
+    ("GET", "/leno/v1/documents", OPERATOR, "declared documents, and what became of them"),
+    ("POST", "/leno/v1/apply", OPERATOR, "declare documents"),
+    ("POST", "/leno/v1/delete", OPERATOR, "delete documents"),
 ];
+
+/// Path and method of each.
+pub(crate) fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ENDPOINTS.iter().map(|it| (it.1, it.0)).chain([("/metrics", "GET")])
+}
+
+/// What whoever asks for a path of ours must be allowed; `None` for paths of others. What lists what may be seen, and what
+/// is not there, asks for nothing here.
+pub(crate) fn check_of(path: &str) -> Option<Check> {
+    if path == "/metrics" {
+        return Some(Check::Needs(Resource::Agent, Right::Read));
+    }
+    if path != "/leno/v1" && !path.starts_with("/leno/v1/") {
+        return None;
+    }
+    let found = ENDPOINTS.iter().find(|it| it.1 == path);
+    Some(found.map_or(Check::Open, |it| it.2))
+}
 
 /// Answers a request to a path under `/leno/v1` that the shell does not serve itself.
 pub(crate) fn handle(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> Step {
+    if let Some(refusal) = consul::refuse(request, context, check_of(request.uri().path())) {
+        return Step::Reply(refusal);
+    }
     let path = request.uri().path();
     let rest = path.strip_prefix("/leno/v1").unwrap_or_default();
     let method = request.method();
@@ -67,7 +97,7 @@ fn index() -> Vec<u8> {
     writer.object(|w| {
         w.key("Endpoints");
         w.array(|w| {
-            for (method, path, about) in ENDPOINTS {
+            for (method, path, _, about) in ENDPOINTS {
                 w.object(|w| {
                     w.string_field("Method", method);
                     w.string_field("Path", path);

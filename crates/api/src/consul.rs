@@ -3,11 +3,15 @@
 //! A request goes through [`handle`]: the path and query are checked as Go's server would, [`route`] finds the
 //! endpoint, the endpoint gives an [`Answer`], and every reply gets the headers that all have.
 
+mod access;
+mod acl_objects;
+mod acl_shapes;
 mod agent;
 mod agent_check;
 mod agent_health;
 mod agent_self;
 mod agent_service;
+mod auth_method;
 mod catalog;
 mod certificates;
 mod config;
@@ -16,9 +20,11 @@ mod coordinate;
 mod decode;
 mod discovery_chain;
 mod event;
+mod grants;
 mod health;
 mod intentions;
 mod kv;
+mod logins;
 mod operator;
 mod params;
 mod path;
@@ -31,8 +37,10 @@ mod select;
 mod session;
 mod shapes;
 mod status;
+mod tokens;
 mod txn;
 mod ui;
+mod vet;
 mod write;
 
 pub use agent_self::{BUILD_DATE, REVISION};
@@ -41,20 +49,24 @@ use bytes::Bytes;
 use filter::{Filter, Schema};
 use http::header::{ALLOW, LOCATION};
 use http::{Method, Request, Response, StatusCode};
-use model::{Catalog, Revision, WatchKey};
+use model::{Catalog, Revision, Secret, WatchKey};
 use registry::Command;
 use serde_json::Value;
 
+pub(crate) use self::access::{Access, Check};
 pub use self::certificates::{leaf_ttl, rfc3339};
-use self::params::{Query, Wait};
+pub(crate) use self::params::Query;
+use self::params::Wait;
 use self::path::Place;
 pub(crate) use self::read::Read;
-use self::response::Encoding;
+use self::response::Manner;
 pub(crate) use self::response::Reply;
+pub(crate) use self::route::endpoints;
 use self::route::{Endpoint, Target};
+use self::vet::Vet;
 use self::write::Door;
 use crate::json::JsonWriter;
-use crate::{AgentInfo, ClientIp, Context, LeafWanted, Settings, Step};
+use crate::{Acl, AgentInfo, AgentToken, ClientIp, Context, LeafWanted, Settings, Step};
 
 /// Longest filter that is read: what fits into a URL that other servers would take.
 const FILTER_BYTES_MAX: usize = 8192;
@@ -90,11 +102,17 @@ pub(crate) struct Call<'a> {
     /// What the path names, after the endpoint's own part: a service, a node, an id.
     name: &'a str,
     timed_out: bool,
+    access: Access,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn catalog(&self) -> &'a Catalog {
         self.context.catalog
+    }
+
+    /// What whoever asks may do.
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
     }
 
     fn agent(&self) -> &'a AgentInfo {
@@ -173,6 +191,8 @@ pub(crate) enum Answer {
     Reply(Reply),
     Wait(Vec<WatchKey>, Wait),
     Leaf(LeafWanted),
+    /// The agent is to have another token of its own.
+    AgentToken(AgentToken, Secret),
     Write(Command, Door),
 }
 
@@ -183,6 +203,7 @@ pub(crate) type Outcome = Result<Answer, Reply>;
 #[must_use]
 pub fn leaf_response(
     request: &Request<Bytes>,
+    acl: &Acl,
     fields: &[(&'static str, String)],
     index: u64,
     is_pretty: bool,
@@ -196,7 +217,7 @@ pub fn leaf_response(
         w.number_field("ModifyIndex", index);
     });
     let reply = read::with_index(Reply::json(w.into_bytes()), Revision(index));
-    read::with_cache_hit(reply).finish(Encoding::of(request))
+    read::with_cache_hit(reply).finish(Manner::of(request, acl))
 }
 
 /// The commands of a service's definition, in the form of the body of `agent/service/register`.
@@ -227,7 +248,7 @@ pub fn autopilot_of(settings: &Value) -> Result<Command, String> {
 
 /// Answers a request to any path that is not ours under `/leno`.
 pub(crate) fn handle(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> Step {
-    to_step(answer(request, context, timed_out), Encoding::of(request))
+    to_step(answer(request, context, timed_out), Manner::of(request, context.acl))
 }
 
 /// Answers a read of our own by the rules of Consul's: its parameters, blocking, headers and compression. `name` is what
@@ -240,22 +261,37 @@ pub(crate) fn handle_read(
     endpoint: fn(&Call<'_>) -> Outcome,
 ) -> Step {
     let outcome = match Query::parse(request.uri().query().unwrap_or_default()) {
-        Some(query) => endpoint(&Call { request, context, query: &query, name, timed_out }),
+        Some(query) => Access::of(request, context, &query, Check::Each, name).and_then(|access| {
+            let call = Call { request, context, query: &query, name, timed_out, access };
+            marked(endpoint(&call), &call)
+        }),
         None => Err(Reply::text(StatusCode::BAD_REQUEST, "the query string cannot be read")),
     };
-    to_step(outcome, Encoding::of(request))
+    to_step(outcome, Manner::of(request, context.acl))
 }
 
-fn to_step(outcome: Outcome, encoding: Encoding) -> Step {
+fn to_step(outcome: Outcome, manner: Manner) -> Step {
     match outcome {
-        Ok(Answer::Reply(reply)) | Err(reply) => Step::Reply(reply.finish(encoding)),
+        Ok(Answer::Reply(reply)) | Err(reply) => Step::Reply(reply.finish(manner)),
         Ok(Answer::Wait(keys, Wait { timeout, jitter_max })) => {
             Step::Wait { keys, timeout, jitter_max }
         }
         Ok(Answer::Leaf(wanted)) => Step::Leaf(wanted),
         Ok(Answer::Write(command, door)) => {
-            let reply = move |outcome, _: &Context<'_>| door.reply(outcome).finish(encoding);
+            let reply = move |outcome, context: &Context<'_>| {
+                door.reply(outcome, context.catalog).finish(manner)
+            };
             Step::Write(command, Box::new(reply))
+        }
+        Ok(Answer::AgentToken(which, secret)) => {
+            let reply = move |outcome: Result<(), String>| {
+                let reply = match outcome {
+                    Ok(()) => Reply::empty(),
+                    Err(why) => Reply::text(StatusCode::INTERNAL_SERVER_ERROR, why),
+                };
+                reply.finish(manner)
+            };
+            Step::AgentToken(which, secret, Box::new(reply))
         }
     }
 }
@@ -284,10 +320,16 @@ fn answer(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> O
         let reply = Reply::text(StatusCode::METHOD_NOT_ALLOWED, text);
         return Err(reply.with(ALLOW, &route.allowed()));
     }
-    let call = Call { request, context, query: &query, name, timed_out };
+    let is_off = !context.acl.settings().enabled;
+    if is_off && matches!(route.endpoint, Endpoint::Acl(_)) {
+        return Err(Reply::text(StatusCode::UNAUTHORIZED, "ACL support disabled"));
+    }
+    let access = Access::of(request, context, &query, route.check, name)?;
+    let call = Call { request, context, query: &query, name, timed_out, access };
     match route.endpoint {
-        Endpoint::Here(endpoint) => endpoint(&call),
-        Endpoint::AclDisabled => Err(Reply::text(StatusCode::UNAUTHORIZED, "ACL support disabled")),
+        Endpoint::Here(endpoint) | Endpoint::Acl(endpoint) => {
+            vetted(marked(endpoint(&call), &call)?, &call, route.check)
+        }
         Endpoint::Later => {
             let text = format!("{path} is not supported by this version of Leno");
             Err(Reply::text(StatusCode::NOT_IMPLEMENTED, text))
@@ -295,12 +337,63 @@ fn answer(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> O
     }
 }
 
+/// Says of an answer from which something was left out that it is not whole.
+fn marked(outcome: Outcome, call: &Call<'_>) -> Outcome {
+    match outcome {
+        Ok(Answer::Reply(reply)) => Ok(Answer::Reply(call.access.marked(reply))),
+        outcome => outcome,
+    }
+}
+
+/// A write through an endpoint that asks for no permission of its own is vetted by what it changes.
+fn vetted(answer: Answer, call: &Call<'_>, check: Check) -> Outcome {
+    let Answer::Write(command, door) = &answer else { return Ok(answer) };
+    if check != Check::Each {
+        return Ok(answer);
+    }
+    let vet = Vet { catalog: call.catalog(), access: &call.access };
+    if let (Command::Transact(operations), Door::Txn(door)) = (command, door) {
+        let denied = vet.transaction(operations);
+        return if denied.is_empty() { Ok(answer) } else { Err(door.refused(&denied)) };
+    }
+    vet.command(command).map_err(|denied| access::refused(&denied))?;
+    Ok(answer)
+}
+
+/// What is said to a request that the shell would serve itself: a refusal, or nothing when it may.
+pub(crate) fn refuse(
+    request: &Request<Bytes>,
+    context: &Context<'_>,
+    ours: Option<Check>,
+) -> Option<Response<Bytes>> {
+    let path = match path::read(request.uri().path()) {
+        Place::At(path) => path,
+        Place::Moved(_) | Place::Unreadable => String::new(),
+    };
+    let check = || {
+        let (check, name) = match (ours, route::find(&path)) {
+            (Some(check), _) => (check, ""),
+            (None, Target::Found(route, name)) => (route.check, name),
+            (None, Target::Moved(_) | Target::Unknown) => (Check::Open, ""),
+        };
+        let query = Query::parse(request.uri().query().unwrap_or_default()).unwrap_or_default();
+        Access::of(request, context, &query, check, name).map(|_| ())
+    };
+    let refusal = check().err()?;
+    Some(refusal.finish(Manner::of(request, context.acl)))
+}
+
 /// The refusal of a request to a path that is blocked, or of a write from another network than those that may write; `None`
 /// when it may go on. Asked once for each request, whoever answers it.
 #[must_use]
-pub fn refused_by_rule(request: &Request<Bytes>, settings: &Settings) -> Option<Response<Bytes>> {
-    let refusal =
-        |text: &str| Some(Reply::text(StatusCode::FORBIDDEN, text).finish(Encoding::of(request)));
+pub fn refused_by_rule(
+    request: &Request<Bytes>,
+    settings: &Settings,
+    acl: &Acl,
+) -> Option<Response<Bytes>> {
+    let refusal = |text: &str| {
+        Some(Reply::text(StatusCode::FORBIDDEN, text).finish(Manner::of(request, acl)))
+    };
     // As routing reads it: an escaped letter is the letter.
     let decoded = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8_lossy();
     if settings.blocked_paths.iter().any(|it| decoded.starts_with(it.as_str())) {

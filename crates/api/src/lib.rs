@@ -11,6 +11,7 @@
 //! * A read writes its body straight from the catalog into one buffer; no object is cloned.
 //! * A blocking read waits on the parts of the catalog that its index is made of, so no change of it is missed.
 
+mod access;
 mod admin;
 mod consul;
 mod json;
@@ -19,19 +20,39 @@ mod settings;
 mod step;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
 
+pub use access::{Acl, AclSettings, AgentToken, AgentTokens, Identity, ResolveError};
+pub use acl::DefaultPolicy;
 pub use consul::{
     BUILD_DATE, REVISION, autopilot_of, check_of, leaf_response, leaf_ttl, refused_by_rule,
     rfc3339, service_of,
 };
 pub use rates::{Admission, Operation, RateGate, Rates};
 pub use settings::{Network, Settings, ToldPorts};
-pub use step::{AgentInfo, ClientIp, Context, LeafWanted, LiveCheck, Respond, Step, WriteOutcome};
+pub use step::{
+    AgentInfo, BootstrapReset, ClientIp, Context, LeafWanted, LiveCheck, Respond, Step,
+    WriteOutcome,
+};
 
 /// Name of the setting of the certificate authority: `Roots`, a list of [`ca::Authority`] with the active one first, and
 /// `Config` and `State` as clients set them.
 pub const CA: &str = "connect-ca";
+
+/// Every endpoint, those that the shell serves itself included: its path, with a slash at its end (or `:name` in it) all
+/// paths that start with it, and its methods.
+pub fn endpoints() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    let ours = admin::endpoints().map(|(path, method)| (path, vec![method]));
+    consul::endpoints().map(|(path, methods)| (path, methods.to_vec())).chain(ours)
+}
+
+/// What is said to a request that the shell serves itself and not through [`handle`]: a refusal, or nothing when whoever
+/// makes it may.
+#[must_use]
+pub fn refuse(request: &Request<Bytes>, context: &Context<'_>) -> Option<Response<Bytes>> {
+    let ours = admin::check_of(request.uri().path());
+    consul::refuse(request, context, ours)
+}
 
 /// Says what is to be done for a request. `timed_out` is true when a wait that an earlier call asked for is over.
 ///

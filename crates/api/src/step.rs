@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use model::{Catalog, CheckId, CheckStatus, NodeName, Revision, Timestamp, WatchKey};
+use model::{Catalog, CheckId, CheckStatus, NodeName, Revision, Secret, Timestamp, WatchKey};
 use registry::{Command, Rejection, TxnRead};
 
-use crate::Settings;
+use crate::{Acl, AgentToken, Settings};
 
 /// Makes the response to a write of what came of it.
 pub type Respond = Box<dyn FnOnce(WriteOutcome, &Context<'_>) -> Response<Bytes> + Send>;
@@ -36,6 +36,9 @@ pub enum Step {
     },
     /// Answer with a certificate for a service, whose key only the shell can make: see [`LeafWanted`].
     Leaf(LeafWanted),
+    /// Give the agent this token of its own, keep it if such tokens are kept, then call the function with what came of
+    /// it, and send its response.
+    AgentToken(AgentToken, Secret, Box<dyn FnOnce(Result<(), String>) -> Response<Bytes> + Send>),
     /// Commit this command (running it again if another writer came first), then call the function with what
     /// came of it, and send its response.
     Write(Command, Respond),
@@ -70,6 +73,11 @@ pub enum WriteOutcome {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ClientIp(pub IpAddr);
 
+/// Whoever runs the agent lets the first token of management be made again: the revision at which it was made, as an
+/// extension of the request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BootstrapReset(pub u64);
+
 /// What a door may look at.
 pub struct Context<'a> {
     /// All that is true now.
@@ -79,6 +87,10 @@ pub struct Context<'a> {
     /// Freshest results of the agent's own checks, where they differ from the catalog (outputs of passing
     /// runs are not committed).
     pub live_checks: &'a BTreeMap<CheckId, LiveCheck>,
+    /// Access control.
+    pub acl: &'a Acl,
+    /// The time.
+    pub now: Timestamp,
     /// Makes a new UUID.
     pub fresh_id: fn() -> String,
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::Secret;
 
 /// Leno: a service mesh in one binary.
 #[derive(Debug, Parser)]
@@ -306,6 +307,10 @@ pub(crate) struct Connection {
     /// Address of the agent [env: LENO_HTTP_ADDR or CONSUL_HTTP_ADDR] [default: 127.0.0.1:8500].
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) http_addr: Option<String>,
+    /// Secret of the token to ask with [env: LENO_HTTP_TOKEN or CONSUL_HTTP_TOKEN]. Other users of this machine can see
+    /// flags; the variable they cannot.
+    #[arg(long, value_name = "SECRET")]
+    pub(crate) token: Option<Secret>,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use model::Severity;
 
 use crate::args::{FilesArguments, Format, GetArguments};
-use crate::client::{agent_address, send};
+use crate::client::AgentAt;
 use crate::output::{note, print_line, print_rows};
 
 pub(crate) async fn apply(arguments: FilesArguments) -> anyhow::Result<ExitCode> {
@@ -23,11 +23,11 @@ pub(crate) async fn delete(arguments: FilesArguments) -> anyhow::Result<ExitCode
 }
 
 async fn change(arguments: FilesArguments, path: &str) -> anyhow::Result<ExitCode> {
-    let address = agent_address(&arguments.connection)?;
+    let agent = AgentAt::of(&arguments.connection)?;
     let body = serde_json::to_vec(&Files { files: read(&arguments.files)? })?;
-    let (status, answer) = send(&address, Method::POST, path, body).await?;
+    let (status, answer) = agent.send(Method::POST, path, body).await?;
     let report: DocumentsReport = serde_json::from_slice(&answer).with_context(|| {
-        format!("{address} answered {status}: {}", String::from_utf8_lossy(&answer).trim())
+        format!("{agent} answered {status}: {}", String::from_utf8_lossy(&answer).trim())
     })?;
     if arguments.output == Format::Table {
         for row in &report.documents {
@@ -68,8 +68,8 @@ fn print_findings(row: &DocumentRow) {
 
 pub(crate) async fn get(arguments: GetArguments) -> anyhow::Result<ExitCode> {
     let wanted_kind = arguments.kind.as_deref().map(kind).transpose()?;
-    let address = agent_address(&arguments.list.connection)?;
-    let answer = crate::client::get_json(&address, "/leno/v1/documents").await?;
+    let agent = AgentAt::of(&arguments.list.connection)?;
+    let answer = agent.get_json("/leno/v1/documents").await?;
     let mut report: DocumentsReport = serde_json::from_value(answer)?;
     let wanted = match arguments.files.as_slice() {
         [] => None,

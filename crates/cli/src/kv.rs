@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::args::{Connection, Format, KvWhat, ListArguments};
-use crate::client::{agent_address, send};
+use crate::client::AgentAt;
 use crate::list::encoded;
 use crate::output::{note, print_bytes, print_line, print_rows};
 
@@ -153,12 +153,12 @@ pub(crate) fn key_path(key: &str) -> String {
 
 /// `None` when there is nothing of the kind.
 async fn ask(key: &str, query: &str, connection: &Connection) -> anyhow::Result<Option<Bytes>> {
-    let address = agent_address(connection)?;
-    let (status, body) = send(&address, Method::GET, &path_of(key, query), Bytes::new()).await?;
+    let agent = AgentAt::of(connection)?;
+    let (status, body) = agent.send(Method::GET, &path_of(key, query), Bytes::new()).await?;
     match status {
         StatusCode::OK => Ok(Some(body)),
         StatusCode::NOT_FOUND => Ok(None),
-        _ => bail!("{address}: {status}: {}", String::from_utf8_lossy(&body).trim()),
+        _ => bail!("{agent}: {status}: {}", String::from_utf8_lossy(&body).trim()),
     }
 }
 
@@ -170,10 +170,10 @@ async fn write(
     value: Vec<u8>,
     connection: &Connection,
 ) -> anyhow::Result<bool> {
-    let address = agent_address(connection)?;
-    let (status, body) = send(&address, method, &path_of(key, query), value).await?;
+    let agent = AgentAt::of(connection)?;
+    let (status, body) = agent.send(method, &path_of(key, query), value).await?;
     if status != StatusCode::OK {
-        bail!("{address}: {status}: {}", String::from_utf8_lossy(&body).trim());
+        bail!("{agent}: {status}: {}", String::from_utf8_lossy(&body).trim());
     }
     Ok(body.trim_ascii() == b"true")
 }

@@ -9,16 +9,16 @@ use serde_json::Value;
 use crate::args::{
     CatalogArguments, CatalogWhat, ExplainArguments, Format, ListArguments, ServicesArguments,
 };
-use crate::client::{agent_address, get_admin, get_json};
+use crate::client::{AgentAt, get_admin};
 use crate::output::{note, print, print_rows};
 
 pub(crate) async fn services(arguments: ServicesArguments) -> anyhow::Result<ExitCode> {
-    let address = agent_address(&arguments.list.connection)?;
+    let agent = AgentAt::of(&arguments.list.connection)?;
     let Some(service) = &arguments.service else {
-        return list_services(&address, &arguments.list).await;
+        return list_services(&agent, &arguments.list).await;
     };
     let path = format!("/v1/health/service/{}", encoded(service));
-    let value = get_json(&address, &path).await?;
+    let value = agent.get_json(&path).await?;
     let entries = value.as_array().map(Vec::as_slice).unwrap_or_default();
     if entries.is_empty() {
         if arguments.list.output != Format::Table {
@@ -81,8 +81,8 @@ fn instance_row(entry: &Value) -> Vec<String> {
     ]
 }
 
-async fn list_services(address: &str, arguments: &ListArguments) -> anyhow::Result<ExitCode> {
-    let value = get_json(address, "/leno/v1/services").await?;
+async fn list_services(agent: &AgentAt, arguments: &ListArguments) -> anyhow::Result<ExitCode> {
+    let value = agent.get_json("/leno/v1/services").await?;
     let services = value.as_array().map(Vec::as_slice).unwrap_or_default();
     let rows = services.iter().map(|service| {
         let count = |state: &str| service[state].as_u64().unwrap_or(0);
@@ -106,11 +106,11 @@ async fn list_services(address: &str, arguments: &ListArguments) -> anyhow::Resu
 }
 
 pub(crate) async fn catalog(arguments: CatalogArguments) -> anyhow::Result<ExitCode> {
-    let address = agent_address(&arguments.list.connection)?;
+    let agent = AgentAt::of(&arguments.list.connection)?;
     match arguments.what {
-        CatalogWhat::Services => list_services(&address, &arguments.list).await,
+        CatalogWhat::Services => list_services(&agent, &arguments.list).await,
         CatalogWhat::Nodes => {
-            let value = get_json(&address, "/v1/catalog/nodes").await?;
+            let value = agent.get_json("/v1/catalog/nodes").await?;
             let nodes = value.as_array().map(Vec::as_slice).unwrap_or_default();
             let rows = nodes.iter().map(|node| {
                 let fields = ["Node", "ID", "Address", "Datacenter"];
@@ -121,7 +121,7 @@ pub(crate) async fn catalog(arguments: CatalogArguments) -> anyhow::Result<ExitC
             Ok(ExitCode::SUCCESS)
         }
         CatalogWhat::Datacenters => {
-            let value = get_json(&address, "/v1/catalog/datacenters").await?;
+            let value = agent.get_json("/v1/catalog/datacenters").await?;
             let names = value.as_array().map(Vec::as_slice).unwrap_or_default();
             let rows = names.iter().map(|name| vec![text(name)]).collect();
             print_rows(arguments.list.output, &["datacenter"], rows, &value)?;
@@ -131,8 +131,8 @@ pub(crate) async fn catalog(arguments: CatalogArguments) -> anyhow::Result<ExitC
 }
 
 pub(crate) async fn members(arguments: ListArguments) -> anyhow::Result<ExitCode> {
-    let address = agent_address(&arguments.connection)?;
-    let value = get_json(&address, "/v1/agent/members").await?;
+    let agent = AgentAt::of(&arguments.connection)?;
+    let value = agent.get_json("/v1/agent/members").await?;
     let members = value.as_array().map(Vec::as_slice).unwrap_or_default();
     let rows = members.iter().map(|member| {
         let status = match member["Status"].as_u64() {

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::authority::{self, Leaves};
 use crate::compilation::Compilation;
 use crate::definitions::{ConfiguredDefinitions, Definitions};
-use crate::dns_server::{DnsServer, DnsServerError};
+use crate::dns_server::{DnsServer, DnsServerError, WhoMay};
 use crate::door::{Door, Memo};
 use crate::http_server::{Clients, HttpEndpoint, HttpServer};
 use crate::listen::ListenError;
@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::probes::{ProbeOptions, Probes, ProbesHandle};
 use crate::sessions::Sessions;
 use crate::supervisor::Supervisor;
+use crate::tokens::{self, AclOptions, AgentAccess};
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -96,6 +97,8 @@ pub struct AgentOptions {
     pub cluster_id: Option<String>,
     /// Rules of the HTTP API.
     pub api: api::Settings,
+    /// Access control.
+    pub acl: AclOptions,
     /// What the compiler makes listeners for.
     pub compiler: compiler::Settings,
 }
@@ -127,6 +130,7 @@ impl Default for AgentOptions {
             autopilot: None,
             cluster_id: None,
             api: api::Settings::default(),
+            acl: AclOptions::default(),
             compiler: compiler::Settings::default(),
         }
     }
@@ -209,6 +213,9 @@ pub enum AgentError {
     /// The certificate authority cannot be set up.
     #[error("cannot set up the certificate authority: {0}")]
     Authority(String),
+    /// Access control cannot be set up.
+    #[error("cannot set up access control: {0}")]
+    Access(String),
     /// A service or check of the configuration cannot be registered.
     #[error("cannot register {what} of the configuration: {reason}")]
     Define {
@@ -284,6 +291,8 @@ impl Agent {
             script_checks: options.script_checks,
             settings: options.api.clone(),
         };
+        let access = Arc::new(open_access(&options)?);
+        access.prepare(&mesh).await.map_err(AgentError::Access)?;
         let own = own_node(&info, &options);
         take_over(&mesh, &info, &own).await?;
         register_self(&mesh, &info, &own).await?;
@@ -323,7 +332,8 @@ impl Agent {
                 info: info.clone(),
                 own,
                 cluster_id: options.cluster_id.clone(),
-                definitions: definitions.clone(),
+                definitions: Arc::clone(&definitions),
+                access: Arc::clone(&access),
             }),
             snapshot_turn: Arc::new(Semaphore::new(1)),
             probes: probes.clone(),
@@ -335,6 +345,7 @@ impl Agent {
             reload,
             leaves: Leaves::default(),
             memo: Memo::default(),
+            access,
             clients: Clients::new(options.connections_per_client_max),
             gate: Mutex::new(api::RateGate::new(options.rates, runtime::monotonic())),
             follows_folder: options.manifests.is_some(),
@@ -345,7 +356,16 @@ impl Agent {
         }
         if let Some(dns_server) = dns_server {
             let source = mesh.clone();
-            doors.spawn("DNS server", dns_server.run(move || source.catalog(), doors.clone()));
+            let (acl, agent) = (Arc::clone(&door.access.acl), info.clone());
+            let who: WhoMay = Arc::new(move |catalog: &Catalog, secret: &str| {
+                acl.dns_authorizer(catalog, &agent, secret, Timestamp(runtime::unix_ms()))
+            });
+            let run = dns_server.run(move || source.catalog(), who, doors.clone());
+            doors.spawn("DNS server", run);
+        }
+        if options.acl.settings.enabled {
+            let clock = || Timestamp(runtime::unix_ms());
+            core.spawn("token expiry", tokens::expire(mesh.clone(), clock, core.drain()));
         }
         let supervisor = Supervisor::new(mesh.clone(), probes.clone(), processes.clone());
         Ok(Self {
@@ -409,6 +429,15 @@ impl Phases {
         left.extend(self.core.shut_down(CORE_TIMEOUT).await);
         left
     }
+}
+
+/// Access control, with the tokens that were kept beside the data.
+fn open_access(options: &AgentOptions) -> Result<AgentAccess, AgentError> {
+    let folder = (!options.dev).then_some(options.data_dir.as_path());
+    AgentAccess::open(options.acl.clone(), folder).map_err(|error| {
+        let folder = options.data_dir.display();
+        AgentError::Access(format!("the agent's tokens in {folder} cannot be read: {error}"))
+    })
 }
 
 async fn open_store(options: &AgentOptions) -> Result<Arc<dyn Store>, AgentError> {
@@ -546,11 +575,14 @@ pub(crate) struct Again {
     own: Node,
     cluster_id: Option<String>,
     definitions: Arc<ConfiguredDefinitions>,
+    access: Arc<AgentAccess>,
 }
 
 impl Again {
     pub(crate) async fn register(&self, mesh: &Mesh) -> Result<(), AgentError> {
         register_self(mesh, &self.info, &self.own).await?;
+        // What every mesh with access control has may not be in what replaced it.
+        self.access.prepare(mesh).await.map_err(AgentError::Access)?;
         if self.info.settings.connect {
             let made = authority::ensure(mesh, self.cluster_id.as_deref()).await;
             made.map_err(AgentError::Authority)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{CA, LeafWanted, WriteOutcome, rfc3339};
+use api::{Acl, CA, LeafWanted, WriteOutcome, rfc3339};
 use bytes::Bytes;
 use ca::{Authority, CaError, Leaf};
 use http::{Request, Response};
@@ -64,6 +64,7 @@ impl Leaves {
         wanted: &LeafWanted,
         mesh: &Mesh,
         datacenter: &str,
+        acl: &Acl,
         drain: &Drain,
     ) -> Result<Response<Bytes>, CaError> {
         let deadline = runtime::monotonic() + wanted.timeout;
@@ -74,14 +75,14 @@ impl Leaves {
             let issued = self.current(&catalog, &wanted.service, datacenter, now)?;
             let left = deadline.saturating_duration_since(runtime::monotonic());
             if issued.index > wanted.seen || left.is_zero() || wanted.seen == 0 {
-                return Ok(response(request, &issued, wanted.is_pretty));
+                return Ok(response(request, acl, &issued, wanted.is_pretty));
             }
             drop(catalog);
             let until_renewal = issued.leaf.renew_at().since(now).max(Duration::from_millis(1));
             tokio::select! {
                 () = tokio::time::sleep(left.min(until_renewal)) => {}
                 () = roots.changed() => {}
-                () = drain.begun() => return Ok(response(request, &issued, wanted.is_pretty)),
+                () = drain.begun() => return Ok(response(request, acl, &issued, wanted.is_pretty)),
             }
         }
     }
@@ -115,7 +116,12 @@ impl Leaves {
     }
 }
 
-fn response(request: &Request<Bytes>, issued: &Issued, is_pretty: bool) -> Response<Bytes> {
+fn response(
+    request: &Request<Bytes>,
+    acl: &Acl,
+    issued: &Issued,
+    is_pretty: bool,
+) -> Response<Bytes> {
     let leaf = &issued.leaf;
     let fields = [
         ("SerialNumber", leaf.serial.clone()),
@@ -126,5 +132,5 @@ fn response(request: &Request<Bytes>, issued: &Issued, is_pretty: bool) -> Respo
         ("ValidAfter", rfc3339(leaf.not_before)),
         ("ValidBefore", rfc3339(leaf.not_after)),
     ];
-    api::leaf_response(request, &fields, issued.index, is_pretty)
+    api::leaf_response(request, acl, &fields, issued.index, is_pretty)
 }

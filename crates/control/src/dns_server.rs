@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use acl::Authorizer;
 use dns::{Answer, Transport};
 use model::{Catalog, Timestamp};
 use runtime::{Drain, Tasks};
@@ -36,6 +37,9 @@ const UDP_SEND_TIMEOUT: Duration = Duration::from_secs(1);
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
 /// How often a port that is free for both is looked for when the system chooses.
 const PORT_ATTEMPTS: u32 = 16;
+
+/// What may be found with a secret.
+pub type WhoMay = Arc<dyn Fn(&Catalog, &str) -> Arc<Authorizer> + Send + Sync>;
 
 /// How to answer, and whom to ask about foreign names.
 #[derive(Clone, Debug)]
@@ -114,13 +118,14 @@ impl DnsServer {
     }
 
     /// Serves until the drain begins. `catalog` gives what is true now; it is called for every request.
-    pub async fn run<C>(self, catalog: C, tasks: Tasks)
+    /// `who` says what may be found with a secret, with an empty one by everybody.
+    pub async fn run<C>(self, catalog: C, who: WhoMay, tasks: Tasks)
     where
         C: Fn() -> Arc<Catalog> + Clone + Send + Sync + 'static,
     {
         let Self { udp, tcp, address, options } = self;
         let recursors = Recursors::new(options.recursors, options.recursor_timeout);
-        let door = Arc::new(Door { catalog, config: options.config, recursors });
+        let door = Arc::new(Door { catalog, who, config: options.config, recursors });
         tracing::debug!(%address, "DNS is served");
         tokio::join!(serve_udp(udp, door.clone(), &tasks), serve_tcp(tcp, door, &tasks));
     }
@@ -154,6 +159,7 @@ fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 /// What both sockets need to answer.
 struct Door<C> {
     catalog: C,
+    who: WhoMay,
     config: DnsConfig,
     recursors: Recursors,
 }
@@ -162,7 +168,8 @@ impl<C: Fn() -> Arc<Catalog>> Door<C> {
     fn answer(&self, request: &[u8], transport: Transport) -> Answer {
         let catalog = (self.catalog)();
         let now = Timestamp(runtime::unix_ms());
-        dns::answer(request, &catalog, &self.config, transport, &mut rand::rng(), now)
+        let who = |secret: &str| (self.who)(&catalog, secret);
+        dns::answer(request, &catalog, &who, &self.config, transport, &mut rand::rng(), now)
     }
 }
 

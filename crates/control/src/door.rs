@@ -11,7 +11,7 @@ use api::{
 };
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use model::{Catalog, Check, CheckId, CheckStatus, CheckType, NodeName, WatchKey};
+use model::{Catalog, Check, CheckId, CheckStatus, CheckType, NodeName, Timestamp, WatchKey};
 use parking_lot::Mutex;
 use registry::{Command, Rejection};
 use runtime::{Drain, Tasks};
@@ -25,6 +25,7 @@ use crate::mesh::{Mesh, Watcher};
 use crate::metrics::Metrics;
 use crate::probes::ProbesHandle;
 use crate::sessions::SessionsHandle;
+use crate::tokens::{AgentAccess, ResetFile};
 use crate::{host, monitor, snapshots, streams};
 
 pub mod documents;
@@ -77,6 +78,8 @@ pub struct Door {
     pub(crate) reload: mpsc::Sender<Reload>,
     /// Answers of the current revision.
     pub(crate) memo: Memo,
+    /// Access control.
+    pub(crate) access: Arc<AgentAccess>,
     /// Rates of requests.
     pub(crate) gate: Mutex<RateGate>,
     /// Connections of clients.
@@ -89,7 +92,7 @@ impl Door {
     /// Answers a request; a blocking query resolves when there is news or its time is over.
     pub async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let refusal = api::refused_by_rule(&request, &self.agent.settings);
+        let refusal = api::refused_by_rule(&request, &self.agent.settings, &self.access.acl);
         let mut response = match refusal.or_else(|| self.beyond_rate(&request)) {
             Some(refusal) => refusal,
             None => self.answer_within(request).await,
@@ -124,19 +127,34 @@ impl Door {
         match (request.method().as_str(), request.uri().path()) {
             // The server sends no body to HEAD.
             ("GET" | "HEAD", "/" | "/ui" | "/ui/") => reply(StatusCode::OK, TEXT, WELCOME.into()),
-            ("GET" | "HEAD", "/metrics") => self.prometheus(),
-            ("GET", "/v1/agent/metrics") if wants_prometheus(&request) => self.prometheus(),
-            ("GET", "/v1/agent/metrics") => self.metrics_as_json(),
-            ("PUT", "/v1/agent/leave") => self.leave(),
-            ("PUT", "/v1/agent/reload") => self.reload().await,
             ("GET", "/v1/agent/monitor") => self.monitor(&request).await,
             ("GET", "/v1/agent/metrics/stream") => self.metrics_stream(&request).await,
             ("GET", "/v1/agent/host") => self.host(&request).await,
             ("GET" | "PUT", "/v1/snapshot") => self.snapshot(request).await,
+            ("PUT", "/v1/acl/bootstrap") => self.bootstrap_acl(request).await,
+            ("GET" | "HEAD", "/metrics" | "/v1/agent/metrics")
+            | ("PUT", "/v1/agent/leave" | "/v1/agent/reload")
+            | ("GET", "/leno/v1/documents")
+            | ("POST", "/leno/v1/apply" | "/leno/v1/delete") => match self.refusal(&request) {
+                Some(refusal) => refusal,
+                None => self.serve(&request).await,
+            },
+            _ => self.ask_api(&request).await,
+        }
+    }
+
+    /// Serves what the shell serves by itself, to whom may ask for it.
+    async fn serve(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        match (request.method().as_str(), request.uri().path()) {
+            ("GET" | "HEAD", "/metrics") => self.prometheus(),
+            ("GET", "/v1/agent/metrics") if wants_prometheus(request) => self.prometheus(),
+            ("GET", "/v1/agent/metrics") => self.metrics_as_json(),
+            ("PUT", "/v1/agent/leave") => self.leave(),
+            ("PUT", "/v1/agent/reload") => self.reload().await,
             ("GET", "/leno/v1/documents") => self.list_documents(),
             ("POST", "/leno/v1/apply") => self.apply_documents(request.body()).await,
             ("POST", "/leno/v1/delete") => self.delete_documents(request.body()).await,
-            _ => self.ask_api(&request).await,
+            _ => self.ask_api(request).await,
         }
     }
 
@@ -172,7 +190,6 @@ impl Door {
 
     async fn ask_api(&self, request: &Request<Bytes>) -> Response<Bytes> {
         let arrived = runtime::monotonic();
-        let question = Question::of(request);
         let mut wait: Option<Waiting> = None;
         let mut timed_out = false;
         loop {
@@ -180,21 +197,25 @@ impl Door {
             let live_checks = self.probes.live_checks();
             let context = self.context(&catalog, &live_checks);
             // Whether the time is over is not part of the question, so an answer for that is neither kept nor recalled.
-            let question = question.as_ref().filter(|_| !timed_out);
-            let recalled = question.and_then(|it| self.memo.recall(it, catalog.revision()));
+            let question = if timed_out { None } else { self.question(request, &context) };
+            let recalled =
+                question.as_ref().and_then(|it| self.memo.recall(it, catalog.revision()));
             if let Some(response) = recalled {
                 return response;
             }
             match api::handle(request, &context, timed_out) {
                 Step::Reply(response) => {
                     if let Some(question) = question {
-                        self.memo.keep(question.clone(), catalog.revision(), &response);
+                        self.memo.keep(question, catalog.revision(), &response);
                     }
                     return response;
                 }
                 Step::Leaf(wanted) => {
                     drop((catalog, live_checks));
                     return self.leaf(request, &wanted).await;
+                }
+                Step::AgentToken(which, secret, then) => {
+                    return then(self.access.give(which, secret).await);
                 }
                 Step::Write(command, then) => return self.write(command, then).await,
                 Step::Wait { keys, timeout, jitter_max } => {
@@ -221,6 +242,39 @@ impl Door {
         }
     }
 
+    /// What an answer to a request may depend on; `None` when that is more than what is in it.
+    fn question(&self, request: &Request<Bytes>, context: &Context<'_>) -> Option<Question> {
+        let acl = &self.access.acl;
+        if !acl.settings().enabled {
+            return Question::of(request, "");
+        }
+        let secret = acl.secret_of(request);
+        let identity = acl.resolve(context.catalog, context.agent, &secret, context.now).ok()?;
+        // Time alone can make it nobody's, and time is not part of the question.
+        if identity.ends() { None } else { Question::of(request, secret.reveal()) }
+    }
+
+    /// What is said to a request that is served here without the door being asked; nothing when it may be served.
+    fn refusal(&self, request: &Request<Bytes>) -> Option<Response<Bytes>> {
+        let catalog = self.mesh.catalog();
+        let live_checks = self.probes.live_checks();
+        api::refuse(request, &self.context(&catalog, &live_checks))
+    }
+
+    /// Whoever runs the agent may have said that there may be another first token.
+    async fn bootstrap_acl(&self, mut request: Request<Bytes>) -> Response<Bytes> {
+        let reset = self.access.reset.as_ref();
+        if let Some(index) = reset.and_then(ResetFile::index) {
+            request.extensions_mut().insert(api::BootstrapReset(index));
+        }
+        let had_reset = request.extensions().get::<api::BootstrapReset>().is_some();
+        let response = self.ask_api(&request).await;
+        if let Some(reset) = reset.filter(|_| had_reset && response.status() == StatusCode::OK) {
+            reset.forget();
+        }
+        response
+    }
+
     /// Waits for a change; true when there was none in time.
     async fn wait(&self, waiting: &mut Waiting) -> bool {
         let _blocked = self.metrics.blocked();
@@ -245,7 +299,8 @@ impl Door {
         live_checks: &'a BTreeMap<CheckId, LiveCheck>,
     ) -> Context<'a> {
         let fresh_id = || uuid::Uuid::new_v4().to_string();
-        Context { catalog, agent: &self.agent, live_checks, fresh_id }
+        let now = Timestamp(runtime::unix_ms());
+        Context { catalog, agent: &self.agent, live_checks, acl: &self.access.acl, now, fresh_id }
     }
 
     fn prometheus(&self) -> Response<Bytes> {
@@ -255,7 +310,7 @@ impl Door {
 
     fn metrics_as_json(&self) -> Response<Bytes> {
         let now = runtime::unix_ms();
-        consul_reply(self.metrics.json(&self.mesh.catalog(), &self.agent, now))
+        self.consul_reply(self.metrics.json(&self.mesh.catalog(), &self.agent, now))
     }
 
     /// True when the door lets the request through to the shell; else its refusal.
@@ -300,7 +355,7 @@ impl Door {
             return refusal;
         }
         let now_ns = runtime::unix_ms().saturating_mul(1_000_000);
-        consul_reply(host::describe(now_ns).to_string())
+        self.consul_reply(host::describe(now_ns).to_string())
     }
 
     async fn snapshot(&self, request: Request<Bytes>) -> Response<Bytes> {
@@ -325,7 +380,7 @@ impl Door {
                 let _ = sender.send(restored);
             });
             let lost = |_| Err("the restore was not run to its end".to_owned());
-            done.await.unwrap_or_else(lost).map(|()| consul_reply(String::new()))
+            done.await.unwrap_or_else(lost).map(|()| self.consul_reply(String::new()))
         } else {
             let saved = snapshots::save(&self.mesh).await.map_err(|error| error.to_string());
             drop(turn);
@@ -336,8 +391,10 @@ impl Door {
 
     async fn leaf(&self, request: &Request<Bytes>, wanted: &LeafWanted) -> Response<Bytes> {
         let (datacenter, drain) = (&self.agent.datacenter, self.tasks.drain());
-        match self.leaves.answer(request, wanted, &self.mesh, datacenter, &drain).await {
-            Ok(response) => response,
+        let acl = &self.access.acl;
+        match self.leaves.answer(request, wanted, &self.mesh, datacenter, acl, &drain).await {
+            // The client may have waited long, and may not get it any more.
+            Ok(response) => self.refusal(request).unwrap_or(response),
             Err(error) => reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
         }
     }
@@ -349,7 +406,7 @@ impl Door {
             told.await.ok()
         };
         match tokio::time::timeout(RELOAD_TIMEOUT, asked).await {
-            Ok(Some(Ok(()))) => consul_reply(String::new()),
+            Ok(Some(Ok(()))) => self.consul_reply(String::new()),
             Ok(Some(Err(reason))) => reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, reason),
             Ok(None) | Err(_) => {
                 let reason = "the configuration was not read again in time".to_owned();
@@ -362,7 +419,7 @@ impl Door {
     fn leave(&self) -> Response<Bytes> {
         tracing::info!("a client asked the agent to leave");
         self.leave.begin();
-        consul_reply(String::new())
+        self.consul_reply(String::new())
     }
 }
 
@@ -427,13 +484,23 @@ fn wants_prometheus(request: &Request<Bytes>) -> bool {
         })
 }
 
-/// 200 with JSON, and with the headers that everything of Consul's has.
-fn consul_reply(body: String) -> Response<Bytes> {
+impl Door {
+    /// 200 with JSON, and with the headers that everything of Consul's has.
+    fn consul_reply(&self, body: String) -> Response<Bytes> {
+        let policy = match self.access.acl.settings().default_policy {
+            api::DefaultPolicy::Allow => "allow",
+            api::DefaultPolicy::Deny => "deny",
+        };
+        consul_reply(body, policy)
+    }
+}
+
+fn consul_reply(body: String, policy: &'static str) -> Response<Bytes> {
     let mut response = reply(StatusCode::OK, "application/json", body);
     let headers = response.headers_mut();
     headers.insert(http::header::VARY, http::HeaderValue::from_static("Accept-Encoding"));
-    let allow = http::HeaderValue::from_static("allow");
-    headers.insert("x-consul-default-acl-policy", allow);
+    let policy = http::HeaderValue::from_static(policy);
+    headers.insert("x-consul-default-acl-policy", policy);
     response
 }
 

@@ -30,3 +30,4 @@ pub mod sessions;
 mod snapshots;
 mod streams;
 pub mod supervisor;
+pub mod tokens;

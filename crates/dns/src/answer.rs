@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use acl::Authorizer;
 use hickory_proto::op::{
     Edns, Header, Message, MessageType, Metadata, OpCode, Query, ResponseCode,
 };
@@ -31,13 +34,17 @@ pub enum Transport {
     Tcp,
 }
 
-/// Answers one packet from the catalog.
+/// What may be found with a secret; with an empty one, by whoever asks.
+pub type Who<'a> = &'a dyn Fn(&str) -> Arc<Authorizer>;
+
+/// Answers one packet from the catalog, as if what may not be found were not there.
 ///
 /// The rules are Consul 1.21's (reference/consul.md section 3), and those of its DNS library for what is no
 /// question: replies are dropped, other operations get NOTIMP, anything but one question gets FORMERR.
 pub fn answer(
     request: &[u8],
     catalog: &Catalog,
+    who: Who<'_>,
     config: &DnsConfig,
     transport: Transport,
     rng: &mut impl Rng,
@@ -61,7 +68,8 @@ pub fn answer(
     };
     let offered = request.edns.as_ref().map(Edns::max_payload);
     let limits = Limits::new(transport, offered, question.query_type(), config);
-    let mut lookup = Lookup { catalog, config, rng, now, answers_enough: limits.answers_enough() };
+    let (authorizer, answers_enough) = (who(""), limits.answers_enough());
+    let mut lookup = Lookup { catalog, authorizer, who, config, rng, now, answers_enough };
     let Some((sections, is_ours)) = lookup.question(question, &request) else {
         return Answer::Recurse;
     };

@@ -23,6 +23,6 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Transport, answer};
+pub use answer::{Answer, Transport, Who, answer};
 pub use config::{BadDomain, DnsConfig, Domain, ServiceTtls, SoaTimes};
 pub use recursion::{RecursorReply, judge_recursor_reply, server_failure};

@@ -1,7 +1,9 @@
 //! Lookups other than those of services: zones, nodes, addresses, reverse names.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use acl::Authorizer;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use model::{Catalog, Folded, Node, Timestamp};
@@ -10,10 +12,10 @@ use rand::seq::SliceRandom;
 
 use registry::{find_query, rendered};
 
-use crate::DnsConfig;
 use crate::name::{self, Asked, InZone, name_in};
 use crate::records::{self, Host, host, node_address, node_name, node_type_takes, ttl_s};
-use crate::service::{Selection, is_usable};
+use crate::service::{Selection, finds, is_usable};
+use crate::{DnsConfig, Who};
 
 /// How many names of ours a host name may lead through.
 pub(crate) const CNAME_DEPTH: u8 = 3;
@@ -38,6 +40,9 @@ impl Sections {
 /// Answers questions from one catalog.
 pub(crate) struct Lookup<'a> {
     pub(crate) catalog: &'a Catalog,
+    /// What whoever asks may find.
+    pub(crate) authorizer: Arc<Authorizer>,
+    pub(crate) who: Who<'a>,
     pub(crate) config: &'a DnsConfig,
     pub(crate) rng: &'a mut dyn Rng,
     pub(crate) now: Timestamp,
@@ -61,7 +66,8 @@ impl Lookup<'_> {
             _ => {}
         }
         match &zone.asked {
-            Asked::Node(node) => match self.catalog.node(node).cloned() {
+            Asked::Node(node) => match self.catalog.node(node).filter(|it| self.finds(it)).cloned()
+            {
                 Some(node) => self.node(name, &node, qtype, depth),
                 None => self.no_such_name(&zone.domain),
             },
@@ -89,6 +95,10 @@ impl Lookup<'_> {
         }
     }
 
+    fn finds(&self, node: &Node) -> bool {
+        self.authorizer.node_read(node.name.as_str())
+    }
+
     /// Answers a question about a reverse name; `None` when nothing here has that address.
     pub(crate) fn reverse(&mut self, name: &Name, qtype: RecordType) -> Option<Sections> {
         let ip = name::reverse_address(name)?.to_canonical();
@@ -100,11 +110,12 @@ impl Lookup<'_> {
                     && address.parse::<IpAddr>().is_ok_and(|it| it.to_canonical() == ip))
         };
         let domain = self.config.domain.name();
-        let node = self.catalog.nodes().find(|node| is_it(&node.address));
+        let node = self.catalog.nodes().find(|node| is_it(&node.address) && self.finds(node));
         let target = match node {
             Some(node) => node_name(node.name.as_str(), domain, self.config)?,
             None => {
-                let instance = self.catalog.instances().find(|it| is_it(&it.address))?;
+                let mut all = self.catalog.instances();
+                let instance = all.find(|it| is_it(&it.address) && finds(&self.authorizer, it))?;
                 let labels = format!("{}.service.{}", instance.service, self.config.datacenter);
                 name_in(&labels, domain)?
             }
@@ -138,6 +149,7 @@ impl Lookup<'_> {
         let catalog = self.catalog;
         let mut servers: Vec<&Node> = catalog
             .instances_of_service(&Folded::new("consul"))
+            .filter(|it| finds(&self.authorizer, it))
             .filter(|it| is_usable(catalog, it, self.config.only_passing))
             .filter_map(|it| catalog.node(&it.node.folded()).map(|node| &node.value))
             .filter(|node| is_host_label(node.name.as_str()))

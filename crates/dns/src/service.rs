@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use acl::Authorizer;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, Record, RecordType};
 use model::{Catalog, Folded, Instance, Node, PreparedQuery, ServiceId, Stored};
@@ -79,6 +81,12 @@ fn has_tag(instance: &Instance, tag: &str) -> bool {
     instance.tags.iter().any(|it| it.to_lowercase() == tag)
 }
 
+/// May whoever asks find the instance?
+pub(crate) fn finds(authorizer: &Authorizer, instance: &Instance) -> bool {
+    authorizer.node_read(instance.node.as_str())
+        && authorizer.service_read(instance.service.as_str())
+}
+
 /// May the instance be in an answer?
 pub(crate) fn is_usable(catalog: &Catalog, instance: &Instance, only_passing: bool) -> bool {
     let state = state(catalog, instance);
@@ -128,6 +136,11 @@ impl Lookup<'_> {
     ) -> Sections {
         let (catalog, config) = (self.catalog, self.config);
         let mut usable = selection.usable(catalog, config);
+        let authorizer = match selection {
+            Selection::Query(query) if !query.token.is_empty() => (self.who)(&query.token),
+            _ => Arc::clone(&self.authorizer),
+        };
+        usable.retain(|it| finds(&authorizer, it));
         if usable.is_empty() {
             return self.no_such_name(domain);
         }

@@ -1,3 +1,4 @@
+mod access;
 mod bytes;
 mod fixture;
 mod names;

@@ -135,15 +135,20 @@ fn compile_test(condition: &Condition, kind: &Kind) -> Result<Test, FilterError>
         (Operator::Equal, Kind::Bool) => {
             parse_bool(value).map(Test::Bool).ok_or_else(|| coerced("invalid syntax", "ParseBool"))
         }
-        (Operator::In, Kind::String | Kind::Strings | Kind::StringMap | Kind::StructMap(_)) => {
-            Ok(Test::Contains(value.clone()))
-        }
+        (
+            Operator::In,
+            Kind::String | Kind::Strings | Kind::StringMap | Kind::StringsMap | Kind::StructMap(_),
+        ) => Ok(Test::Contains(value.clone())),
         (Operator::Matches, Kind::String) => pattern::compile(value)
             .map(Test::Matches)
             .map_err(|reason| FilterError::Pattern { pattern: quote(value), reason }),
         (
             Operator::Empty,
-            Kind::Strings | Kind::Structs(_) | Kind::StringMap | Kind::StructMap(_),
+            Kind::Strings
+            | Kind::Structs(_)
+            | Kind::StringMap
+            | Kind::StringsMap
+            | Kind::StructMap(_),
         ) => Ok(Test::Empty),
         (Operator::Equal | Operator::In | Operator::Matches | Operator::Empty, _) => {
             Err(FilterError::Operator { operator: condition.operator_name(), selector: selector() })

@@ -34,13 +34,19 @@ impl Comparison {
                 Some(text) => self.holds_of_value(&Value::Str(text), step.kind, rest),
                 None => self.holds_of_missing_key(),
             },
+            Value::StringsMap(map) => match map.get(&step.name) {
+                Some(texts) => self.holds_of_value(&Value::Strings(texts), step.kind, rest),
+                None => self.holds_of_missing_key(),
+            },
             Value::StructMap(map) => match map.row(&step.name) {
                 Some(row) => self.holds_of_value(&Value::Struct(row), step.kind, rest),
                 None => self.holds_of_missing_key(),
             },
             Value::Zero => match kind {
                 Kind::Struct(_) => self.holds_of_value(&Value::Zero, step.kind, rest),
-                Kind::StringMap | Kind::StructMap(_) => self.holds_of_missing_key(),
+                Kind::StringMap | Kind::StringsMap | Kind::StructMap(_) => {
+                    self.holds_of_missing_key()
+                }
                 Kind::Structs(_) | Kind::String | Kind::Int | Kind::Bool | Kind::Strings => false,
             },
             Value::Str(_) | Value::Text(_) | Value::Int(_) | Value::Bool(_) | Value::Strings(_) => {
@@ -71,6 +77,7 @@ impl Test {
             Test::Contains(wanted) => match value {
                 Value::Strings(items) => items.contains(wanted),
                 Value::StringMap(map) => map.contains_key(wanted),
+                Value::StringsMap(map) => map.contains_key(wanted),
                 Value::StructMap(map) => map.row(wanted).is_some(),
                 Value::Str(_) | Value::Text(_) => value.text().contains(wanted.as_str()),
                 Value::Int(_)
@@ -84,6 +91,7 @@ impl Test {
                 Value::Strings(items) => items.is_empty(),
                 Value::Structs(rows) => rows.is_empty(),
                 Value::StringMap(map) => map.is_empty(),
+                Value::StringsMap(map) => map.is_empty(),
                 Value::StructMap(map) => map.is_empty(),
                 Value::Str(_)
                 | Value::Text(_)

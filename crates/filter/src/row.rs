@@ -22,6 +22,8 @@ pub enum Value<'a> {
     Strings(&'a [String]),
     /// Map of texts.
     StringMap(&'a FlatMap<String>),
+    /// Map of lists of texts.
+    StringsMap(&'a FlatMap<Vec<String>>),
     /// Map of structs.
     StructMap(&'a dyn RowMap),
     /// Struct.
@@ -42,6 +44,7 @@ impl Value<'_> {
             | Value::Bool(_)
             | Value::Strings(_)
             | Value::StringMap(_)
+            | Value::StringsMap(_)
             | Value::StructMap(_)
             | Value::Struct(_)
             | Value::Structs(_)

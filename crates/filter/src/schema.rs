@@ -20,6 +20,8 @@ pub enum Kind {
     Strings,
     /// `in` (key), emptiness; a key selects a string.
     StringMap,
+    /// `in` (key), emptiness; a key selects a list of strings.
+    StringsMap,
     /// Nothing itself; its fields are selected.
     Struct(&'static Schema),
     /// Emptiness; a field selected through it holds if it does of any element.
@@ -41,6 +43,7 @@ impl Kind {
         match self {
             Kind::String | Kind::Int | Kind::Bool | Kind::Strings => None,
             Kind::StringMap => Some(&Kind::String),
+            Kind::StringsMap => Some(&Kind::Strings),
             Kind::Struct(schema) | Kind::Structs(schema) => schema.field(part),
             Kind::StructMap(element) => Some(element),
         }

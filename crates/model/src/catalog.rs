@@ -7,9 +7,10 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use crate::{
     Change, Check, CheckId, CheckStatus, DecodeError, Document, DocumentKey, Entry, Folded,
     Instance, KeyChange, KvEntry, KvKey, Node, NodeName, Object, ObjectKey, Operation, Record,
-    RecordKey, Revision, ServiceId, ServiceName, Session, SessionId, Table, Timestamp,
+    RecordKey, Revision, Secret, ServiceId, ServiceName, Session, SessionId, Table, Timestamp,
 };
 
+mod acl;
 mod keys;
 mod records;
 
@@ -131,6 +132,10 @@ pub struct Catalog {
     node_indexes: RedBlackTreeMapSync<Folded, Revision>,
     node_ids: RedBlackTreeMapSync<Folded, Folded>,
     records: RedBlackTreeMapSync<RecordKey, Arc<Stored<Record>>>,
+    /// Tokens by what their holders show.
+    token_secrets: RedBlackTreeMapSync<Secret, Arc<str>>,
+    /// Tokens that end, by when.
+    token_ends: RedBlackTreeSetSync<(Timestamp, Arc<str>)>,
     /// By table, the revision of the last change of any of its records.
     table_indexes: [Revision; Table::ALL.len()],
     status_counts: [usize; 3],
@@ -499,6 +504,7 @@ impl Catalog {
             ensure(found, || format!("check {node}/{id} is not found by its id"))?;
         }
         self.check_session_ids()?;
+        self.check_tokens()?;
         ensure(self.check_owners.size() == self.checks.size(), || "stray check owners".into())?;
         ensure(self.node_indexes.size() == self.nodes.size(), || "stray node indexes".into())
     }

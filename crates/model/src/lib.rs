@@ -11,6 +11,7 @@
 //! * A [`Catalog`] is immutable for its readers: clones share structure, [`Catalog::apply`] makes the next one.
 //! * Nothing here reads the clock; time arrives as [`Timestamp`].
 
+mod acl;
 mod catalog;
 mod change;
 mod check;
@@ -29,6 +30,10 @@ mod session;
 mod spec;
 mod time;
 
+pub use acl::{
+    AclAuthMethod, AclBindingRule, AclNode, AclPolicy, AclRole, AclService, AclTemplate, AclToken,
+    Grants, Secret,
+};
 pub use catalog::{Catalog, Found, ServiceEntry, Stored, WatchKey};
 pub use change::{
     Change, Compare, DecodeError, Entry, KeyChange, LeaseId, Object, ObjectKey, Operation,

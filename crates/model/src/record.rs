@@ -1,7 +1,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{ConfigEntry, Coordinate, Event, PreparedQuery, Setting};
+use crate::{
+    AclAuthMethod, AclBindingRule, AclPolicy, AclRole, AclToken, ConfigEntry, Coordinate, Event,
+    PreparedQuery, Setting,
+};
 
 /// An object that stands in a table by its name alone, with no index but that of its table.
 pub trait Tabled: Sized {
@@ -92,6 +95,16 @@ macro_rules! tables {
 }
 
 tables! {
+    /// Ways to get a token by a login.
+    AclAuthMethod: "acl-auth-method",
+    /// What logins are bound to.
+    AclBindingRule: "acl-binding-rule",
+    /// Policies of access control.
+    AclPolicy: "acl-policy",
+    /// Roles of access control.
+    AclRole: "acl-role",
+    /// Tokens of access control.
+    AclToken: "acl-token",
     /// Configuration entries of Consul's kinds.
     ConfigEntry: "config-entry",
     /// Network coordinates of nodes.

@@ -1,7 +1,7 @@
 use config_entries::intentions;
 use model::{
-    Check, CheckId, CheckStatus, Document, DocumentKey, Event, Instance, KvEntry, KvKey, Node,
-    NodeName, Record, RecordKey, Revision, ServiceId, Session, SessionId,
+    AclToken, Check, CheckId, CheckStatus, Document, DocumentKey, Event, Instance, KvEntry, KvKey,
+    Node, NodeName, Record, RecordKey, Revision, ServiceId, Session, SessionId, Timestamp,
 };
 
 /// What somebody wants to be true. Doors make commands; [`crate::transact`] turns them into transactions.
@@ -104,6 +104,24 @@ pub enum Command {
     ChangeIntention(intentions::Change),
     /// Tells all agents of an event. Its place in the order of all is given to it; the last 256 are kept.
     FireEvent(Event),
+    /// Access control is on: there are the builtin policies, the anonymous token and, unless there was a first token of
+    /// management before or this is `None`, this one.
+    PrepareAcl(Option<AclToken>),
+    /// Makes the first token of management. Rejected when there was one before, unless `reset` is the revision at which it
+    /// was made.
+    BootstrapAcl {
+        /// The token.
+        token: AclToken,
+        /// What whoever runs the agent says.
+        reset: Option<Revision>,
+    },
+    /// Removes a token that ends at this time or before.
+    ExpireToken {
+        /// Its accessor id.
+        accessor: String,
+        /// The time.
+        at: Timestamp,
+    },
 }
 
 /// What must be true of a record for a write to be made.

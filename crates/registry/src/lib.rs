@@ -33,7 +33,7 @@ pub use judge::{
 pub use query::{
     QueriedInstance, TemplateError, check_template, find_query, instances_of_query, rendered,
 };
-pub use rejection::{ObjectName, Rejection};
+pub use rejection::{AclRejection, ObjectName, Rejection};
 pub use session_keeper::SessionKeeper;
-pub use transact::{Decision, MEMBER_CHECK, TxnObject, TxnRead, decide, transact};
+pub use transact::{ACL_BOOTSTRAP, Decision, MEMBER_CHECK, TxnObject, TxnRead, decide, transact};
 pub use verdict::{Reason, Verdict, VerdictState, aggregate, verdict};

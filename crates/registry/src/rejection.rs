@@ -178,6 +178,9 @@ pub enum Rejection {
     /// A second template for all names.
     #[error("query template with no name '{0}' already exists")]
     QueryCatchAllTaken(String),
+    /// What access control does not let be.
+    #[error(transparent)]
+    Acl(#[from] AclRejection),
     /// Operations of a transaction that cannot be done, by their positions; none was done.
     #[error("{} operations of the transaction cannot be done", .0.len())]
     Transaction(Vec<(usize, Rejection)>),
@@ -199,4 +202,56 @@ pub enum Rejection {
         /// The most.
         bytes_max: usize,
     },
+}
+
+/// Why tokens, policies, roles, auth methods and binding rules stay as they are.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AclRejection {
+    /// There was a first token of management.
+    #[error("Permission denied: ACL bootstrap no longer allowed (reset index: {0})")]
+    Bootstrapped(u64),
+    /// Another token has this accessor id.
+    #[error("Invalid Token: AccessorID is already in use")]
+    AccessorTaken,
+    /// Another token has this secret.
+    #[error("Invalid Token: SecretID is already in use")]
+    SecretTaken,
+    /// Something about a token that stays as it was made.
+    #[error("Changing a token's {0} is not permitted")]
+    TokenFixed(&'static str),
+    /// Requests without a token need it.
+    #[error("Delete operation not permitted on the anonymous token")]
+    AnonymousToken,
+    /// A policy with the name of another.
+    #[error("Invalid Policy: A Policy with Name {0:?} already exists")]
+    PolicyNameTaken(String),
+    /// A role with the name of another.
+    #[error("Invalid Role: A Role with Name {0:?} already exists")]
+    RoleNameTaken(String),
+    /// Every cluster has it as it is.
+    #[error("Changing the {what} of the builtin {name} policy is not permitted")]
+    PolicyBuiltin {
+        /// What of it.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// Every cluster has it.
+    #[error("Delete operation not permitted on the builtin {0} policy")]
+    PolicyNeeded(String),
+    /// A policy that something is bound to does not exist.
+    #[error("cannot find policy {0}")]
+    PolicyMissing(String),
+    /// A role that something is bound to does not exist.
+    #[error("cannot find role {0}")]
+    RoleMissing(String),
+    /// The auth method of a binding rule or of a login does not exist.
+    #[error("cannot find auth method with name {0:?}")]
+    AuthMethodMissing(String),
+    /// An auth method of another type than before.
+    #[error("Changing an auth method's type is not permitted")]
+    AuthMethodType,
+    /// A binding rule of another auth method than before.
+    #[error("the AuthMethod field of an Binding Rule is immutable")]
+    RuleAuthMethod,
 }

@@ -1,5 +1,6 @@
 //! The registry against itself: rules one by one, then any sequence of commands.
 
+mod acl;
 mod kv;
 mod properties;
 mod session;

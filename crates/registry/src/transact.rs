@@ -1,3 +1,4 @@
+mod acl;
 mod config_entry;
 mod draft;
 mod kv;
@@ -11,6 +12,7 @@ use model::{
     ObjectKey, Origin, ServiceId, Timestamp, Txn,
 };
 
+pub use self::acl::ACL_BOOTSTRAP;
 use self::draft::Draft;
 use self::names::{check_instance, check_name, check_node};
 pub use self::several::{TxnObject, TxnRead};
@@ -87,6 +89,9 @@ pub fn decide(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<De
         Command::DeleteRecord { key, when } => draft.delete_record(key, *when)?,
         Command::ChangeIntention(change) => draft.change_intention(change)?,
         Command::FireEvent(event) => draft.fire_event(event),
+        Command::PrepareAcl(management) => draft.prepare_acl(management.as_ref()),
+        Command::BootstrapAcl { token, reset } => draft.bootstrap_acl(token, *reset)?,
+        Command::ExpireToken { accessor, at } => draft.expire_token(accessor, *at),
         Command::Transact(_) => unreachable!("it was decided above"),
     }
     Ok(Decision { txn: draft.into_txn(), read: Vec::new() })

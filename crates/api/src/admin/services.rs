@@ -18,6 +18,9 @@ pub(super) fn list(call: &Call<'_>) -> Outcome {
     Ok(read.answer(index, keys, |w| {
         w.array(|w| {
             for (name, entry) in catalog.services() {
+                if !call.access().sees_service(entry.name.as_str()) {
+                    continue;
+                }
                 Summary::of(catalog, name).write(w, entry.name.as_str());
             }
         });
@@ -34,6 +37,9 @@ pub(super) fn one(call: &Call<'_>) -> Outcome {
     Ok(read.answer(index, keys, |w| {
         w.array(|w| {
             for instance in catalog.instances_of_service(&name) {
+                if !call.access().sees_instance(instance) {
+                    continue;
+                }
                 write_instance(w, catalog, instance);
             }
         });

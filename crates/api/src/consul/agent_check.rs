@@ -43,7 +43,8 @@ pub(super) fn list(call: &Call<'_>) -> Outcome {
                 let owner = call.catalog().instance(&node, &stored.service_id);
                 let check = freshest(call.context, stored);
                 let view = CheckView::local(&check, owner.map(|it| &it.value));
-                if filter.matches(&view.row()) {
+                let owner = owner.map(|it| &it.value);
+                if call.access().sees_check(&check, owner) && filter.matches(&view.row()) {
                     w.map_key(check.id.as_str());
                     shapes::check(w, &view);
                 }
@@ -101,7 +102,7 @@ fn heartbeat(call: &Call<'_>, status: CheckStatus, output: &str) -> Outcome {
     let check = call.catalog().check(&node.folded(), &id);
     let Some(check) = check.filter(|it| it.origin == Origin::Agent) else {
         let rejection = Rejection::UnknownCheck(call.name.to_owned());
-        return Err(Door::Agent.reply(WriteOutcome::Rejected(rejection)));
+        return Err(Door::Agent.reply(WriteOutcome::Rejected(rejection), call.catalog()));
     };
     let definition = check.definition.as_deref();
     let Some(definition) = definition.filter(|it| it.check_type() == Some(CheckType::Ttl)) else {

@@ -1,5 +1,6 @@
 //! `/v1/agent/health/service`: the state of the agent's instances as a status code, for load balancers.
 
+use acl::{Access as Right, Resource};
 use http::header::ACCEPT;
 use http::{HeaderName, HeaderValue, StatusCode};
 use model::{Check, Instance, Origin, ServiceId, Stored};
@@ -67,7 +68,12 @@ pub(super) fn by_id(call: &Call<'_>) -> Outcome {
     if call.name.is_empty() {
         return Err(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, "Missing serviceID"));
     }
-    let health = find(call, &call.name.into()).map(|instance| Health::of(call, instance));
+    let instance = find(call, &call.name.into());
+    if let Some(instance) = instance {
+        let service = instance.service.as_str();
+        call.access().require(Resource::Service, Right::Read, service)?;
+    }
+    let health = instance.map(|instance| Health::of(call, instance));
     let reply = match health {
         Some(health) => reply(call, health.status(), health.state.as_str(), |w| {
             health.write(w, &call.agent().datacenter);
@@ -94,6 +100,7 @@ pub(super) fn by_name(call: &Call<'_>) -> Outcome {
     if call.name.is_empty() {
         return Err(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, "Missing service Name"));
     }
+    call.access().require(Resource::Service, Right::Read, call.name)?;
     let named = of_agent(call).filter(|it| it.service.as_str() == call.name);
     let healths: Vec<Health<'_>> = named.map(|instance| Health::of(call, instance)).collect();
     // Critical and maintenance have one status code; the first instance that has it gives the word.

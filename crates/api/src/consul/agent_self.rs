@@ -1,6 +1,7 @@
 //! `/v1/agent/self`, `version`, `members`: what the agent says about itself. A subset of Consul's: what the clients
 //! and the Go client's test suite read.
 
+use acl::Resource;
 use http::StatusCode;
 use model::{CheckType, FlatMap, Origin};
 
@@ -21,16 +22,17 @@ pub const BUILD_DATE: &str = "1970-01-01T00:00:00Z";
 /// `GET /v1/agent/self`
 pub(super) fn own(call: &Call<'_>) -> Outcome {
     let agent = call.agent();
+    let has_acl = call.context.acl.settings().enabled;
     Ok(Answer::Reply(call.json(|w| {
         w.object(|w| {
             w.key("Config");
             config(w, agent);
             w.key("DebugConfig");
-            debug_config(w, agent);
+            debug_config(w, agent, has_acl);
             w.key("Coord");
             position(w, &unmeasured());
             w.key("Member");
-            Member::of(agent).write(w);
+            Member::of(agent, has_acl).write(w);
             w.key("Stats");
             stats(w, call);
             w.key("Meta");
@@ -58,9 +60,9 @@ fn config(w: &mut JsonWriter, agent: &AgentInfo) {
 }
 
 /// Keys in the order of the alphabet: Consul makes this part from a map.
-fn debug_config(w: &mut JsonWriter, agent: &AgentInfo) {
+fn debug_config(w: &mut JsonWriter, agent: &AgentInfo, has_acl: bool) {
     w.object(|w| {
-        w.boolean_field("ACLsEnabled", false);
+        w.boolean_field("ACLsEnabled", has_acl);
         w.string_field("AdvertiseAddrLAN", &agent.address);
         w.number_field("DNSPort", agent.dns_port);
         w.string_field("Datacenter", &agent.datacenter);
@@ -107,7 +109,8 @@ fn stats(w: &mut JsonWriter, call: &Call<'_>) {
         });
         w.key("consul");
         w.object(|w| {
-            w.string_field("acl", "disabled");
+            let has_acl = call.context.acl.settings().enabled;
+            w.string_field("acl", if has_acl { "enabled" } else { "disabled" });
             w.string_field("bootstrap", "true");
             w.string_field("known_datacenters", "1");
             w.string_field("leader", "true");
@@ -155,14 +158,15 @@ pub(super) fn members(call: &Call<'_>) -> Outcome {
     }
     let filter = call.filter(&MEMBER)?;
     let agent = call.agent();
-    let mut member = Member::of(agent);
+    let mut member = Member::of(agent, call.context.acl.settings().enabled);
     if is_wan {
         member.name = format!("{}.{}", agent.node_name, agent.datacenter);
         member.port = agent.settings.ports.serf_wan;
     }
     Ok(Answer::Reply(call.json(|w| {
         w.array(|w| {
-            if filter.matches(&member.row()) {
+            let sees = call.access().sees(Resource::Node, agent.node_name.as_str());
+            if sees && filter.matches(&member.row()) {
                 member.write(w);
             }
         });
@@ -181,9 +185,9 @@ struct Member<'a> {
 const ALIVE: u8 = 1;
 
 impl<'a> Member<'a> {
-    fn of(agent: &'a AgentInfo) -> Self {
+    fn of(agent: &'a AgentInfo, has_acl: bool) -> Self {
         let tags = [
-            ("acls", "0".to_owned()),
+            ("acls", u8::from(has_acl).to_string()),
             ("bootstrap", "1".to_owned()),
             ("build", format!("{}:{REVISION}", agent.consul_version)),
             ("dc", agent.datacenter.clone()),

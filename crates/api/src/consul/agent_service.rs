@@ -1,5 +1,6 @@
 //! `/v1/agent/services` and `/v1/agent/service`: the instances that are registered with this agent.
 
+use acl::{Access as Right, Resource};
 use http::{HeaderName, StatusCode};
 use model::{Folded, Instance, Origin, ServiceId, Stored, WatchKey};
 use registry::Command;
@@ -37,7 +38,8 @@ pub(super) fn list(call: &Call<'_>) -> Outcome {
     Ok(Answer::Reply(call.json(|w| {
         w.object(|w| {
             for instance in of_agent(call) {
-                if filter.matches(&NodeServiceRow { instance }) {
+                let sees = call.access().sees_service(instance.service.as_str());
+                if sees && filter.matches(&NodeServiceRow { instance }) {
                     w.map_key(instance.id.as_str());
                     shapes::agent_service(w, instance, &call.agent().datacenter, None);
                 }
@@ -55,6 +57,8 @@ pub(super) fn one(call: &Call<'_>) -> Outcome {
         let text = format!("unknown service ID: {id}");
         return Err(Reply::text(StatusCode::NOT_FOUND, text));
     };
+    let service = instance.service.as_str();
+    call.access().require(Resource::Service, Right::Read, service)?;
     let hash = content_hash(instance);
     if call.query.text("hash") == hash && !call.timed_out {
         let node: Folded = call.agent().node_name.folded();

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use acl::{Access as Right, Resource};
+
 use model::{Folded, Instance, Node, Stored, WatchKey};
 use registry::Command;
 
@@ -49,7 +51,7 @@ pub(super) fn nodes(call: &Call<'_>) -> Outcome {
     Ok(read.answer(catalog.nodes_index(), keys, |w| {
         w.array(|w| {
             for node in catalog.nodes().filter(|node| has_meta(node, &meta)) {
-                if filter.matches(&NodeRow { node, datacenter }) {
+                if call.access().sees_node(node) && filter.matches(&NodeRow { node, datacenter }) {
                     shapes::node(w, node, datacenter);
                 }
             }
@@ -93,8 +95,10 @@ fn tags_by_service<'a>(
     let datacenter = call.agent().datacenter.as_str();
     let mut all: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (name, _) in call.catalog().services() {
+        // Who may see a service may see its name, wherever it is.
         let instances = selection.instances(call.catalog(), name).filter(|(node, instance)| {
-            filter.matches(&ServiceNodeRow { node, datacenter, instance })
+            call.access().sees_service(instance.service.as_str())
+                && filter.matches(&ServiceNodeRow { node, datacenter, instance })
         });
         for (_, instance) in instances {
             let tags = all.entry(instance.service.as_str()).or_default();
@@ -126,7 +130,8 @@ fn service_nodes(call: &Call<'_>, kind: Kind) -> Outcome {
     Ok(read.answer_cacheable(index, keys, |w| {
         w.array(|w| {
             for (node, instance) in selection.instances(call.catalog(), &service) {
-                if filter.matches(&ServiceNodeRow { node, datacenter, instance }) {
+                let row = ServiceNodeRow { node, datacenter, instance };
+                if call.access().sees_instance(instance) && filter.matches(&row) {
                     shapes::service_node(w, node, instance, datacenter);
                 }
             }
@@ -190,7 +195,10 @@ fn node_with_services<'a>(
     let keys = || vec![WatchKey::Node(folded.clone())];
     Ok(read.answer(index, keys, |w| {
         let services = catalog.instances_of_node(&folded).map(|it| &**it);
-        let services = services.filter(|instance| filter.matches(&NodeServiceRow { instance }));
+        let services = services
+            .filter(|it| call.access().sees_service(it.service.as_str()))
+            .filter(|instance| filter.matches(&NodeServiceRow { instance }));
+        let node = node.filter(|it| call.access().sees_node(it));
         let found = node.map(|node| (&**node, services.collect()));
         write(w, found);
     }))
@@ -199,7 +207,8 @@ fn node_with_services<'a>(
 /// `GET /v1/catalog/gateway-services/:gateway`: we keep no gateways.
 pub(super) fn gateway_services(call: &Call<'_>) -> Outcome {
     let read = Read::of(call)?;
-    read.name("gateway name")?;
+    let gateway = read.name("gateway name")?;
+    call.access().require(Resource::Service, Right::Read, gateway)?;
     let index = call.catalog().services_index();
     Ok(read.answer(index, || vec![WatchKey::Services], JsonWriter::null))
 }

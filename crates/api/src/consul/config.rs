@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use acl::Access as Right;
 use config_entries::view::{Exported, ExportedService, view};
 use config_entries::{Lookup, find, shown_body};
 use http::{Method, StatusCode};
@@ -12,6 +13,7 @@ use registry::{Command, RecordCondition};
 use super::params::parse_index;
 use super::read::Read;
 use super::response::Reply;
+use super::vet::entry_permission;
 use super::write::{Door, word};
 use super::{Answer, Call, Outcome, decode};
 use crate::json::JsonWriter;
@@ -54,6 +56,9 @@ pub(super) fn answer(call: &Call<'_>) -> Outcome {
 fn one(call: &Call<'_>, kind: &str, name: &str) -> Outcome {
     let read = Read::of(call)?;
     require_kind(kind, StatusCode::INTERNAL_SERVER_ERROR)?;
+    if let Some((resource, name)) = entry_permission(kind, name, Right::Read) {
+        call.access().require(resource, Right::Read, name)?;
+    }
     let found = call.catalog().record::<ConfigEntry>(&ConfigEntry::key_of(kind, name));
     Ok(read.reply(index(call), watched, || match found {
         Some(entry) => call.json(|w| show(w, &entry)),
@@ -73,7 +78,10 @@ fn list(call: &Call<'_>, kind: &str) -> Outcome {
     }
     let prefix = if kind.is_empty() { String::new() } else { ConfigEntry::key_of(kind, "") };
     Ok(read.reply(index(call), watched, || {
-        let entries = call.catalog().records_under::<ConfigEntry>(&prefix);
+        let entries = call.catalog().records_under::<ConfigEntry>(&prefix).filter(|it| {
+            entry_permission(&it.kind, &it.value.name, Right::Read)
+                .is_none_or(|(resource, name)| call.access().sees(resource, name))
+        });
         call.json(|w| w.array(|w| entries.for_each(|it| show(w, &it))))
     }))
 }

@@ -1,5 +1,6 @@
 //! `/v1/coordinate`: where nodes are in the space in which distances are round trips, as their agents say.
 
+use acl::{Access as Right, Resource};
 use http::StatusCode;
 use model::{Coordinate, Folded, NodeName, Record, Table, WatchKey};
 use registry::{Command, RecordCondition};
@@ -42,6 +43,7 @@ pub(super) fn nodes(call: &Call<'_>) -> Outcome {
     let segment = call.query.first("segment");
     let found = call.catalog().records::<Coordinate>().map(|it| it.value);
     let found = found.filter(|it| segment.is_none_or(|segment| it.segment == segment));
+    let found = found.filter(|it| call.access().sees(Resource::Node, it.node.as_str()));
     let index = call.catalog().table_index(Table::Coordinate);
     Ok(read.answer(index, watched, |w| w.array(|w| found.for_each(|it| shape(w, it)))))
 }
@@ -51,6 +53,7 @@ pub(super) fn node(call: &Call<'_>) -> Outcome {
     require_support(call)?;
     let read = Read::of(call)?;
     let node = NodeName::from(read.name("node name")?);
+    call.access().require(Resource::Node, Right::Read, node.as_str())?;
     let segment = call.query.first("segment");
     let under = Coordinate::key_of(&node, "");
     let found: Vec<&Coordinate> = call
@@ -58,6 +61,7 @@ pub(super) fn node(call: &Call<'_>) -> Outcome {
         .records_under::<Coordinate>(&under)
         .map(|it| it.value)
         .filter(|it| segment.is_none_or(|segment| it.segment == segment))
+        .filter(|it| call.access().sees(Resource::Node, it.node.as_str()))
         .collect();
     let index = call.catalog().table_index(Table::Coordinate);
     Ok(read.reply(index, watched, || {
@@ -73,6 +77,7 @@ pub(super) fn update(call: &Call<'_>) -> Outcome {
     require_support(call)?;
     call.require_our_datacenter()?;
     let coordinate = decode::coordinate(call.request.body())?;
+    call.access().require(Resource::Node, Right::Write, coordinate.node.as_str())?;
     if call.catalog().node(&Folded::new(coordinate.node.as_str())).is_none() {
         return Ok(Answer::Reply(Reply::empty()));
     }

@@ -6,6 +6,7 @@
 //!
 //! Whoever calls bounds the size of the body. What can only be judged against the catalog is left to the registry.
 
+mod acl;
 mod authority;
 mod catalog;
 mod check;
@@ -22,6 +23,10 @@ mod txn;
 
 use model::{Check, CheckStatus};
 
+pub(super) use self::acl::{
+    GrantsBody, Link, RoleBody, acl_auth_method, acl_binding_rule, acl_bootstrap, acl_clone,
+    acl_login, acl_policy, acl_questions, acl_role, acl_token, acl_variables, agent_token,
+};
 pub(super) use self::authority::{autopilot, ca_configuration};
 pub(super) use self::catalog::{catalog_deregistration, catalog_registration};
 pub(super) use self::config::{config_entry, connect_authorization, intention, overrides};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use acl::{Access as Right, Resource};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use filter::pattern;
@@ -27,6 +28,7 @@ pub(super) fn fire(call: &Call<'_>) -> Outcome {
     if call.name.is_empty() {
         return Err(Reply::text(StatusCode::BAD_REQUEST, "Missing name"));
     }
+    call.access().require(Resource::Event, Right::Write, call.name)?;
     let text = |name: &str| call.query.text(name).to_owned();
     let (node, service, tag) = (text("node"), text("service"), text("tag"));
     if service.is_empty() && !tag.is_empty() {
@@ -69,6 +71,7 @@ pub(super) fn list(call: &Call<'_>) -> Outcome {
         .map(|it| it.value)
         .filter(|it| name.is_empty() || it.name == name)
         .filter(|it| patterns.concern(call, it))
+        .filter(|it| call.access().sees(Resource::Event, &it.name))
         .collect();
     let index = events.last().map_or(1, |it| index_of(&it.id));
     // Whom an event concerns depends on the services of this node.

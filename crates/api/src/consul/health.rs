@@ -75,8 +75,9 @@ fn checks_where<'a>(
             }
             w.array(|w| {
                 for check in checks {
-                    let view = CheckView::stored(check, owner(call, check));
-                    if filter.matches(&view.row()) {
+                    let owner = owner(call, check);
+                    let view = CheckView::stored(check, owner);
+                    if call.access().sees_check(check, owner) && filter.matches(&view.row()) {
                         shapes::check(w, &view);
                     }
                 }
@@ -129,7 +130,8 @@ fn service_health(call: &Call<'_>, kind: Kind) -> Outcome {
                 if passing_only && checks.iter().any(|it| it.status != CheckStatus::Passing) {
                     continue;
                 }
-                if filter.matches(&HealthRow { node, datacenter, instance, checks: &checks }) {
+                let row = HealthRow { node, datacenter, instance, checks: &checks };
+                if call.access().sees_instance(instance) && filter.matches(&row) {
                     write_health(w, node, datacenter, instance, &stored);
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use acl::{Access as Right, DefaultPolicy, Resource};
 use config_entries::intentions::{self, Change, Intention, Side, deciding};
 use filter::{Fields, INTENTION};
 use http::{Method, StatusCode};
@@ -32,7 +33,7 @@ pub(super) fn all(call: &Call<'_>) -> Outcome {
         call.json(|w| {
             w.array(|w| {
                 for it in intentions::all(call.catalog()) {
-                    if filter.matches(&Fields(&it.show())) {
+                    if sees(call, &it) && filter.matches(&Fields(&it.show())) {
                         show(w, call, &it);
                     }
                 }
@@ -91,6 +92,9 @@ fn is_uuid(text: &str) -> bool {
 fn one(call: &Call<'_>, is_wanted: impl Fn(&Intention<'_>) -> bool) -> Outcome {
     let read = Read::of(call)?;
     let found = intentions::all(call.catalog()).into_iter().find(is_wanted);
+    if let Some(found) = found.as_ref().filter(|it| !sees(call, it)) {
+        call.access().require(Resource::Intention, Right::Read, found.destination_name())?;
+    }
     Ok(read.reply(index(call), watched, || match found {
         Some(it) => call.json(|w| show(w, call, &it)),
         None => Reply::text(StatusCode::NOT_FOUND, "Intention not found"),
@@ -138,6 +142,7 @@ pub(super) fn matching(call: &Call<'_>) -> Outcome {
     for given in call.query.all("name") {
         let name = service_name(given);
         let name = name.map_err(|why| bad(&format!("name {}", quote(given)), &why))?;
+        call.access().require(Resource::Intention, Right::Read, name)?;
         found.insert(given, intentions::matching(call.catalog(), side, name));
     }
     if found.is_empty() {
@@ -163,6 +168,7 @@ pub(super) fn check(call: &Call<'_>) -> Outcome {
     }
     let source = service(call, "source")?;
     let destination = service(call, "destination")?;
+    call.access().require(Resource::Service, Right::Read, &destination)?;
     let allowed = match deciding(call.catalog(), &source, &destination) {
         // What depends on the request is not allowed as a whole.
         Some(it) => it.allows().unwrap_or(false),
@@ -172,9 +178,16 @@ pub(super) fn check(call: &Call<'_>) -> Outcome {
     Ok(Answer::Reply(with_index(reply, index(call))))
 }
 
-/// What holds where no intention says anything: all is allowed, as it is without access control lists.
-fn allows_by_default(_: &Call<'_>) -> bool {
-    true
+/// What holds where no intention says anything: what holds where no rule does.
+fn allows_by_default(call: &Call<'_>) -> bool {
+    let settings = call.context.acl.settings();
+    !settings.enabled || settings.default_policy == DefaultPolicy::Allow
+}
+
+/// Both ends may see why they can or cannot talk.
+fn sees(call: &Call<'_>, it: &Intention<'_>) -> bool {
+    let may = |name: &str| call.access().may(Resource::Intention, Right::Read, name);
+    may(it.source_name()) || call.access().sees(Resource::Intention, it.destination_name())
 }
 
 /// `POST /v1/agent/connect/authorize`: whether the owner of a certificate may call a service.
@@ -185,6 +198,7 @@ pub(super) fn authorize(call: &Call<'_>) -> Outcome {
     if target.is_empty() {
         return Err(bad("Target service must be specified"));
     }
+    call.access().require(Resource::Service, Right::Write, &target)?;
     let identity =
         Identity::read(&uri).ok_or_else(|| bad("ClientCertURI not a valid Connect identifier"))?;
     let (is_authorized, reason) = decide(call, &identity, &target);

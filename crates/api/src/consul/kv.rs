@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use acl::{Access as Right, Resource};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{Method, StatusCode};
-use model::{Catalog, KvEntry, KvKey, Revision, Stored, WatchKey};
+use model::{KvEntry, KvKey, Revision, Stored, WatchKey};
 use registry::{Command, KvCondition};
 
 use super::read::Read;
@@ -29,6 +30,7 @@ pub(super) fn answer(call: &Call<'_>) -> Outcome {
 fn get(call: &Call<'_>) -> Outcome {
     let read = Read::of(call)?;
     let key = key(call)?;
+    call.access().require(Resource::Key, Right::Read, key.as_str())?;
     let entry = call.catalog().kv(&key);
     let index = entry.map_or(call.catalog().kv_index(), |it| it.modified);
     let watched = || vec![WatchKey::Kv(key.clone())];
@@ -42,10 +44,12 @@ fn get(call: &Call<'_>) -> Outcome {
 fn list(call: &Call<'_>) -> Outcome {
     let read = Read::of(call)?;
     let prefix = KvKey::from(call.name);
+    require_list(call, &prefix)?;
     let index = call.catalog().kv_index_under(&prefix);
     let watched = || vec![WatchKey::KvUnder(prefix.clone())];
     Ok(read.reply(index, watched, || {
-        let entries: Vec<_> = call.catalog().kv_under(&prefix).collect();
+        let entries = call.catalog().kv_under(&prefix);
+        let entries: Vec<_> = entries.filter(|it| sees(call, it)).collect();
         if entries.is_empty() {
             return nothing();
         }
@@ -56,6 +60,7 @@ fn list(call: &Call<'_>) -> Outcome {
 fn keys(call: &Call<'_>) -> Outcome {
     let read = Read::of(call)?;
     let prefix = KvKey::from(call.name);
+    require_list(call, &prefix)?;
     let index = call.catalog().kv_index_under(&prefix);
     // Consul takes this spelling, too.
     let separator = match call.query.text("separator") {
@@ -64,7 +69,7 @@ fn keys(call: &Call<'_>) -> Outcome {
     };
     let watched = || vec![WatchKey::KvUnder(prefix.clone())];
     Ok(read.reply(index, watched, || {
-        let found = cut_keys(call.catalog(), &prefix, separator);
+        let found = cut_keys(call, &prefix, separator);
         if found.is_empty() && !prefix.is_empty() {
             return nothing();
         }
@@ -73,10 +78,10 @@ fn keys(call: &Call<'_>) -> Outcome {
 }
 
 /// The keys under a prefix, each cut behind the first separator after it and named once.
-fn cut_keys<'a>(catalog: &'a Catalog, prefix: &KvKey, separator: &str) -> Vec<&'a str> {
+fn cut_keys<'a>(call: &Call<'a>, prefix: &KvKey, separator: &str) -> Vec<&'a str> {
     let prefix_bytes = prefix.as_str().len();
     let mut found: Vec<&str> = Vec::new();
-    for entry in catalog.kv_under(prefix) {
+    for entry in call.catalog().kv_under(prefix).filter(|it| sees(call, it)) {
         let key = entry.key.as_str();
         let cut = match key[prefix_bytes..].find(separator) {
             Some(at) if !separator.is_empty() => &key[..prefix_bytes + at + separator.len()],
@@ -88,6 +93,18 @@ fn cut_keys<'a>(catalog: &'a Catalog, prefix: &KvKey, separator: &str) -> Vec<&'
         }
     }
     found
+}
+
+/// Where the agent is told so, listing needs more than seeing each key.
+fn require_list(call: &Call<'_>, prefix: &KvKey) -> Result<(), Reply> {
+    if !call.context.acl.settings().key_list {
+        return Ok(());
+    }
+    call.access().require(Resource::Key, Right::List, prefix.as_str())
+}
+
+fn sees(call: &Call<'_>, entry: &KvEntry) -> bool {
+    call.access().sees(Resource::Key, entry.key.as_str())
 }
 
 fn set(call: &Call<'_>) -> Outcome {

@@ -287,7 +287,7 @@ pub(super) fn usage(call: &Call<'_>) -> Outcome {
                 w.map_key(&call.agent().datacenter);
                 counts(w, catalog);
             });
-            query_meta(w, index);
+            query_meta(w, index, false);
         });
     });
     Ok(read.at_once(index, with_contact(reply)))
@@ -319,12 +319,12 @@ fn counts(w: &mut JsonWriter, catalog: &Catalog) {
 }
 
 /// What Go's `QueryMeta` is in a body.
-pub(super) fn query_meta(w: &mut JsonWriter, index: Revision) {
+pub(super) fn query_meta(w: &mut JsonWriter, index: Revision, is_filtered: bool) {
     w.number_field("Index", index.0);
     w.number_field("LastContact", 0_u32);
     w.boolean_field("KnownLeader", true);
     w.string_field("ConsistencyLevel", "leader");
     w.boolean_field("NotModified", false);
     w.number_field("Backend", 0_u32);
-    w.boolean_field("ResultsFilteredByACLs", false);
+    w.boolean_field("ResultsFilteredByACLs", is_filtered);
 }

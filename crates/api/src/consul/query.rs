@@ -1,5 +1,6 @@
 //! `/v1/query`: prepared queries.
 
+use acl::{Access as Right, Resource};
 use http::{Method, StatusCode};
 use model::{
     FlatMap, NodeName, PreparedQuery, Record, RecordKey, Revision, ServiceId, ServiceQuery, Stored,
@@ -13,6 +14,7 @@ use super::coordinate::distance;
 use super::operator::query_meta;
 use super::read::{Read, with_contact};
 use super::response::Reply;
+use super::vet::has_name;
 use super::write::Door;
 use super::{Answer, Call, Outcome, decode, health};
 use crate::json::JsonWriter;
@@ -35,7 +37,8 @@ pub(super) fn all(call: &Call<'_>) -> Outcome {
     let index = call.catalog().table_index(Table::PreparedQuery);
     Ok(read.answer(index, watched, |w| {
         let found = call.catalog().records::<PreparedQuery>();
-        w.array(|w| found.for_each(|it| shape(w, it.value, (it.created, it.modified))));
+        let found = found.filter(|it| sees(call, it.value));
+        w.array(|w| found.for_each(|it| shape(w, call, it.value, (it.created, it.modified))));
     }))
 }
 
@@ -99,10 +102,13 @@ fn get(call: &Call<'_>) -> Outcome {
     let read = Read::of(call)?;
     require_uuid(call.name)?;
     let found = call.catalog().record::<PreparedQuery>(&call.name.to_lowercase());
+    if let Some(found) = found {
+        require_read(call, found.value)?;
+    }
     let table = call.catalog().table_index(Table::PreparedQuery);
     Ok(read.reply(found.map_or(table, |it| it.modified), watched, || match found {
         None => Reply::text(StatusCode::NOT_FOUND, "Query not found"),
-        Some(it) => call.json(|w| w.array(|w| shape(w, it.value, (it.created, it.modified)))),
+        Some(it) => call.json(|w| w.array(|w| shape(w, call, it.value, (it.created, it.modified)))),
     }))
 }
 
@@ -135,13 +141,14 @@ fn resolved(call: &Call<'_>, asked: &str) -> Result<PreparedQuery, Reply> {
 fn explain(call: &Call<'_>, asked: &str) -> Outcome {
     let read = Read::of(call)?;
     let query = resolved(call, asked)?;
+    require_read(call, &query)?;
     let index = call.catalog().table_index(Table::PreparedQuery);
     let revisions = (Revision(0), Revision(0));
     let reply = call.json(|w| {
         w.object(|w| {
             w.key("Query");
-            shape(w, &query, revisions);
-            query_meta(w, index);
+            shape(w, call, &query, revisions);
+            query_meta(w, index, false);
         });
     });
     Ok(read.at_once(index, with_contact(reply)))
@@ -158,7 +165,10 @@ fn execute(call: &Call<'_>, asked: &str) -> Outcome {
     };
     let mut query = resolved(call, asked)?;
     query.service.connect |= call.query.has("connect");
+    // What is found may be seen with the query's own token, if it has one.
+    let access = call.access_with(&query.token)?;
     let mut found = instances_of_query(call.catalog(), &query.service);
+    found.retain(|it| access.sees_instance(it.1));
     shuffle(&mut found, seed(&(call.context.fresh_id)()));
     let near = match call.query.text("near") {
         "" => query.service.near.as_str(),
@@ -170,6 +180,7 @@ fn execute(call: &Call<'_>, asked: &str) -> Outcome {
     }
     // Other datacenters and peers are not reached from here: each that would be asked counts as tried.
     let failovers = if found.is_empty() { failovers(&query.service) } else { 0 };
+    let is_filtered = access.is_filtered();
     let index = Revision(0);
     let ttl = query.dns_ttl.as_ref().map_or("", |it| it.text.as_str());
     let reply = call.json(|w| {
@@ -182,10 +193,10 @@ fn execute(call: &Call<'_>, asked: &str) -> Outcome {
             w.string_field("Datacenter", &call.agent().datacenter);
             w.string_field("PeerName", &query.service.peer);
             w.number_field("Failovers", failovers);
-            query_meta(w, index);
+            query_meta(w, index, is_filtered);
         });
     });
-    Ok(read.at_once(index, with_contact(reply)))
+    Ok(read.at_once(index, access.marked(with_contact(reply))))
 }
 
 fn failovers(query: &ServiceQuery) -> u64 {
@@ -234,6 +245,20 @@ fn put_near_first(call: &Call<'_>, found: &mut [QueriedInstance<'_>], near: &str
     }
 }
 
+/// True if a list may show it. One without a name is for management to see.
+fn sees(call: &Call<'_>, query: &PreparedQuery) -> bool {
+    call.access().writes_acl()
+        || has_name(query) && call.access().sees(Resource::Query, &query.name)
+}
+
+/// Whoever knows the id of a query without a name may see it.
+fn require_read(call: &Call<'_>, query: &PreparedQuery) -> Result<(), Reply> {
+    if call.access().writes_acl() || !has_name(query) {
+        return Ok(());
+    }
+    call.access().require(Resource::Query, Right::Read, &query.name)
+}
+
 fn texts(w: &mut JsonWriter, name: &'static str, list: &[String]) {
     w.key(name);
     if list.is_empty() {
@@ -256,12 +281,22 @@ fn map(w: &mut JsonWriter, name: &'static str, map: &FlatMap<String>) {
     });
 }
 
-fn shape(w: &mut JsonWriter, query: &PreparedQuery, (created, modified): (Revision, Revision)) {
+fn shape(
+    w: &mut JsonWriter,
+    call: &Call<'_>,
+    query: &PreparedQuery,
+    (created, modified): (Revision, Revision),
+) {
+    let token = match query.token.as_str() {
+        "" => "",
+        token if call.access().writes_acl() => token,
+        _ => HIDDEN,
+    };
     w.object(|w| {
         w.string_field("ID", &query.id);
         w.string_field("Name", &query.name);
         w.string_field("Session", query.session.as_str());
-        w.string_field("Token", if query.token.is_empty() { "" } else { HIDDEN });
+        w.string_field("Token", token);
         w.key("Template");
         w.object(|w| {
             w.string_field("Type", &query.template.kind);

@@ -12,6 +12,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use super::decode::BadRequest;
+use crate::{Acl, DefaultPolicy};
 
 /// Bodies from this size on are compressed. Consul's value: a body below it fits in one packet anyway.
 const GZIP_BYTES_MIN: usize = 1400;
@@ -79,7 +80,7 @@ impl Reply {
     }
 
     /// The response, with the headers that all have, compressed if the client takes that.
-    pub(super) fn finish(self, encoding: Encoding) -> Response<Bytes> {
+    pub(super) fn finish(self, manner: Manner) -> Response<Bytes> {
         let Self { status, headers, mut body } = self;
         let mut all = HeaderMap::with_capacity(headers.len() + 3);
         for (name, value) in headers {
@@ -88,9 +89,12 @@ impl Reply {
         all.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         all.insert(
             HeaderName::from_static("x-consul-default-acl-policy"),
-            HeaderValue::from_static("allow"),
+            HeaderValue::from_static(match manner.default_policy {
+                DefaultPolicy::Allow => "allow",
+                DefaultPolicy::Deny => "deny",
+            }),
         );
-        if encoding == Encoding::Gzip && body.len() >= GZIP_BYTES_MIN {
+        if manner.encoding == Encoding::Gzip && body.len() >= GZIP_BYTES_MIN {
             body = gzip(&body);
             all.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -108,16 +112,30 @@ impl From<BadRequest> for Reply {
     }
 }
 
+/// What is the same of every response to a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    encoding: Encoding,
+    default_policy: DefaultPolicy,
+}
+
+impl Manner {
+    pub(super) fn of<B>(request: &Request<B>, acl: &Acl) -> Self {
+        let default_policy = acl.settings().default_policy;
+        Self { encoding: Encoding::of(request), default_policy }
+    }
+}
+
 /// How the client wants the body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Encoding {
+enum Encoding {
     Identity,
     Gzip,
 }
 
 impl Encoding {
     /// Reads `Accept-Encoding`. `*` does not count, as in Consul.
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
+    fn of<B>(request: &Request<B>) -> Self {
         let takes_gzip = request
             .headers()
             .get_all(ACCEPT_ENCODING)

@@ -1,5 +1,6 @@
 //! `/v1/session`: lives of clients, by which they hold locks.
 
+use acl::Resource;
 use http::StatusCode;
 use model::{Folded, Session, SessionId, Stored, WatchKey};
 use registry::Command;
@@ -72,6 +73,7 @@ fn sessions<'a>(
         || vec![WatchKey::Sessions],
         || {
             let mut found = found();
+            found.retain(|it| call.access().sees(Resource::Session, it.node.as_str()));
             found.sort_by(|a, b| a.id.cmp(&b.id));
             call.json(|w| w.array(|w| found.into_iter().for_each(|it| shape(w, it))))
         },

@@ -1,14 +1,15 @@
 //! `/v1/txn`: several reads and writes of keys, nodes, services and checks, all or none.
 
+use acl::Resource;
 use http::StatusCode;
 use model::{Revision, Stored};
-use registry::{Command, KvOperation, Rejection, TxnObject, TxnOperation, TxnRead, TxnVerb};
+use registry::{Command, KvOperation, TxnObject, TxnOperation, TxnRead, TxnVerb};
 
 use super::read::with_contact;
 use super::response::Reply;
 use super::shapes::{self, CheckView};
 use super::write::Door;
-use super::{Answer, Call, Form, Outcome, decode, kv};
+use super::{Access, Answer, Call, Form, Outcome, decode, kv};
 use crate::json::JsonWriter;
 
 /// Most operations.
@@ -32,6 +33,7 @@ pub(super) fn run(call: &Call<'_>) -> Outcome {
         is_read_only: operations.iter().all(reads),
         form: call.form(),
         datacenter: call.agent().datacenter.clone(),
+        access: call.access().clone(),
     };
     Ok(Answer::Write(Command::Transact(operations), Door::Txn(door)))
 }
@@ -64,6 +66,8 @@ pub(crate) struct TxnDoor {
     is_read_only: bool,
     form: Form,
     datacenter: String,
+    /// Whoever asks; he is not told what he may not see.
+    access: Access,
 }
 
 impl TxnDoor {
@@ -72,7 +76,7 @@ impl TxnDoor {
         let reply = Reply::json(self.body(|w| {
             w.key("Results");
             w.array(|w| {
-                for it in read {
+                for it in read.iter().filter(|it| self.sees(&it.object)) {
                     let of = |at: Option<Revision>| at.unwrap_or(revision);
                     let revisions = (of(it.created), of(it.modified));
                     w.object(|w| self.result(w, &it.object, revisions));
@@ -87,10 +91,19 @@ impl TxnDoor {
                 w.string_field("ConsistencyLevel", "");
                 w.boolean_field("NotModified", false);
                 w.number_field("Backend", 0_u32);
-                w.boolean_field("ResultsFilteredByACLs", false);
+                w.boolean_field("ResultsFilteredByACLs", self.access.is_filtered());
             }
         }));
-        if self.is_read_only { with_contact(reply) } else { reply }
+        if self.is_read_only { self.access.marked(with_contact(reply)) } else { reply }
+    }
+
+    fn sees(&self, object: &TxnObject) -> bool {
+        match object {
+            TxnObject::Kv(entry) => self.access.sees(Resource::Key, entry.key.as_str()),
+            TxnObject::Node(node) => self.access.sees_node(node),
+            TxnObject::Instance(instance) => self.access.sees_instance(instance),
+            TxnObject::Check(check, owner) => self.access.sees_check(check, owner.as_ref()),
+        }
     }
 
     fn result(
@@ -122,7 +135,7 @@ impl TxnDoor {
     }
 
     /// Which operations cannot be done, and why.
-    pub(super) fn refused(&self, refused: &[(usize, Rejection)]) -> Reply {
+    pub(super) fn refused(&self, refused: &[(usize, impl std::fmt::Display)]) -> Reply {
         let body = self.body(|w| {
             w.key("Results");
             w.null();

@@ -21,9 +21,9 @@ pub(super) fn nodes(call: &Call<'_>) -> Outcome {
     let index = catalog.nodes_index().max(catalog.services_index()).max(catalog.checks_index());
     Ok(read.answer(index, all, |w| {
         w.array(|w| {
-            for node in catalog.nodes().filter(|node| filter.matches(&NodeRow { node, datacenter }))
-            {
-                node_info(w, catalog, node);
+            let seen = catalog.nodes().filter(|node| call.access().sees_node(node));
+            for node in seen.filter(|node| filter.matches(&NodeRow { node, datacenter })) {
+                node_info(w, call, node);
             }
         });
     }))
@@ -37,8 +37,9 @@ pub(super) fn node(call: &Call<'_>) -> Outcome {
     let checks = catalog.checks_of_node(&name).map(|it| it.modified).max().unwrap_or_default();
     let index = catalog.node_index(&name).max(checks);
     let keys = || vec![WatchKey::Node(name.clone()), WatchKey::NodeChecks(name.clone())];
-    Ok(read.answer(index, keys, |w| match catalog.node(&name) {
-        Some(node) => node_info(w, catalog, node),
+    let node = || catalog.node(&name).filter(|it| call.access().sees_node(it));
+    Ok(read.answer(index, keys, |w| match node() {
+        Some(node) => node_info(w, call, node),
         None => w.null(),
     }))
 }
@@ -48,7 +49,8 @@ fn all() -> Vec<WatchKey> {
 }
 
 /// Go's `structs.NodeInfo`.
-fn node_info(w: &mut JsonWriter, catalog: &Catalog, node: &Stored<Node>) {
+fn node_info(w: &mut JsonWriter, call: &Call<'_>, node: &Stored<Node>) {
+    let (catalog, access) = (call.catalog(), call.access());
     let name = node.name.folded();
     w.object(|w| {
         w.string_field("ID", &node.id);
@@ -60,13 +62,17 @@ fn node_info(w: &mut JsonWriter, catalog: &Catalog, node: &Stored<Node>) {
         shapes::texts_or_null(w, node.meta.as_ref());
         w.key("Services");
         w.array(|w| {
-            catalog.instances_of_node(&name).for_each(|it| shapes::node_service(w, it));
+            let services = catalog.instances_of_node(&name);
+            let seen = services.filter(|it| access.sees_service(it.service.as_str()));
+            seen.for_each(|it| shapes::node_service(w, it));
         });
         w.key("Checks");
         w.array(|w| {
             for check in catalog.checks_of_node(&name) {
                 let owner = catalog.instance(&name, &check.service_id).map(|it| &it.value);
-                shapes::check(w, &CheckView::stored(check, owner));
+                if access.sees_check(check, owner) {
+                    shapes::check(w, &CheckView::stored(check, owner));
+                }
             }
         });
     });
@@ -86,11 +92,12 @@ struct Summary<'a> {
     is_native: bool,
 }
 
-fn summaries(catalog: &Catalog) -> impl Iterator<Item = Summary<'_>> {
-    catalog.services().map(|(name, entry)| {
+fn summaries<'a>(call: &Call<'a>) -> impl Iterator<Item = Summary<'a>> {
+    let (catalog, access) = (call.catalog(), call.access());
+    catalog.services().map(move |(name, entry)| {
         let mut summary = Summary { name: entry.name.as_str(), ..Summary::default() };
         let mut seen = BTreeSet::new();
-        for instance in catalog.instances_of_service(name) {
+        for instance in catalog.instances_of_service(name).filter(|it| access.sees_instance(it)) {
             summary.add(catalog, instance, &mut seen);
         }
         summary
@@ -151,7 +158,8 @@ pub(super) fn services(call: &Call<'_>) -> Outcome {
     let index = catalog.nodes_index().max(catalog.services_index()).max(catalog.checks_index());
     let datacenter = call.agent().datacenter.as_str();
     Ok(read.answer(index, all, |w| {
-        w.array(|w| summaries(catalog).for_each(|it| it.write(w, datacenter)));
+        let seen = summaries(call).filter(|it| it.instances > 0);
+        w.array(|w| seen.for_each(|it| it.write(w, datacenter)));
     }))
 }
 

@@ -1,11 +1,13 @@
 //! What a client is told about its write.
 
 use http::StatusCode;
-use model::Revision;
-use registry::{Rejection, TxnRead};
+use model::{Catalog, RecordKey, Revision, Table};
+use registry::{AclRejection, Rejection, TxnRead};
 
 use super::response::Reply;
+use super::tokens::written;
 use super::txn::TxnDoor;
+use super::{Call, Form};
 use crate::WriteOutcome;
 
 /// Through which endpoints a write came: the same refusal has another status at each.
@@ -42,6 +44,8 @@ pub(crate) enum Door {
         /// What is said when the entry was changed since the client read it.
         stale: Reply,
     },
+    /// `/v1/acl`: what was written is the answer.
+    Stored(Stored),
     /// `/v1/session`.
     Session {
         /// What is said when it is done.
@@ -49,8 +53,42 @@ pub(crate) enum Door {
     },
 }
 
+/// What was written, and how it is shown.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(super) key: RecordKey,
+    pub(super) form: Form,
+    /// A token is shown with the name that its secret had of old.
+    pub(super) with_id: bool,
+}
+
+impl Stored {
+    pub(super) fn new(call: &Call<'_>, key: RecordKey) -> Self {
+        Self { key, form: call.form(), with_id: false }
+    }
+
+    fn shown(&self, catalog: &Catalog) -> Reply {
+        match catalog.record_at(&self.key) {
+            Some(record) => {
+                Reply::json(self.form.body(|w| written(w, catalog, record, self.with_id)))
+            }
+            None => {
+                let text = "it was written, and somebody has deleted it since";
+                Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text)
+            }
+        }
+    }
+}
+
 impl Door {
-    pub(super) fn reply(self, outcome: WriteOutcome) -> Reply {
+    pub(super) fn reply(self, outcome: WriteOutcome, catalog: &Catalog) -> Reply {
+        match (outcome, &self) {
+            (WriteOutcome::Done(..), Door::Stored(stored)) => stored.shown(catalog),
+            (outcome, _) => self.answer(outcome),
+        }
+    }
+
+    fn answer(self, outcome: WriteOutcome) -> Reply {
         match outcome {
             WriteOutcome::Done(revision, read) => self.done(revision, &read),
             WriteOutcome::Rejected(rejection) => self.refused(&rejection),
@@ -60,7 +98,7 @@ impl Door {
 
     fn done(self, revision: Revision, read: &[TxnRead]) -> Reply {
         match self {
-            Door::Agent => Reply::empty(),
+            Door::Agent | Door::Stored(_) => Reply::empty(),
             Door::Catalog { is_pretty } | Door::Kv { is_pretty } => word("true", is_pretty),
             Door::Session { done }
             | Door::Said { done }
@@ -108,6 +146,9 @@ impl Door {
                 | Rejection::QueryNameIsId(_)
                 | Rejection::QueryCatchAllTaken(_),
             ) => format!("raft apply failed: {rejection}"),
+            (Door::Stored(_), Rejection::RecordIndexStale(key)) if key.table == Table::AclToken => {
+                AclRejection::AccessorTaken.to_string()
+            }
             _ => rejection.to_string(),
         };
         Reply::text(self.status(rejection), text)
@@ -127,6 +168,7 @@ impl Door {
             ) => StatusCode::NOT_FOUND,
             (Door::Agent, Rejection::AnyAddress) => StatusCode::BAD_REQUEST,
             (Door::Session { .. }, Rejection::UnknownSession(_)) => StatusCode::NOT_FOUND,
+            (_, Rejection::Acl(AclRejection::Bootstrapped(_))) => StatusCode::FORBIDDEN,
             (
                 Door::Agent
                 | Door::Catalog { .. }
@@ -135,6 +177,7 @@ impl Door {
                 | Door::Said { .. }
                 | Door::Query { .. }
                 | Door::Config { .. }
+                | Door::Stored(_)
                 | Door::Txn(_),
                 Rejection::NodeMissing
                 | Rejection::AddressMissing
@@ -172,6 +215,7 @@ impl Door {
                 | Rejection::QueryNameTaken(_)
                 | Rejection::QueryNameIsId(_)
                 | Rejection::QueryCatchAllTaken(_)
+                | Rejection::Acl(_)
                 | Rejection::Transaction(_),
             ) => StatusCode::INTERNAL_SERVER_ERROR,
         }

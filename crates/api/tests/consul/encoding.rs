@@ -13,7 +13,9 @@ fn get(world: &World, path: &str, accepted: &str) -> Response<Bytes> {
     request.headers_mut().insert("accept-encoding", accepted.parse().unwrap());
     match world.step(&request, false) {
         Step::Reply(response) => response,
-        Step::Wait { .. } | Step::Write(..) | Step::Leaf(_) => panic!("GET {path} does not reply"),
+        Step::Wait { .. } | Step::Write(..) | Step::Leaf(_) | Step::AgentToken(..) => {
+            panic!("GET {path} does not reply")
+        }
     }
 }
 

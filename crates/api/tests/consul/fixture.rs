@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{AgentInfo, Context, LiveCheck, Settings, Step};
+use api::{Acl, AgentInfo, Context, LiveCheck, Settings, Step};
 use bytes::Bytes;
 use http::{Request, Response};
 use model::{
@@ -12,7 +12,7 @@ use model::{
     Node, Object, Operation, Origin, Revision, ServiceAddress, Session, SessionBehavior, Timestamp,
     Weights,
 };
-use registry::{Command, transact};
+use registry::{Command, Decision, decide};
 
 pub(crate) const NODE_ID: &str = "8c7f0a2e-0000-4000-8000-000000000001";
 
@@ -21,6 +21,7 @@ pub(crate) struct World {
     pub(crate) catalog: Catalog,
     pub(crate) agent: AgentInfo,
     pub(crate) live_checks: BTreeMap<CheckId, LiveCheck>,
+    pub(crate) acl: Acl,
 }
 
 impl World {
@@ -39,7 +40,12 @@ impl World {
             script_checks: false,
             settings: Settings::default(),
         };
-        Self { catalog: Catalog::default(), agent, live_checks: BTreeMap::new() }
+        Self {
+            catalog: Catalog::default(),
+            agent,
+            live_checks: BTreeMap::new(),
+            acl: Acl::default(),
+        }
     }
 
     /// What the examples of the reference show: node n1 with one service, and a node without an agent.
@@ -168,9 +174,10 @@ impl World {
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
-        let Self { catalog, agent, live_checks } = self;
+        let Self { catalog, agent, live_checks, acl } = self;
         let fresh_id = || "0f3a0000-0000-4000-8000-000000000001".to_owned();
-        Context { catalog, agent, live_checks, fresh_id }
+        let now = Timestamp(1_767_225_600_000);
+        Context { catalog, agent, live_checks, acl, now, fresh_id }
     }
 
     pub(crate) fn step(&self, request: &Request<Bytes>, timed_out: bool) -> Step {
@@ -183,6 +190,7 @@ impl World {
             Step::Reply(response) => response,
             Step::Wait { .. } => panic!("GET {path} waits"),
             Step::Leaf(_) => panic!("{path} wants a certificate"),
+            Step::AgentToken(..) => unreachable!("access control is off"),
             Step::Write(command, _) => panic!("GET {path} writes {command:?}"),
         }
     }
@@ -202,6 +210,7 @@ impl World {
             Step::Reply(response) => response,
             Step::Wait { .. } => panic!("{method} {path} waits"),
             Step::Leaf(_) => panic!("{path} wants a certificate"),
+            Step::AgentToken(..) => unreachable!("access control is off"),
             Step::Write(command, reply) => {
                 let outcome = self.run(&command);
                 reply(outcome, &self.context())
@@ -211,14 +220,14 @@ impl World {
         (response.status().as_u16(), text)
     }
 
-    fn run(&mut self, command: &Command) -> api::WriteOutcome {
-        match transact(&self.catalog, command, Timestamp(1000)) {
+    pub(crate) fn run(&mut self, command: &Command) -> api::WriteOutcome {
+        match decide(&self.catalog, command, Timestamp(1000)) {
             Err(rejection) => api::WriteOutcome::Rejected(rejection),
-            Ok(txn) => {
+            Ok(Decision { txn, read }) => {
                 if !txn.is_noop() {
                     self.apply(self.catalog.revision().0 + 1, txn.operations);
                 }
-                api::WriteOutcome::Done(self.catalog.revision(), Vec::new())
+                api::WriteOutcome::Done(self.catalog.revision(), read)
             }
         }
     }

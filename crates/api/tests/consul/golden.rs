@@ -58,6 +58,7 @@ fn shown(world: &World, request: &Request<Bytes>) -> String {
             format!("wait {timeout:?} and up to {jitter_max:?} for {keys:?}\n")
         }
         Step::Leaf(wanted) => format!("{wanted:?}\n"),
+        Step::AgentToken(..) => unreachable!("access control is off"),
         Step::Write(command, reply) => {
             let revision = Revision(world.catalog.revision().0 + 1);
             let outcome = match (&command, decide(&world.catalog, &command, Timestamp(1000))) {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 #![allow(clippy::disallowed_methods, reason = "golden files are files")]
 
+mod access;
 mod appendix;
 mod blocking;
 mod config;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent_config::{AgentConfig, Listen, RateMode};
+use agent_config::{AclConfig, AgentConfig, Listen, RateMode};
 use anyhow::{Context, bail};
 use control::agent::{
     AgentOptions, ApiSettings, CompilerSettings, Locality, Network, Rates, ToldPorts,
@@ -13,6 +13,7 @@ use control::agent::{
 use control::definitions::Definitions;
 use control::dns_server::{DnsConfig, DnsOptions, Domain, parse_recursor};
 use control::http_server::{HttpEndpoint, UnixEndpoint};
+use control::tokens::{AclOptions, AclSettings, AgentToken, DefaultPolicy};
 
 use http::{HeaderName, HeaderValue};
 
@@ -63,6 +64,7 @@ pub(crate) fn agent_options(
         head_bytes_max: config.http.max_header_bytes.map(usize::try_from).transpose()?,
         autopilot: config.autopilot.clone(),
         cluster_id: config.connect.cluster_id.clone(),
+        acl: acl_options(&config.acl),
         api: api_settings(config)?,
         compiler,
     })
@@ -79,6 +81,32 @@ pub(crate) fn definitions(config: &AgentConfig) -> Definitions {
         services: config.services.clone(),
         checks: config.checks.clone(),
         script_checks: config.enable_local_script_checks || config.enable_script_checks,
+    }
+}
+
+fn acl_options(config: &AclConfig) -> AclOptions {
+    let tokens = &config.tokens;
+    let given = [
+        (AgentToken::Default, &tokens.default),
+        (AgentToken::Agent, &tokens.agent),
+        (AgentToken::AgentRecovery, &tokens.agent_recovery),
+        (AgentToken::Replication, &tokens.replication),
+        (AgentToken::ConfigFileRegistration, &tokens.config_file_service_registration),
+        (AgentToken::Dns, &tokens.dns),
+    ];
+    let given = given.into_iter().filter_map(|(which, token)| Some((which, token.as_deref()?)));
+    AclOptions {
+        settings: AclSettings {
+            enabled: config.enabled,
+            default_policy: match config.default_policy {
+                agent_config::DefaultPolicy::Allow => DefaultPolicy::Allow,
+                agent_config::DefaultPolicy::Deny => DefaultPolicy::Deny,
+            },
+            key_list: config.enable_key_list_policy,
+        },
+        tokens: given.map(|(which, secret)| (which, secret.into())).collect(),
+        initial_management: tokens.initial_management.as_deref().map(Into::into),
+        keeps_tokens: config.enable_token_persistence,
     }
 }
 

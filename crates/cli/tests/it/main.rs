@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout)] // What a peer printed belongs to a failure.
 
 mod abuse;
+mod access;
 mod bad_input;
 mod clients;
 mod commands;

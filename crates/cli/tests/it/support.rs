@@ -17,6 +17,8 @@ pub(crate) fn leno() -> Command {
         .stdin(Stdio::null())
         .env_remove("LENO_HTTP_ADDR")
         .env_remove("CONSUL_HTTP_ADDR")
+        .env_remove("LENO_HTTP_TOKEN")
+        .env_remove("CONSUL_HTTP_TOKEN")
         // `--dev` does not care.
         .env("LENO_DATA_DIR", "/nowhere/at/all")
         .env_remove("LENO_LOG");

@@ -1,7 +1,8 @@
 //! Answers of the current revision, so that a thousand clients that wait for the same change share one answer.
 //!
 //! `api::handle` is a function of the request, the catalog and whether a wait is over; before it is, answers under `/v1/catalog/`,
-//! `/v1/health/` and `/leno/v1/services` depend on nothing else. So an answer holds for every equal request until the catalog moves on.
+//! `/v1/health/` and `/leno/v1/services` depend on nothing else, but for the secret that the request is made with, which is
+//! part of the question. So an answer holds for every equal request until the catalog moves on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,8 +32,9 @@ struct Kept {
 pub(super) struct Question(Arc<[u8]>);
 
 impl Question {
-    /// `None` for a request whose answer may depend on more than the catalog.
-    pub(super) fn of(request: &Request<Bytes>) -> Option<Self> {
+    /// `secret` is the one that the request is made with, which may be the agent's. `None` for a request whose answer may
+    /// depend on more than the catalog.
+    pub(super) fn of(request: &Request<Bytes>, secret: &str) -> Option<Self> {
         let path = request.uri().path();
         let is_read = ["/v1/catalog/", "/v1/health/", "/leno/v1/services"]
             .iter()
@@ -49,6 +51,8 @@ impl Question {
             text.push(b':');
             text.extend_from_slice(value.as_bytes());
         }
+        text.extend_from_slice(b"\n\n");
+        text.extend_from_slice(secret.as_bytes());
         Some(Self(text.into()))
     }
 }
@@ -90,7 +94,7 @@ mod tests {
 
     fn question(path: &str, accept: &str) -> Option<Question> {
         let request = Request::get(path).header("accept-encoding", accept);
-        Question::of(&request.body(Bytes::new()).expect("a request"))
+        Question::of(&request.body(Bytes::new()).expect("a request"), "")
     }
 
     #[test]
@@ -105,6 +109,17 @@ mod tests {
         memo.keep(ask(), Revision(8), &Response::new(Bytes::from("eight")));
         memo.keep(ask(), Revision(7), &Response::new(Bytes::from("late")));
         assert_eq!(memo.recall(&ask(), Revision(8)).expect("kept").body(), "eight");
+    }
+
+    #[test]
+    fn an_answer_is_not_recalled_for_another_secret() {
+        let memo = Memo::default();
+        let request = Request::get("/v1/catalog/nodes").body(Bytes::new()).expect("a request");
+        let ask = |secret| Question::of(&request, secret).expect("a read");
+        memo.keep(ask("ours"), Revision(7), &Response::new(Bytes::from("ours")));
+        assert!(memo.recall(&ask("theirs"), Revision(7)).is_none());
+        assert!(memo.recall(&ask(""), Revision(7)).is_none());
+        assert!(memo.recall(&ask("ours"), Revision(7)).is_some());
     }
 
     #[test]

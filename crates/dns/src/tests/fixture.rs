@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use acl::Authorizer;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{RData, Record, RecordType};
 use model::{
@@ -15,6 +16,11 @@ use crate::name::name_of;
 use crate::{Answer, DnsConfig, Transport, answer};
 
 pub(super) const NOW: Timestamp = Timestamp(1_700_000_000_123);
+
+/// Access control is off.
+pub(super) fn anybody(_: &str) -> Arc<Authorizer> {
+    Arc::new(Authorizer::management())
+}
 
 /// Puts objects into a catalog, one change each.
 #[derive(Default)]
@@ -127,7 +133,7 @@ impl Fixture {
         transport: Transport,
     ) -> Answer {
         let mut rng = StdRng::seed_from_u64(7);
-        answer(request, &self.0, config, transport, &mut rng, NOW)
+        answer(request, &self.0, &anybody, config, transport, &mut rng, NOW)
     }
 }
 

@@ -95,7 +95,8 @@ fn the_order_differs_from_query_to_query() {
             let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
             let config = DnsConfig::default();
             let now = super::fixture::NOW;
-            let reply = crate::answer(&request, &crowd.0, &config, Transport::Udp, &mut rng, now);
+            let (who, udp) = (&super::fixture::anybody, Transport::Udp);
+            let reply = crate::answer(&request, &crowd.0, who, &config, udp, &mut rng, now);
             let crate::Answer::Reply(bytes) = reply else { panic!("no reply") };
             lines(&Message::from_vec(&bytes).unwrap().answers)
         })

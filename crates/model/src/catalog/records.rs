@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::{Bound, Deref};
 use std::sync::Arc;
 
+use super::acl::token_of;
 use super::{Catalog, Stored, WatchKey};
 use crate::{Record, RecordKey, Revision, Table, Tabled};
 
@@ -75,6 +76,9 @@ impl Catalog {
 
     pub(super) fn put_record(&mut self, record: Stored<Record>, touched: &mut BTreeSet<WatchKey>) {
         let (key, modified) = (record.key(), record.modified);
+        if let Some(token) = token_of(&record) {
+            self.index_token(token);
+        }
         self.touch_record(&key, modified, touched);
         self.records.insert_mut(key, Arc::new(record));
     }
@@ -85,6 +89,7 @@ impl Catalog {
         revision: Revision,
         touched: &mut BTreeSet<WatchKey>,
     ) {
+        self.forget_token(key);
         if self.records.remove_mut(key) {
             self.touch_record(key, revision, touched);
         }

@@ -28,6 +28,11 @@ impl Draft<'_> {
                     return Ok(());
                 }
             }
+            Record::AclToken(token) => self.check_token(token)?,
+            Record::AclPolicy(policy) => self.check_policy(policy)?,
+            Record::AclRole(role) => self.check_role(role)?,
+            Record::AclBindingRule(rule) => self.check_binding_rule(rule)?,
+            Record::AclAuthMethod(method) => self.check_auth_method(method)?,
             Record::ConfigEntry(entry) => self.check_config_entry(entry)?,
             Record::Event(_) | Record::Setting(_) => {}
         }
@@ -41,6 +46,7 @@ impl Draft<'_> {
         when: RecordCondition,
     ) -> Result<(), Rejection> {
         self.require_record(key, when)?;
+        self.release_acl(key)?;
         let Some(stored) = self.catalog.record_at(key) else { return Ok(()) };
         if let Record::ConfigEntry(entry) = &stored.value {
             self.check_without_config_entry(entry)?;
