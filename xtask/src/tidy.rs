@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("agent-config", &["model"]),
     ("ca", &["model"]),
     ("store", &["model"]),
-    ("compiler", &["model", "proxy-config"]),
+    ("compiler", &["model", "proxy-config", "config-entries", "filter"]),
     ("traffic", &["model", "proxy-config", "codec"]),
     ("recovery", &["model"]),
     ("acl", &["model", "hcl"]),

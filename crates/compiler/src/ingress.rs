@@ -7,12 +7,13 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use model::{
-    Backend, Catalog, Document, DocumentKey, Folded, IngressSpec, PathKind, PortRef, Severity,
-    Spec, Stored,
+    Backend, Catalog, Document, DocumentKey, Folded, IngressSpec, PathKind, PortRef, Revision,
+    Severity, Spec, Stored,
 };
-use proxy_config::{Forward, PathMatch, Route, RouteAction, RouteTable, VirtualHost};
+use proxy_config::{Forward, PathMatch, Route, RouteAction, RouteTable, Source, VirtualHost};
 
 use crate::declared::{Declared, finding, source};
+use crate::entries::{Entries, Host, narrow};
 use crate::registered::Registered;
 use crate::{Finding, INGRESS, Settings};
 
@@ -21,6 +22,7 @@ pub(crate) struct Backends<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) services: &'a BTreeMap<Folded, Registered>,
     pub(crate) documents: &'a BTreeMap<DocumentKey, Declared>,
+    pub(crate) entries: &'a Entries,
 }
 
 /// How a path is matched; sorts as routes are tried: whole paths first, then prefixes, longer before shorter.
@@ -31,7 +33,16 @@ struct PathKey {
     path: String,
 }
 
-type Routes = BTreeMap<PathKey, Route>;
+type Routes = BTreeMap<PathKey, Claim>;
+
+/// A path that a document has taken.
+#[derive(Clone)]
+struct Claim {
+    /// The document.
+    winner: String,
+    /// What is done with requests there: several where configuration entries tell them apart.
+    routes: Vec<Route>,
+}
 
 /// The Ingress documents of a catalog, those that are there longest first.
 pub(crate) fn ingress_documents(catalog: &Catalog) -> Vec<(&Arc<Stored<Document>>, &IngressSpec)> {
@@ -53,21 +64,21 @@ pub(crate) fn route_table(
 ) -> (RouteTable, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut hosts: BTreeMap<String, Routes> = BTreeMap::new();
-    let mut default: Option<Route> = None;
+    let mut default: Option<Claim> = None;
     for (document, ingress) in documents {
         add_rules(document, ingress, backends, &mut hosts, &mut findings);
         let Some(backend) = &ingress.default_backend else { continue };
         let field = "spec.defaultBackend";
         if let Some(winner) = &default {
-            let message = format!("{} has a default backend already", winner.source.object);
+            let message = format!("{} has a default backend already", winner.winner);
             let remedy = "keep one of the two";
             findings.push(finding(document, Severity::Ignored, field, message, remedy));
             continue;
         }
         let name = format!("{}/{} default", document.key.namespace, document.key.name);
         let path = PathMatch::PathPrefix("/".to_owned());
-        let action = backends.action(document, ingress, backend, field, &mut findings);
-        default = Some(Route { source: source(document), ..Route::new(&name, path, action) });
+        let claim = Claiming { document, ingress, name, path };
+        default = Some(backends.claim(claim, backend, field, &mut findings));
     }
     if default.is_some() {
         hosts.entry("*".to_owned()).or_default();
@@ -76,8 +87,9 @@ pub(crate) fn route_table(
         .into_iter()
         .map(|(host, routes)| {
             let catches_all = routes.keys().any(|it| it.is_prefix && it.path == "/");
-            let mut routes: Vec<Route> = routes.into_values().collect();
-            routes.extend(default.clone().filter(|_| !catches_all));
+            let mut routes: Vec<Route> = routes.into_values().flat_map(|it| it.routes).collect();
+            let default = default.iter().filter(|_| !catches_all);
+            routes.extend(default.flat_map(|it| it.routes.iter().cloned()));
             VirtualHost { name: host.clone(), domains: vec![host], routes, require_tls: false }
         })
         .collect();
@@ -100,7 +112,7 @@ fn add_rules(
             let free = match routes.entry(key) {
                 Entry::Vacant(free) => free,
                 Entry::Occupied(taken) => {
-                    let winner = &taken.get().source.object;
+                    let winner = &taken.get().winner;
                     let message = format!("{host}{} is taken already by {winner}", path.path);
                     let remedy = "use another host or path, or delete one of the two";
                     findings.push(finding(document, Severity::Ignored, field, message, remedy));
@@ -110,9 +122,8 @@ fn add_rules(
             let DocumentKey { namespace, name, .. } = &document.key;
             let name = format!("{namespace}/{name} {host}{}", path.path);
             let of_backend = format!("{field}.backend");
-            let action = backends.action(document, ingress, &path.backend, &of_backend, findings);
-            let path = free.key().to_match();
-            free.insert(Route { source: source(document), ..Route::new(&name, path, action) });
+            let claim = Claiming { document, ingress, name, path: free.key().to_match() };
+            free.insert(backends.claim(claim, &path.backend, &of_backend, findings));
         }
     }
 }
@@ -141,37 +152,64 @@ impl PathKey {
     }
 }
 
+/// A path that a document takes.
+struct Claiming<'a> {
+    document: &'a Stored<Document>,
+    ingress: &'a IngressSpec,
+    /// Of the route.
+    name: String,
+    path: PathMatch,
+}
+
+/// What a backend is.
+enum Destination<'a> {
+    /// A cluster.
+    Cluster(String),
+    /// A service that configuration entries speak of.
+    Host(&'a Host),
+}
+
 impl Backends<'_> {
-    /// What to do with a request for `backend`. One that is not there answers 503 and says so.
-    fn action(
+    /// What to do with requests for `backend`. One that is not there answers 503 and says so.
+    fn claim(
         &self,
-        document: &Stored<Document>,
-        ingress: &IngressSpec,
+        claiming: Claiming<'_>,
         backend: &Backend,
         field: &str,
         findings: &mut Vec<Finding>,
-    ) -> RouteAction {
-        match self.find(&document.key.namespace, backend) {
-            Ok((cluster, doubt)) => {
+    ) -> Claim {
+        let Claiming { document, ingress, name, path } = claiming;
+        let found = self.find(&document.key.namespace, backend);
+        let source = source(document);
+        let winner = source.object.clone();
+        let routes = match found {
+            Ok((destination, doubt)) => {
                 findings.extend(doubt.map(|message| {
                     let remedy = "declare a Service document of that name";
                     finding(document, Severity::Approximated, field, message, remedy)
                 }));
-                RouteAction::Forward(Box::new(Forward {
-                    timeout: self.settings.request_timeout,
-                    timing_headers: ingress.timing_headers,
-                    request_id_in_response: ingress.timing_headers,
-                    timing_trailer: ingress.timing_trailer,
-                    ..Forward::to(&cluster)
-                }))
+                match destination {
+                    Destination::Cluster(cluster) => {
+                        let forward = Forward {
+                            timeout: self.settings.request_timeout,
+                            ..Forward::to(&cluster)
+                        };
+                        let action = RouteAction::Forward(Box::new(forward));
+                        vec![Route { source, ..Route::new(&name, path, action) }]
+                    }
+                    Destination::Host(host) => below(&path, &name, &source, host),
+                }
             }
             Err((reason, remedy)) => {
                 let message = format!("{reason}: answered with 503");
                 findings.push(finding(document, Severity::Approximated, field, message, remedy));
                 let body = format!("{}: {reason}\n", document.key);
-                RouteAction::Respond { status: 503, body }
+                let action = RouteAction::Respond { status: 503, body };
+                vec![Route { source, ..Route::new(&name, path, action) }]
             }
-        }
+        };
+        let routes = routes.into_iter().map(|it| as_asked(it, ingress)).collect();
+        Claim { winner, routes }
     }
 
     /// The cluster of a backend with a doubt about it, or why there is none and what to do.
@@ -179,7 +217,7 @@ impl Backends<'_> {
         &self,
         namespace: &str,
         backend: &Backend,
-    ) -> Result<(String, Option<String>), (String, String)> {
+    ) -> Result<(Destination<'_>, Option<String>), (String, String)> {
         let key = DocumentKey {
             group: String::new(),
             kind: "Service".to_owned(),
@@ -187,18 +225,23 @@ impl Backends<'_> {
             name: backend.service.clone(),
         };
         let Some(declared) = self.documents.get(&key) else {
-            if let Some(registered) = self.services.get(&Folded::new(&backend.service)) {
-                let name = &registered.cluster.name;
+            let name = Folded::new(&backend.service);
+            let host = self.entries.host(&name).map(Destination::Host);
+            let cluster =
+                self.services.get(&name).map(|it| Destination::Cluster(it.cluster.name.clone()));
+            if let Some(destination) = host.or(cluster) {
                 let doubt = format!(
                     "there is no {key}: the registered service {name} is called, on its own ports"
                 );
-                return Ok((name.clone(), Some(doubt)));
+                return Ok((destination, Some(doubt)));
             }
             let remedy = "declare it, or register a service of that name".to_owned();
             return Err((format!("{key} does not exist"), remedy));
         };
         match declared.port(&backend.port) {
-            Some((spec, port)) if !spec.raw_tcp => Ok((port.cluster.name.clone(), None)),
+            Some((spec, port)) if !spec.raw_tcp => {
+                Ok((Destination::Cluster(port.cluster.name.clone()), None))
+            }
             Some((spec, _)) => {
                 let reason = format!("port {} of {key} carries bytes, not HTTP", spec.port);
                 Err((reason, "change its `appProtocol`".to_owned()))
@@ -214,6 +257,36 @@ impl Backends<'_> {
             }
         }
     }
+}
+
+/// The routes of a service below a path. The document says where, the entries what is done there.
+fn below(path: &PathMatch, name: &str, document: &Source, host: &Host) -> Vec<Route> {
+    let routes = host.routes.iter().cloned().filter_map(|it| narrow(path, it));
+    routes
+        .map(|route| {
+            let is_built_in = route.source.revision == Revision(0);
+            let source = if is_built_in {
+                document.clone()
+            } else {
+                Source {
+                    object: format!("{}, {}", document.object, route.source.object),
+                    revision: document.revision.max(route.source.revision),
+                }
+            };
+            let name = format!("{name} {}", route.name);
+            Route { name, source, ..route }
+        })
+        .collect()
+}
+
+/// With what an Ingress says of all its requests.
+fn as_asked(mut route: Route, ingress: &IngressSpec) -> Route {
+    if let RouteAction::Forward(forward) = &mut route.action {
+        forward.timing_headers = ingress.timing_headers;
+        forward.request_id_in_response = ingress.timing_headers;
+        forward.timing_trailer = ingress.timing_trailer;
+    }
+    route
 }
 
 fn describe(port: &model::PortSpec) -> String {

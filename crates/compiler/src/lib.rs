@@ -2,7 +2,8 @@
 //!
 //! [`Compiler::compile`] turns a [`Catalog`] into a [`ProxyConfig`]: a cluster for each service of the registry and for
 //! each port of a Service document, the outbound route table in which the host names the service, the ingress route
-//! table from all Ingress documents, certificates, and listeners. Every part names the object that caused it.
+//! table from all Ingress documents, certificates, and listeners. Where configuration entries speak of a service, its
+//! routes and clusters are what they say. Every part names the object that caused it.
 //!
 //! *May touch:* nothing, and it never fails: what cannot be honored is a [`Diagnostic`] and the rest goes on. *Does not
 //! know:* the registry's commands, YAML, sockets, the clock.
@@ -12,10 +13,11 @@
 //!   (a property test holds this).
 //! * A resource that comes out as it was keeps its `Arc`: whoever holds one sees by the pointer that nothing changed.
 //! * A change of one instance costs the compilation of its service, of the documents that may select it, and a copy of
-//!   pointers; route tables are built anew only when a service comes or goes or a document changes.
+//!   pointers; route tables are built anew only when a service comes or goes, or a document or an entry changes.
 //! * Every collection has an order of its own: nothing is iterated in the order of a hash.
 
 mod declared;
+mod entries;
 mod ingress;
 mod labels;
 mod listeners;
@@ -31,6 +33,7 @@ use model::{Catalog, Diagnostic, DocumentKey, Folded, Revision};
 use proxy_config::{Listener, ProxyConfig, RouteTable, Secret};
 
 use crate::declared::{Declared, Touched, View, keep};
+use crate::entries::Entries;
 use crate::labels::LabelIndex;
 use crate::registered::Registered;
 pub use crate::settings::Settings;
@@ -42,7 +45,8 @@ pub const INGRESS_HTTPS: &str = "ingress-https";
 /// Name of the outbound listener and of its route table.
 pub const OUTBOUND: &str = "outbound";
 
-/// A diagnostic with the document that it is about.
+/// A diagnostic with the document that it is about, or the configuration entry: that has the group `consul` and no
+/// namespace.
 type Finding = (DocumentKey, Diagnostic);
 
 /// What a catalog was compiled to.
@@ -50,8 +54,8 @@ type Finding = (DocumentKey, Diagnostic);
 pub struct Compiled {
     /// What the proxy must do.
     pub config: Arc<ProxyConfig>,
-    /// What of the documents is not honored, or not as written, beyond what was found when they were read; sorted
-    /// by document and field.
+    /// What of the documents is not honored, or not as written, beyond what was found when they were read, and what of
+    /// the configuration entries, whose keys have the group `consul` and no namespace; sorted by document and field.
     pub diagnostics: Vec<(DocumentKey, Diagnostic)>,
 }
 
@@ -70,6 +74,7 @@ struct State {
     services: BTreeMap<Folded, Registered>,
     labels: LabelIndex,
     documents: BTreeMap<DocumentKey, Declared>,
+    entries: Entries,
     tables: Tables,
     compiled: Compiled,
 }
@@ -119,7 +124,8 @@ impl State {
         };
         let view = View { catalog, settings, labels: &self.labels, touched: &touched };
         declared::refresh(&mut self.documents, &view, documents_changed);
-        if documents_changed || changes.names {
+        let entries_changed = self.entries.refresh(catalog, settings, &self.services, &changes);
+        if documents_changed || changes.names || entries_changed {
             self.tables = self.build_tables(catalog, settings);
         }
         self.compiled = self.assemble(catalog.revision());
@@ -131,10 +137,14 @@ impl State {
     fn build_tables(&self, catalog: &Catalog, settings: &Settings) -> Tables {
         let before = &self.tables;
         let (outbound, mut findings) =
-            outbound::route_table(settings, &self.services, &self.documents);
+            outbound::route_table(settings, &self.services, &self.documents, &self.entries);
         let ingresses = ingress::ingress_documents(catalog);
-        let backends =
-            ingress::Backends { settings, services: &self.services, documents: &self.documents };
+        let backends = ingress::Backends {
+            settings,
+            services: &self.services,
+            documents: &self.documents,
+            entries: &self.entries,
+        };
         let (ingress, found) = ingress::route_table(&ingresses, &backends);
         findings.extend(found);
         let (certificates, found) = tls::certificates(catalog, &ingresses, settings);
@@ -163,13 +173,19 @@ impl State {
         }
     }
 
-    /// Gathers all resources. Where a registered service has the name of a document's cluster, the document wins.
+    /// Gathers all resources. Of clusters of one name a document's wins, then an entry's, then that of the registry.
     fn assemble(&self, revision: Revision) -> Compiled {
         let declared = || self.documents.values().flat_map(|it| &it.ports);
         let registered = || self.services.values();
-        let clusters = registered().map(|it| &it.cluster).chain(declared().map(|it| &it.cluster));
-        let endpoints =
-            registered().map(|it| &it.endpoints).chain(declared().map(|it| &it.endpoints));
+        let of_entries = || self.entries.clusters();
+        let clusters = registered()
+            .map(|it| &it.cluster)
+            .chain(of_entries().map(|it| it.0))
+            .chain(declared().map(|it| &it.cluster));
+        let endpoints = registered()
+            .map(|it| &it.endpoints)
+            .chain(of_entries().map(|it| it.1))
+            .chain(declared().map(|it| &it.endpoints));
         let config = ProxyConfig {
             revision,
             listeners: self.tables.listeners.clone(),
@@ -180,8 +196,11 @@ impl State {
             ..ProxyConfig::default()
         };
         let of_documents = self.documents.values().flat_map(|it| &it.findings);
-        let mut diagnostics: Vec<Finding> =
-            of_documents.chain(&self.tables.findings).cloned().collect();
+        let mut diagnostics: Vec<Finding> = of_documents
+            .chain(&self.tables.findings)
+            .chain(&self.entries.findings)
+            .cloned()
+            .collect();
         let names = || self.services.keys().map(Folded::as_str);
         diagnostics.extend(self.documents.values().filter_map(|it| it.unmatched(names())));
         diagnostics.sort_by(|a, b| {

@@ -6,15 +6,18 @@ use model::{DocumentKey, Folded, Severity};
 use proxy_config::{Forward, PathMatch, Route, RouteAction, RouteTable, Source, VirtualHost};
 
 use crate::declared::{Declared, finding};
+use crate::entries::{Entries, Host, finding as entry_finding};
 use crate::registered::{self, Registered};
 use crate::{Finding, OUTBOUND, Settings};
 
 /// One virtual host for each Service document with an HTTP port and for each service of the registry. A domain is given
-/// once: to a document before a service, to a service's own name before a name derived from another's.
+/// once: to a document before a service, to a service's own name before a name derived from another's. What a
+/// configuration entry says of a service is said of a service of the registry, also when that has no instances.
 pub(crate) fn route_table(
     settings: &Settings,
     services: &BTreeMap<Folded, Registered>,
     documents: &BTreeMap<DocumentKey, Declared>,
+    entries: &Entries,
 ) -> (RouteTable, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut taken: BTreeSet<String> = BTreeSet::new();
@@ -37,22 +40,24 @@ pub(crate) fn route_table(
         virtual_hosts.push(VirtualHost { name, domains, routes: vec![route], require_tls: false });
     }
     let first = virtual_hosts.len();
-    for (name, registered) in services {
+    let names: BTreeSet<&Folded> = services.keys().chain(entries.names()).collect();
+    for name in names {
         let own = name.to_string();
+        let host = entries.host(name);
         // A `*` would be read as a pattern.
-        let domains = if own.contains('*') || !taken.insert(own.clone()) {
+        let domains = if own.contains('*') {
             Vec::new()
-        } else {
+        } else if taken.insert(own.clone()) {
             vec![own.clone()]
+        } else {
+            findings.extend(host.and_then(|it| taken_by_document(name, it)));
+            Vec::new()
         };
-        let source = registered::source(name);
-        let route = route(own.clone(), &registered.cluster.name, settings, source);
-        virtual_hosts.push(VirtualHost {
-            name: own,
-            domains,
-            routes: vec![route],
-            require_tls: false,
-        });
+        let routes = match host {
+            Some(host) => host.routes.clone(),
+            None => vec![route(own.clone(), &own, settings, registered::source(name))],
+        };
+        virtual_hosts.push(VirtualHost { name: own, domains, routes, require_tls: false });
     }
     let datacenter = settings.datacenter.to_lowercase();
     for host in virtual_hosts.iter_mut().skip(first).filter(|it| !it.name.contains('*')) {
@@ -76,6 +81,15 @@ fn route(name: String, cluster: &str, settings: &Settings, source: Source) -> Ro
     let forward = Forward { timeout: settings.request_timeout, ..Forward::to(cluster) };
     let path = PathMatch::Prefix("/".to_owned());
     Route { source, ..Route::new(&name, path, RouteAction::Forward(Box::new(forward))) }
+}
+
+/// Where both a document and an entry speak of a name, the document wins.
+fn taken_by_document(name: &Folded, host: &Host) -> Option<Finding> {
+    let message = format!(
+        "a Service document is called {name}: the entry holds for {name}.mesh and {name}.service.consul only"
+    );
+    let remedy = "delete the document, or give it another name";
+    Some(entry_finding(host.cause.as_ref()?, (Severity::Approximated, "Name", message, remedy)))
 }
 
 /// A host has no port in a route table, so of several HTTP ports only one is reached by name.

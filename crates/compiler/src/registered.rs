@@ -10,7 +10,7 @@ use crate::Settings;
 use crate::settings::RETRY_BUDGET;
 
 /// Consul's own service, which nobody calls through a proxy.
-const SELF: &str = "consul";
+pub(crate) const SELF: &str = "consul";
 
 /// What a service of the registry was compiled to.
 #[derive(Clone, Debug)]
@@ -66,20 +66,9 @@ pub(crate) fn refresh(
 
 impl Registered {
     fn new(catalog: &Catalog, name: &Folded, entry: &ServiceEntry, settings: &Settings) -> Self {
-        let cluster = Cluster {
-            name: name.to_string(),
-            balancing: settings.balancing,
-            protocol: UpstreamProtocol::Http1,
-            connect_timeout: settings.connect_timeout,
-            idle_timeout: settings.upstream_idle_timeout,
-            connections_max: settings.upstream_connections_max,
-            retry_budget: Some(RETRY_BUDGET),
-            source: source(name),
-            ..Cluster::default()
-        };
         Self {
             index: entry.index,
-            cluster: Arc::new(cluster),
+            cluster: Arc::new(cluster(name, settings)),
             endpoints: Arc::new(endpoints(catalog, name)),
         }
     }
@@ -91,6 +80,21 @@ impl Registered {
         if *self.endpoints != endpoints {
             self.endpoints = Arc::new(endpoints);
         }
+    }
+}
+
+/// The cluster of a service of which nothing is said.
+pub(crate) fn cluster(name: &Folded, settings: &Settings) -> Cluster {
+    Cluster {
+        name: name.to_string(),
+        balancing: settings.balancing,
+        protocol: UpstreamProtocol::Http1,
+        connect_timeout: settings.connect_timeout,
+        idle_timeout: settings.upstream_idle_timeout,
+        connections_max: settings.upstream_connections_max,
+        retry_budget: Some(RETRY_BUDGET),
+        source: source(name),
+        ..Cluster::default()
     }
 }
 
@@ -134,7 +138,7 @@ pub(crate) fn endpoint(catalog: &Catalog, instance: &Instance) -> Option<Endpoin
 
 /// The worst of the checks of an instance and of its node; passing when there are none. Maintenance is a critical
 /// check.
-fn verdict(catalog: &Catalog, node: &Folded, id: &ServiceId) -> CheckStatus {
+pub(crate) fn verdict(catalog: &Catalog, node: &Folded, id: &ServiceId) -> CheckStatus {
     let of_node = catalog.checks_of_instance(node, &ServiceId::default()).map(|it| it.status);
     let of_instance = catalog.checks_of_instance(node, id).map(|it| it.status);
     of_node.chain(of_instance).max().unwrap_or(CheckStatus::Passing)

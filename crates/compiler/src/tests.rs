@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod entries;
 mod findings;
 mod incremental;
 mod scale;

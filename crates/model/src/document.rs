@@ -13,7 +13,7 @@ pub struct DocumentKey {
     pub group: String,
     /// Kind, for example `Service`.
     pub kind: String,
-    /// Namespace; `default` when the document gives none.
+    /// Namespace; `default` when the document gives none; empty for what is in none.
     pub namespace: String,
     /// Name.
     pub name: String,
@@ -21,7 +21,11 @@ pub struct DocumentKey {
 
 impl fmt::Display for DocumentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} in namespace {}", self.kind, self.name, self.namespace)
+        write!(f, "{}/{}", self.kind, self.name)?;
+        if self.namespace.is_empty() {
+            return Ok(());
+        }
+        write!(f, " in namespace {}", self.namespace)
     }
 }
 

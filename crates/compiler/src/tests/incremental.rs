@@ -17,7 +17,38 @@ enum Step {
     PutIngress { name: u8, host: u8, backend: u8, tls: u8 },
     PutSecret(u8),
     MoveNode(u8),
+    PutEntry(u8),
+    DropEntry(u8),
     Compile,
+}
+
+/// Entries that speak of the same services, some of which make no chain without others.
+fn config_entries() -> Vec<Value> {
+    let splits = |service: &str| {
+        json!([
+            {"Weight": 60, "ServiceSubset": "v1"}, {"Weight": 40, "Service": service},
+        ])
+    };
+    vec![
+        json!({"Kind": "proxy-defaults", "Name": "global", "Config": {"protocol": "http"}}),
+        json!({"Kind": "service-defaults", "Name": "s1", "LocalConnectTimeoutMs": 7}),
+        json!({
+            "Kind": "service-defaults", "Name": "s0", "Protocol": "http",
+            "UpstreamConfig": {"Overrides": [{"Name": "s2", "Limits": {"MaxConnections": 1}}]},
+        }),
+        super::entries::versions("s0"),
+        super::entries::versions("s1"),
+        json!({
+            "Kind": "service-resolver", "Name": "s2", "Failover": {"*": {"Service": "s1"}},
+        }),
+        json!({"Kind": "service-resolver", "Name": "gone", "Redirect": {"Service": "s2"}}),
+        json!({"Kind": "service-splitter", "Name": "s0", "Splits": splits("s2")}),
+        json!({"Kind": "service-splitter", "Name": "s1", "Splits": splits("s0")}),
+        json!({
+            "Kind": "service-router", "Name": "s0",
+            "Routes": [{"Match": {"HTTP": {"PathPrefix": "/a"}}, "Destination": {"Service": "s1"}}],
+        }),
+    ]
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -40,6 +71,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(name, host, backend, tls)| Step::PutIngress { name, host, backend, tls }),
         1 => (0..2u8).prop_map(Step::PutSecret),
         1 => (0..2u8).prop_map(Step::MoveNode),
+        4 => (0..10u8).prop_map(Step::PutEntry),
+        2 => (0..10u8).prop_map(Step::DropEntry),
         6 => Just(Step::Compile),
     ];
     prop::collection::vec(step, 1..60)
@@ -127,6 +160,13 @@ fn run(world: &mut World, step: &Step) {
         Step::MoveNode(address) => {
             let address = format!("10.0.0.{address}");
             world.put(Object::Node(Node { name: "n1".into(), address, ..Node::default() }));
+        }
+        Step::PutEntry(which) => {
+            world.put(super::entries::entry(&config_entries()[usize::from(*which)]));
+        }
+        Step::DropEntry(which) => {
+            let entry = super::entries::entry(&config_entries()[usize::from(*which)]);
+            world.delete(&entry.key());
         }
         Step::Compile => {}
     }
