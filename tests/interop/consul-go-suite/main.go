@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"syscall"
 )
 
 const (
@@ -208,6 +209,7 @@ func (o *outcome) without(names []string) []string {
 func (o *outcome) run(folder string, names []string, part string, parallel int) error {
 	pattern := "^(" + strings.Join(names, "|") + ")$"
 	command := goTest(folder, "-json", "-count=1", "-timeout=30m", fmt.Sprintf("-parallel=%d", parallel), "-run", pattern, part)
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	pipe, err := command.StdoutPipe()
 	if err != nil {
 		return err
@@ -227,6 +229,8 @@ func (o *outcome) run(folder string, names []string, part string, parallel int) 
 	}
 	// A failing test makes the command fail, too: what counts are the verdicts.
 	_ = command.Wait()
+	// One that panics leaves its servers behind, which are of its process group.
+	_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
 	return lines.Err()
 }
 
