@@ -17,5 +17,5 @@ pub use config::{
     AclConfig, AclTokens, Addresses, AgentConfig, ConnectConfig, DefaultPolicy, DnsConfig,
     HttpConfig, LenoConfig, Limits, Listen, Ports, RateLimits, RateMode, TlsConfig, UnixSockets,
 };
-pub use merge::{Source, merge};
+pub use merge::{Source, merge, source_of};
 pub use read::read;

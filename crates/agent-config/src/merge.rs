@@ -36,10 +36,11 @@ fn merge_into(merged: &mut Map<String, Value>, from: &Map<String, Value>) {
     for (key, value) in from {
         let name = merged.keys().find(|it| it.eq_ignore_ascii_case(key)).unwrap_or(key).clone();
         let before = merged.remove(&name);
-        let value = if LISTS.contains(&name.to_lowercase().as_str()) {
-            value.clone()
-        } else {
-            gathered(value)
+        let value = match value {
+            // One alone is one of many, too: those of other sources stay.
+            Value::Object(_) if is_list(&name) => Value::Array(vec![value.clone()]),
+            _ if is_list(&name) => value.clone(),
+            _ => gathered(value),
         };
         merged.insert(name, joined(before, &value));
     }
@@ -48,6 +49,10 @@ fn merge_into(merged: &mut Map<String, Value>, from: &Map<String, Value>) {
 /// Keys whose objects are each one of many. What else HCL gathers in a list of objects is one object, written in parts.
 const LISTS: [&str; 7] =
     ["service", "services", "check", "checks", "watches", "segments", "bootstrap"];
+
+fn is_list(name: &str) -> bool {
+    LISTS.contains(&name.to_lowercase().as_str())
+}
 
 fn gathered(value: &Value) -> Value {
     match value {
@@ -78,5 +83,30 @@ fn joined(before: Option<Value>, value: &Value) -> Value {
             Value::Array(before.into_iter().chain(list.iter().cloned()).collect())
         }
         _ => value.clone(),
+    }
+}
+
+/// The source that a setting of the merged whole is from: the last one that has it. `field` is a key, or keys joined by dots
+/// as findings have them.
+#[must_use]
+pub fn source_of<'a>(sources: &'a [Source], field: &str) -> Option<&'a Source> {
+    sources.iter().rev().find(|source| has(&source.value, field))
+}
+
+fn has(value: &Value, field: &str) -> bool {
+    // A key may itself have dots in it.
+    let below = |key: &str| match field.get(..key.len()) {
+        Some(start) if start.eq_ignore_ascii_case(key) => Some(&field[key.len()..]),
+        _ => None,
+    };
+    match value {
+        Value::Object(object) => object.iter().any(|(key, value)| match below(key) {
+            Some("") => true,
+            Some(rest) => rest.strip_prefix('.').is_some_and(|rest| has(value, rest)),
+            None => false,
+        }),
+        // HCL writes an object as a list, perhaps in parts.
+        Value::Array(parts) => parts.iter().filter(|it| it.is_object()).any(|it| has(it, field)),
+        _ => false,
     }
 }

@@ -212,10 +212,11 @@ impl<'a> Section<'a> {
         found: &Value,
         expected: &str,
     ) -> Option<T> {
-        // Values of tokens are not for logs.
-        let shown =
-            if self.path.starts_with("acl.") { "the value".to_owned() } else { found.to_string() };
-        findings.error(self.path_of(name), format!("{shown} is not {expected}"));
+        let field = self.path_of(name);
+        // Tokens and keys are not for logs, nor is what stands around them.
+        let is_secret = field.starts_with("acl") || field == "encrypt";
+        let shown = if is_secret { "the value".to_owned() } else { found.to_string() };
+        findings.error(field, format!("{shown} is not {expected}"));
         None
     }
 }

@@ -1,3 +1,6 @@
+mod corpus;
+mod robustness;
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -579,6 +579,11 @@ pub(crate) struct Again {
 }
 
 impl Again {
+    /// The record of the agent's node.
+    pub(crate) fn own_node(&self) -> &Node {
+        &self.own
+    }
+
     pub(crate) async fn register(&self, mesh: &Mesh) -> Result<(), AgentError> {
         register_self(mesh, &self.info, &self.own).await?;
         // What every mesh with access control has may not be in what replaced it.

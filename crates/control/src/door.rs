@@ -371,7 +371,8 @@ impl Door {
             let (sender, done) = oneshot::channel();
             let (mesh, again) = (self.mesh.clone(), Arc::clone(&self.again));
             self.tasks.spawn("snapshot restore", async move {
-                let restored = snapshots::restore(&mesh, request.into_body()).await;
+                let restored =
+                    snapshots::restore(&mesh, request.into_body(), again.own_node()).await;
                 let restored = match restored {
                     Ok(()) => again.register(&mesh).await.map_err(|error| error.to_string()),
                     Err(error) => Err(error.to_string()),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response};
-use model::{Compare, Object, Operation, Txn};
+use model::{Compare, Node, Object, Operation, Txn};
 use store::{Committed, Snapshot};
 
 use crate::mesh::Mesh;
@@ -47,12 +47,19 @@ pub(crate) async fn save(mesh: &Mesh) -> Result<Response<Bytes>, SnapshotError> 
 }
 
 /// Makes everything as it was, in one commit: what is the same stays as it is, the rest is changed at a new revision, for
-/// revisions never go back. A file that is damaged, or holds an object that cannot be read, changes nothing.
-pub(crate) async fn restore(mesh: &Mesh, file: Bytes) -> Result<(), SnapshotError> {
+/// revisions never go back. A file that is damaged, or holds an object that cannot be read, changes nothing. The record of
+/// `own`, the agent's node, is as it is now: a new agent takes the place of the one of that name.
+pub(crate) async fn restore(mesh: &Mesh, file: Bytes, own: &Node) -> Result<(), SnapshotError> {
+    let own = Object::Node(own.clone()).put();
     let read = move || -> Result<Snapshot, SnapshotError> {
-        let snapshot = store::read_archive(&file)?;
-        for entry in &snapshot.entries {
+        let mut snapshot = store::read_archive(&file)?;
+        for entry in &mut snapshot.entries {
             Object::decode(&entry.key, &entry.value)?;
+            if let Operation::Put { key, value, .. } = &own
+                && *key == entry.key
+            {
+                entry.value = value.clone();
+            }
         }
         Ok(snapshot)
     };

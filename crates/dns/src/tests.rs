@@ -1,5 +1,6 @@
 mod access;
 mod bytes;
+mod corpus;
 mod fixture;
 mod names;
 mod queries;

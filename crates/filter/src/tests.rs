@@ -11,6 +11,7 @@ use super::schema::Kind;
 use super::syntax::{Condition, Expression, Operator, Selector};
 use super::*;
 
+mod corpus;
 mod grammar;
 
 fn strings(pairs: &[(&str, &str)]) -> FlatMap<String> {

@@ -176,8 +176,8 @@ pub enum Rejection {
     #[error("name '{0}' aliases an existing query ID")]
     QueryNameIsId(String),
     /// A second template for all names.
-    #[error("query template with no name '{0}' already exists")]
-    QueryCatchAllTaken(String),
+    #[error("a query template with an empty name already exists")]
+    QueryCatchAllTaken,
     /// What access control does not let be.
     #[error(transparent)]
     Acl(#[from] AclRejection),

@@ -3,6 +3,8 @@
 mod acl;
 mod kv;
 mod properties;
+mod queries;
+mod records;
 mod session;
 mod writers;
 

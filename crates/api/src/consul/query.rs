@@ -83,7 +83,7 @@ fn require_get(call: &Call<'_>) -> Result<(), Reply> {
     }
     let text = format!("method {} not allowed", call.request.method());
     let reply = Reply::text(StatusCode::METHOD_NOT_ALLOWED, text);
-    Err(reply.with(http::header::ALLOW, "OPTIONS,GET"))
+    Err(reply.with(http::header::ALLOW, "GET"))
 }
 
 fn require_uuid(id: &str) -> Result<(), Reply> {
@@ -134,6 +134,11 @@ fn resolved(call: &Call<'_>, asked: &str) -> Result<PreparedQuery, Reply> {
     let Some(found) = find_query(call.catalog(), asked) else {
         return Err(Reply::text(StatusCode::NOT_FOUND, "Query not found"));
     };
+    if found.is_template() && found.id.eq_ignore_ascii_case(asked) {
+        // There is no name of which it could be made.
+        let text = "prepared query templates can only be resolved up by name, not by ID";
+        return Err(failed(text));
+    }
     rendered(found.value, asked).map_err(|error| failed(error.to_string()))
 }
 
@@ -159,7 +164,7 @@ fn execute(call: &Call<'_>, asked: &str) -> Outcome {
     let read = Read::of(call)?;
     let limit = match call.query.text("limit") {
         "" => 0,
-        text => text.parse::<usize>().map_err(|_| {
+        text => text.parse::<i64>().map_err(|_| {
             failed(format!("Bad limit: strconv.Atoi: parsing {text:?}: invalid syntax"))
         })?,
     };
@@ -175,7 +180,8 @@ fn execute(call: &Call<'_>, asked: &str) -> Outcome {
         given => given,
     };
     put_near_first(call, &mut found, near);
-    if limit > 0 {
+    // As with Consul, one that is not above 0 is none.
+    if let Ok(limit @ 1..) = usize::try_from(limit) {
         found.truncate(limit);
     }
     // Other datacenters and peers are not reached from here: each that would be asked counts as tried.

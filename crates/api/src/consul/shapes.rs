@@ -33,11 +33,25 @@ pub(super) fn node(w: &mut JsonWriter, node: &Stored<Node>, datacenter: &str) {
 
 /// Go's `structs.NodeService`.
 pub(super) fn node_service(w: &mut JsonWriter, it: &Stored<Instance>) {
+    node_service_as(w, it, false);
+}
+
+/// The same in the result of a transaction, where no tags are `null`.
+pub(super) fn node_service_of_txn(w: &mut JsonWriter, it: &Stored<Instance>) {
+    node_service_as(w, it, it.tags.is_empty());
+}
+
+fn node_service_as(w: &mut JsonWriter, it: &Stored<Instance>, has_null_tags: bool) {
     w.object(|w| {
         w.string_field_if_any("Kind", &it.kind);
         w.string_field("ID", it.id.as_str());
         w.string_field("Service", it.service.as_str());
-        w.strings_field("Tags", tags(it));
+        if has_null_tags {
+            w.key("Tags");
+            w.null();
+        } else {
+            w.strings_field("Tags", tags(it));
+        }
         w.string_field("Address", &it.address);
         if !it.tagged_addresses.is_empty() {
             w.key("TaggedAddresses");

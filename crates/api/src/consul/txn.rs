@@ -124,7 +124,8 @@ impl TxnDoor {
             }
             TxnObject::Instance(instance) => {
                 w.key("Service");
-                shapes::node_service(w, &Stored { value: instance.clone(), created, modified });
+                let stored = Stored { value: instance.clone(), created, modified };
+                shapes::node_service_of_txn(w, &stored);
             }
             TxnObject::Check(check, owner) => {
                 w.key("Check");

@@ -144,7 +144,7 @@ impl Door {
                 Rejection::InvalidSession(_)
                 | Rejection::QueryNameTaken(_)
                 | Rejection::QueryNameIsId(_)
-                | Rejection::QueryCatchAllTaken(_),
+                | Rejection::QueryCatchAllTaken,
             ) => format!("raft apply failed: {rejection}"),
             (Door::Stored(_), Rejection::RecordIndexStale(key)) if key.table == Table::AclToken => {
                 AclRejection::AccessorTaken.to_string()
@@ -214,7 +214,7 @@ impl Door {
                 | Rejection::ConfigEntry(_)
                 | Rejection::QueryNameTaken(_)
                 | Rejection::QueryNameIsId(_)
-                | Rejection::QueryCatchAllTaken(_)
+                | Rejection::QueryCatchAllTaken
                 | Rejection::Acl(_)
                 | Rejection::Transaction(_),
             ) => StatusCode::INTERNAL_SERVER_ERROR,

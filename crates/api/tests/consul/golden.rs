@@ -14,7 +14,7 @@ use registry::{Command, decide};
 use crate::fixture::{World, request};
 
 /// Runs the requests of a file against `world`, each by itself.
-fn check(name: &str, world: &World) {
+pub(crate) fn check(name: &str, world: &World) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     let expected = std::fs::read_to_string(&path).unwrap();
     let actual = answered(&expected, world);

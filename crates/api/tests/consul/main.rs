@@ -5,10 +5,19 @@
 
 mod access;
 mod appendix;
+mod authorities;
 mod blocking;
+mod catalog_txn;
 mod config;
 mod encoding;
+mod events;
+mod exchange;
 mod fixture;
 mod golden;
+mod operator;
+mod queries;
 mod robust;
+mod robust_bodies;
 mod round_trip;
+mod rules;
+mod tables;

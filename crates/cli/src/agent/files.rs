@@ -31,7 +31,18 @@ pub(crate) fn load(
         anyhow::anyhow!("the configuration is wrong:\n  {}", lines.join("\n  "))
     };
     let merged = agent_config::merge(&sources).map_err(wrong)?;
-    agent_config::read(&merged).map_err(wrong)
+    let placed = |mut findings: Vec<Diagnostic>| {
+        for finding in &mut findings {
+            if let Some(source) = agent_config::source_of(&sources, &finding.field) {
+                finding.place.file.clone_from(&source.name);
+            }
+        }
+        findings
+    };
+    match agent_config::read(&merged) {
+        Ok((config, findings)) => Ok((config, placed(findings))),
+        Err(findings) => Err(wrong(placed(findings))),
+    }
 }
 
 fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {

@@ -8,13 +8,14 @@ use model::{
 };
 use proptest::prelude::*;
 
+use super::records::{any_record_command, check_records};
 use super::run;
 use crate::{
-    CatalogRegistration, CatalogTarget, Command, KvCondition, KvOperation, ServiceRegistration,
-    TxnOperation, TxnVerb,
+    CatalogRegistration, CatalogTarget, Command, KvCondition, KvOperation, RecordCondition,
+    ServiceRegistration, TxnOperation, TxnVerb,
 };
 
-fn name(prefix: &'static str) -> impl Strategy<Value = String> {
+pub(super) fn name(prefix: &'static str) -> impl Strategy<Value = String> {
     (0..4u8, any::<bool>()).prop_map(move |(number, upper)| {
         let name = format!("{prefix}{number}");
         if upper { name.to_uppercase() } else { name }
@@ -77,7 +78,7 @@ fn any_document() -> impl Strategy<Value = Document> {
     })
 }
 
-fn any_session() -> impl Strategy<Value = Session> {
+pub(super) fn any_session() -> impl Strategy<Value = Session> {
     let checks = proptest::collection::vec(name("check"), 0..2);
     (name("node"), name("session"), checks, any::<bool>(), 0..3u64).prop_map(
         |(node, id, checks, deletes, lock_delay_ms)| Session {
@@ -194,6 +195,7 @@ pub(super) fn any_command() -> impl Strategy<Value = Command> {
         3 => proptest::collection::vec(any_txn_operation(), 0..5).prop_map(Command::Transact),
         1 => any_document().prop_map(|it| Command::ApplyDocuments(vec![it])),
         1 => any_document().prop_map(|it| Command::DeleteDocuments(vec![it.key])),
+        6 => any_record_command(),
     ]
 }
 
@@ -219,6 +221,12 @@ proptest! {
                                 ..
                             }
                             | Command::Transact(_)
+                            | Command::FireEvent(_)
+                            | Command::PutRecord { when: RecordCondition::ModifiedAt(_), .. }
+                            | Command::DeleteRecord {
+                                when: RecordCondition::ModifiedAt(_) | RecordCondition::Exists,
+                                ..
+                            }
                     );
                     if !is_of_once {
                         prop_assert_eq!(run(&mut catalog.clone(), command, at as u64), Ok(None));
@@ -226,6 +234,7 @@ proptest! {
                 }
                 Ok(None) | Err(_) => prop_assert_eq!(&catalog, &before),
             }
+            check_records(&catalog);
         }
         let mut replayed = Catalog::default();
         for change in &changes {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::properties::any_command;
+use super::records::{any_record_command, check_records, made_at};
 use super::*;
 use crate::RecordCondition;
 
@@ -18,6 +19,7 @@ fn holds(catalog: &Catalog, compare: &Compare) -> bool {
             found.unwrap_or_default() == *modified
         }
         Compare::NothingAdded { prefix, since } => {
+            let nodes = catalog.nodes().map(|it| (ObjectKey::Node(it.name.folded()), it.created));
             let instances = catalog
                 .instances()
                 .map(|it| (ObjectKey::Instance(it.node.folded(), it.id.clone()), it.created));
@@ -32,18 +34,16 @@ fn holds(catalog: &Catalog, compare: &Compare) -> bool {
             let locks = catalog.locks().map(|(session, key, since)| {
                 (ObjectKey::Lock(session.clone(), key.clone()), since)
             });
-            let records = catalog.records::<ConfigEntry>().map(|it| {
-                (ObjectKey::Record(Record::ConfigEntry(it.value.clone()).key()), it.created)
-            });
-            let mut all =
-                instances.chain(checks).chain(entries).chain(sessions).chain(locks).chain(records);
-            all.all(|(key, created)| !key.encode().starts_with(prefix) || created <= *since)
+            let all =
+                nodes.chain(instances).chain(checks).chain(entries).chain(sessions).chain(locks);
+            all.chain(made_at(catalog))
+                .all(|(key, created)| !key.encode().starts_with(prefix) || created <= *since)
         }
     }
 }
 
 /// Both decide on `catalog`, `first` commits first. True if the second is committed too.
-fn race(catalog: &Catalog, first: &Command, second: &Command) -> bool {
+pub(super) fn race(catalog: &Catalog, first: &Command, second: &Command) -> bool {
     let decide = |command| transact(catalog, command, Timestamp(9)).unwrap_or_default();
     let (first, second) = (decide(first), decide(second));
     let mut catalog = catalog.clone();
@@ -52,10 +52,11 @@ fn race(catalog: &Catalog, first: &Command, second: &Command) -> bool {
     if is_free {
         commit(&mut catalog, &second);
     }
+    check_records(&catalog);
     is_free
 }
 
-fn base() -> Catalog {
+pub(super) fn base() -> Catalog {
     let mut catalog = agent_catalog();
     run(&mut catalog, &web("web1", &["c"]), 2).expect("valid");
     run(&mut catalog, &web("web2", &[]), 3).expect("valid");
@@ -113,6 +114,20 @@ proptest! {
         second in any_command(),
     ) {
         let mut catalog = Catalog::default();
+        for (at, command) in before.iter().enumerate() {
+            let _ = run(&mut catalog, command, at as u64);
+        }
+        race(&catalog, &first, &second);
+    }
+
+    /// The same where all commands are about records and the sessions that they end with.
+    #[test]
+    fn any_two_writers_of_records_leave_sound_tables(
+        before in proptest::collection::vec(any_record_command(), 0..20),
+        first in any_record_command(),
+        second in any_record_command(),
+    ) {
+        let mut catalog = base();
         for (at, command) in before.iter().enumerate() {
             let _ = run(&mut catalog, command, at as u64);
         }

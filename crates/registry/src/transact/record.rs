@@ -92,15 +92,17 @@ impl Draft<'_> {
         for other in catalog.records::<PreparedQuery>().filter(|it| it.id != query.id) {
             // It may be given this name at the same time.
             self.depend_on(&ObjectKey::Record(RecordKey::new(Table::PreparedQuery, &other.id)));
+            // Queries that are no templates may have none, and are asked by their ids.
             let is_same = other.name.to_lowercase() == query.name.to_lowercase();
-            if is_same && other.is_template() == query.is_template() {
-                match (query.name.as_str(), query.is_template()) {
-                    ("", false) => {}
-                    ("", true) => return Err(Rejection::QueryCatchAllTaken(other.id.clone())),
-                    (name, _) => return Err(Rejection::QueryNameTaken(name.to_owned())),
+            match query.name.as_str() {
+                "" if is_same && query.is_template() && other.is_template() => {
+                    return Err(Rejection::QueryCatchAllTaken);
                 }
+                "" => {}
+                name if is_same => return Err(Rejection::QueryNameTaken(name.to_owned())),
+                _ => {}
             }
-            if other.id == query.name {
+            if other.id.eq_ignore_ascii_case(&query.name) {
                 return Err(Rejection::QueryNameIsId(query.name.clone()));
             }
         }

@@ -1,0 +1,255 @@
+//! Configuration files in Consul's form: `leno agent --config-file`, `consul agent` and `consul validate`.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+
+use crate::consul::{Link, said};
+use crate::program::free_port;
+use crate::support::{Agent, Answer, HANG, leno, request, text};
+
+/// An agent that was started by another line than [`Agent`]s are; killed and reaped when it is dropped.
+pub(crate) struct Started {
+    process: Child,
+    pub(crate) log: Vec<String>,
+    pub(crate) http: SocketAddr,
+}
+
+impl Started {
+    /// Waits until it is ready. `http` is where it was told to listen.
+    pub(crate) fn new(command: &mut Command, http: u16) -> Self {
+        let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("the binary was built with the tests");
+        let stderr = process.stderr.take().expect("it is piped");
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let mut started =
+            Self { process, log: Vec::new(), http: SocketAddr::from(([127, 0, 0, 1], http)) };
+        while !started.log.last().is_some_and(|line| line.ends_with("ready")) {
+            match lines.recv_timeout(HANG) {
+                Ok(line) => started.log.push(line),
+                Err(_) => panic!("it did not start:\n{}", started.log.join("\n")),
+            }
+        }
+        started
+    }
+
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
+        request(self.http, &[("Host", "agent")], method, path, body.as_bytes())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub(crate) fn keys(answer: &Answer) -> Vec<String> {
+    answer.json().as_object().expect("an object").keys().cloned().collect()
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, text).expect("there is room for a file");
+    path.to_str().expect("a readable path").to_owned()
+}
+
+/// Blocks written in parts, in both styles of names.
+const WHOLE: &str = r#"
+datacenter = "dc9"
+node_meta { rack = "r1" }
+node_meta { "row" = "2" }
+limits { kv_max_value_size = 10 }
+limits { txn_max_req_len = 4096 }
+retry_join = ["10.0.0.9"]
+
+service {
+  name = "web"
+  port = 80
+  tags = ["a", "b"]
+  meta {
+    owner_team = "x"
+    tier       = "1"
+  }
+  tagged_addresses { lan { address = "10.0.0.5" port = 80 } }
+  check { id = "web-ttl" ttl = "1h" }
+}
+service {
+  name = "db"
+  checks = [{ check_id = "db-1", ttl = "1h" }, { check_id = "db-2", ttl = "1h" }]
+}
+check {
+  id   = "mem"
+  name = "memory"
+  ttl  = "1h"
+}
+"#;
+
+#[test]
+fn an_agent_does_what_its_files_say_and_flags_win() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let main = write(folder.path(), "main.hcl", WHOLE);
+    let more = folder.path().join("more");
+    std::fs::create_dir(&more).expect("a folder");
+    write(&more, "1.json", r#"{"node_name": "of-file", "services": [{"name": "api"}]}"#);
+    write(&more, "2.hcl", "node_meta { row = \"3\" }");
+    write(&more, "ignored.txt", "no configuration at all {");
+    let more = more.to_str().expect("a readable path");
+    let agent = Agent::dev(&["--config-file", &main, "--config-dir", more]);
+    assert_eq!(keys(&agent.ask("GET", "/v1/agent/services", "")), ["api", "db", "web"]);
+    let checks = keys(&agent.ask("GET", "/v1/agent/checks", ""));
+    assert_eq!(checks, ["db-1", "db-2", "mem", "web-ttl"]);
+    let web = agent.ask("GET", "/v1/agent/service/web", "").json();
+    assert_eq!((&web["Port"], &web["Datacenter"]), (&80.into(), &"dc9".into()));
+    assert_eq!(web["Meta"], serde_json::json!({"owner_team": "x", "tier": "1"}));
+    assert_eq!(web["TaggedAddresses"]["lan"]["Address"], "10.0.0.5");
+    let node = agent.ask("GET", "/v1/catalog/nodes", "").json()[0].clone();
+    assert_eq!((&node["Meta"]["rack"], &node["Meta"]["row"]), (&"r1".into(), &"3".into()));
+    assert_eq!(node["Node"], "test", "--node goes before files");
+    assert_eq!(agent.ask("PUT", "/v1/kv/a", "0123456789a").status, 413);
+    let told = agent.log.iter().find(|line| line.contains("retry_join"));
+    assert!(told.is_some_and(|line| line.contains("main.hcl")), "{:#?}", agent.log);
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_file_and_nothing_starts() {
+    let link = Link::new();
+    let folder = link.folder().join("conf");
+    std::fs::create_dir(&folder).expect("a folder");
+    write(&folder, "1.json", r#"{"ports": {"dns": -1}}"#);
+    write(&folder, "2.hcl", "ports { htttp = 1 }");
+    let path = folder.to_str().expect("a readable path");
+    let file = folder.join("2.hcl").display().to_string();
+    let single = folder.join("2.hcl");
+    let single = single.to_str().expect("a readable path");
+    for line in [
+        &["agent", "-dev", "-config-dir", path][..],
+        &["agent", "-dev", "-config-file", single],
+        &["validate", path],
+        &["validate", single],
+    ] {
+        let (code, _, errors) = said(&link.command().args(line).output().expect("it runs"));
+        assert_eq!(code, Some(1), "{line:?}: {errors}");
+        let expected = format!("{file}: ports.htttp: invalid config key ports.htttp");
+        assert!(errors.contains(&expected), "{line:?}: {errors}");
+    }
+    let output = leno().args(["agent", "--dev", "--config-dir", path]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains(&file), "{}", text(&output.stderr));
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named_with_the_place() {
+    let link = Link::new();
+    let syntax = link.file("syntax.hcl", "ports {\n  http = \n}\n");
+    let sort = link.file("sort.json", r#"{"ports": {"http": "x"}}"#);
+    let list = link.file("list.json", "[1]");
+    let missing = link.folder().join("none.hcl").display().to_string();
+    let service = link.file("service.hcl", "service { nmae = \"web\" }");
+    for (file, words) in [
+        (&syntax, "syntax.hcl:"),
+        (&sort, "ports.http: \"x\" is not a whole number"),
+        (&list, "list.json"),
+        (&missing, "none.hcl"),
+    ] {
+        let (code, _, errors) =
+            said(&link.command().args(["validate", file]).output().expect("it runs"));
+        assert_eq!(code, Some(1), "{file}: {errors}");
+        assert!(errors.contains(file) && errors.contains(words), "{file}: {errors}");
+    }
+    // What a service is made of is known when it is registered.
+    let line = ["agent", "-dev", "-dns-port=-1", "-http-port=-1", "-config-file", &service];
+    let (code, _, errors) = said(&link.command().args(line).output().expect("it runs"));
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("nmae"), "{errors}");
+}
+
+#[test]
+fn validate_says_yes_and_what_is_not_honored() {
+    let link = Link::new();
+    let good = link.file("good.hcl", WHOLE);
+    let more = link.file("more.json", r#"{"server": true, "bootstrap_expect": 1}"#);
+    let run = |line: &[&str]| said(&link.command().args(line).output().expect("it runs"));
+    let (code, printed, notes) = run(&["validate", &good, &more]);
+    assert_eq!((code, printed.as_str()), (Some(0), "Configuration is valid!\n"), "{notes}");
+    assert!(notes.contains("retry_join") && notes.contains(&good), "{notes}");
+    let (code, printed, _) = run(&["validate", "-quiet", &good]);
+    assert_eq!((code, printed.as_str()), (Some(0), ""));
+    let (code, _, errors) = run(&["validate"]);
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("Must specify at least one config file or directory"), "{errors}");
+}
+
+#[test]
+fn consul_agent_reads_files_then_hcl_then_its_flags() {
+    let link = Link::new();
+    let (of_file, of_hcl) = (free_port(), free_port());
+    let first = format!(
+        "ports {{ http = {of_file} }}\nports {{ dns = -1 }}\nnode_name = \"of-file\"\n\
+         datacenter = \"of-file\"\nservice {{ name = \"web\" }}\n"
+    );
+    let first = link.file("first.hcl", &first);
+    let folder = link.folder().join("more");
+    std::fs::create_dir(&folder).expect("a folder");
+    write(&folder, "a.json", r#"{"service": {"name": "api"}, "session_ttl_min": "1s"}"#);
+    let folder = folder.to_str().expect("a readable path");
+    let http =
+        format!("ports {{ http = {of_hcl} }} node_name = \"of-hcl\" datacenter = \"of-hcl\"");
+    let mut command = link.command();
+    command.args(["agent", "-dev", "-config-file", &first, "-config-dir", folder]);
+    command.args(["-hcl", &http, "-hcl", "service { name = \"db\" }", "-node", "of-flag"]);
+    let agent = Started::new(&mut command, of_hcl);
+    let own = agent.ask("GET", "/v1/agent/self", "").json();
+    let config = &own["Config"];
+    assert_eq!((&config["NodeName"], &config["Datacenter"]), (&"of-flag".into(), &"of-hcl".into()));
+    assert_eq!(keys(&agent.ask("GET", "/v1/agent/services", "")), ["api", "db", "web"]);
+    let session = agent.ask("PUT", "/v1/session/create", r#"{"TTL":"1s","NodeChecks":[]}"#);
+    assert_eq!(session.status, 200, "{session:?}");
+}
+
+#[test]
+fn consul_agent_wants_a_place_for_its_data_or_none() {
+    let link = Link::new();
+    let (code, _, errors) = said(&link.command().args(["agent"]).output().expect("it runs"));
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("data_dir cannot be empty"), "{errors}");
+    let broken = ["agent", "-dev", "-hcl", "ports {"];
+    let (code, _, errors) = said(&link.command().args(broken).output().expect("it runs"));
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("-hcl"), "{errors}");
+    let unknown = ["agent", "-dev", "-hcl", "nope = 1"];
+    let (code, _, errors) = said(&link.command().args(unknown).output().expect("it runs"));
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("-hcl: nope: invalid config key nope"), "{errors}");
+}
+
+#[test]
+fn a_socket_of_the_configuration_has_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let link = Link::new();
+    let socket = link.folder().join("http.sock");
+    let port = free_port();
+    let shown = socket.display();
+    let config = format!(
+        "addresses {{ http = \"127.0.0.1 unix://{shown}\" }} ports {{ http = {port} dns = -1 }}\n\
+         unix_sockets {{ mode = \"0640\" }}"
+    );
+    let file = link.file("socket.hcl", &config);
+    let agent = Started::new(link.command().args(["agent", "-dev", "-config-file", &file]), port);
+    assert_eq!(agent.ask("GET", "/v1/status/leader", "").status, 200);
+    let mode = std::fs::metadata(&socket).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    let mut command = link.command();
+    let command = command.env("CONSUL_HTTP_ADDR", format!("unix://{shown}"));
+    let (code, printed, errors) = said(&command.args(["members"]).output().expect("it runs"));
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(printed.contains("alive"), "{printed}");
+}
