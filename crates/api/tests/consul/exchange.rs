@@ -44,6 +44,7 @@ impl World {
             Step::Reply(response) => response,
             Step::Wait { .. } => panic!("{} waits", request.uri()),
             Step::Leaf(_) => panic!("{} wants a certificate", request.uri()),
+            Step::AgentToken(..) => panic!("{} sets a token of the agent", request.uri()),
             Step::Write(command, reply) => {
                 let outcome = self.commit(&command);
                 reply(outcome, &self.context())

@@ -12,7 +12,7 @@ use crate::fixture::{World, request};
 
 /// What a client is told: a refusal by rule, or else the endpoint's answer.
 fn ask(world: &mut World, request: &Request<Bytes>) -> Told {
-    let refusal = api::refused_by_rule(request, &world.agent.settings);
+    let refusal = api::refused_by_rule(request, &world.agent.settings, &world.acl);
     let response = refusal.unwrap_or_else(|| world.respond(request));
     let text = String::from_utf8(response.body().to_vec()).unwrap();
     Told { status: response.status().as_u16(), text }
