@@ -6,6 +6,7 @@ mod properties;
 mod queries;
 mod records;
 mod session;
+mod sidecar;
 mod writers;
 
 use model::{

@@ -14,6 +14,7 @@ mod events;
 mod exchange;
 mod fixture;
 mod golden;
+mod mesh;
 mod operator;
 mod queries;
 mod robust;
