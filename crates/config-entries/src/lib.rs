@@ -13,6 +13,7 @@
 //! * Everything is looked up through [`Lookup`], so that whoever decides on it can note what he read.
 //! * Chains are bounded: [`Chain::compile`] gives up on more than 64 splitters in a row and 4096 nodes.
 
+mod central;
 mod chain;
 mod entry;
 pub mod gateways;
@@ -29,6 +30,7 @@ mod tests;
 mod validate;
 pub mod view;
 
+pub use self::central::merged_proxy;
 pub use self::chain::{
     Chain, ChainError, ChainFailover, ChainNode, ChainResolver, ChainRoute, ChainSplit,
     ChainTarget, NodeKind, Overrides, Scope,

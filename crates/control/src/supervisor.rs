@@ -43,7 +43,8 @@ impl Supervised {
     /// A process that registers as `instance` and is restarted whenever it ends, by the default limits.
     #[must_use]
     pub fn new(child: ChildSpec, instance: Instance, checks: Vec<Check>) -> Self {
-        let registration = ServiceRegistration { instance, checks, replace_existing_checks: false };
+        let registration =
+            ServiceRegistration { instance, checks, ..ServiceRegistration::default() };
         let restart = Restart::new(Policy::Always, RestartLimits::default());
         Self { child, registration, restart }
     }

@@ -61,17 +61,7 @@ impl<'a> Selection<'a> {
                 .filter(|it| tag.is_none_or(|tag| has_tag(it, tag)))
                 .map(|it| &**it)
                 .collect(),
-            Selection::Connect { name } => {
-                // The proxy of `web` is by default registered as `web-sidecar-proxy`.
-                let sidecar = Folded::new(&format!("{name}-sidecar-proxy"));
-                let is_proxy = |it: &Instance| it.kind == "connect-proxy";
-                let own = catalog
-                    .instances_of_service(name)
-                    .filter(|it| it.connect_native || is_proxy(it));
-                own.chain(catalog.instances_of_service(&sidecar).filter(|it| is_proxy(it)))
-                    .map(|it| &**it)
-                    .collect()
-            }
+            Selection::Connect { name } => catalog.mesh_instances(name).map(|it| &**it).collect(),
             Selection::Query(_) => Vec::new(),
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::{Check, CheckDefinition, FlatMap, Instance, Node, Origin, Weights};
 
+use super::fields::Fields;
 use super::row::{Row, Value};
 use model::go;
 
@@ -186,7 +187,7 @@ fn node_field<'a>(node: &'a Node, datacenter: &'a str, name: &str) -> Value<'a> 
     }
 }
 
-/// Fields that a service has under the same name everywhere. `Proxy` is always zero: there are no proxies yet.
+/// Fields that a service has under the same name everywhere.
 fn instance_field<'a>(instance: &'a Instance, name: &str) -> Value<'a> {
     match name {
         "Kind" => Value::Str(&instance.kind),
@@ -199,6 +200,10 @@ fn instance_field<'a>(instance: &'a Instance, name: &str) -> Value<'a> {
         "SocketPath" => Value::Str(&instance.socket_path),
         "Weights" => Value::Struct(Box::new(instance.weights)),
         "EnableTagOverride" => Value::Bool(instance.enable_tag_override),
+        "Proxy" => match instance.proxy.as_ref().and_then(|it| it.as_object()) {
+            Some(fields) => Value::Struct(Box::new(Fields(fields))),
+            None => Value::Zero,
+        },
         "Connect" => Value::Struct(Box::new(ConnectRow { native: instance.connect_native })),
         _ => Value::Zero,
     }

@@ -11,7 +11,9 @@ use crate::{
 };
 
 mod acl;
+mod invariants;
 mod keys;
+mod mesh;
 mod records;
 
 pub use records::Found;
@@ -74,6 +76,8 @@ pub enum WatchKey {
     Services,
     /// One service: its instances, their checks, their nodes. Also wakes when it comes to be or goes.
     Service(Folded),
+    /// Which instances a service is reached through in the mesh; of what becomes of them their own services tell.
+    Mesh(Folded),
     /// One node and its instances. Also wakes when it comes to be or goes.
     Node(Folded),
     /// Any check.
@@ -107,6 +111,7 @@ struct TableIndexes {
     kv_graves: Revision,
     sessions: Revision,
     service_extinction: Revision,
+    mesh_extinction: Revision,
     node_extinction: Revision,
 }
 
@@ -129,6 +134,8 @@ pub struct Catalog {
     lock_delays: RedBlackTreeMapSync<KvKey, (Timestamp, Revision)>,
     check_owners: RedBlackTreeMapSync<(Folded, CheckId), ServiceId>,
     services: RedBlackTreeMapSync<Folded, Arc<ServiceEntry>>,
+    /// By service, the instances that it is reached through in the mesh.
+    mesh: RedBlackTreeMapSync<Folded, Arc<mesh::MeshEntry>>,
     node_indexes: RedBlackTreeMapSync<Folded, Revision>,
     node_ids: RedBlackTreeMapSync<Folded, Folded>,
     records: RedBlackTreeMapSync<RecordKey, Arc<Stored<Record>>>,
@@ -169,6 +176,7 @@ impl Catalog {
             kv_graves: revision,
             sessions: revision,
             service_extinction: revision,
+            mesh_extinction: revision,
             node_extinction: revision,
         };
         catalog.table_indexes = [revision; Table::ALL.len()];
@@ -463,52 +471,6 @@ impl Catalog {
         self.check_references()
     }
 
-    /// Nothing is without its node or instance. The registry sees to it; a store that another program wrote to may hold
-    /// anything, and then such orphans are kept and shown as they are.
-    fn check_references(&self) -> Result<(), String> {
-        for (node, id) in self.instances.keys() {
-            ensure(self.nodes.contains_key(node), || {
-                format!("{node}/{id}: its node does not exist")
-            })?;
-        }
-        for (node, owner, id) in self.checks.keys() {
-            ensure(self.nodes.contains_key(node), || format!("check {node}/{id} has no node"))?;
-            let owned = owner.is_empty() || self.instance(node, owner).is_some();
-            ensure(owned, || format!("check {node}/{id}: its instance {owner} does not exist"))?;
-        }
-        self.check_locks()
-    }
-
-    /// What the indexes say is what the tables hold.
-    fn check_indexes(&self) -> Result<(), String> {
-        for ((node, id), it) in &self.instances {
-            let entry = self.services.get(&it.service.folded());
-            let listed = entry.is_some_and(|e| e.instances.contains(&(node.clone(), id.clone())));
-            ensure(listed, || format!("{node}/{id}: its service does not list it"))?;
-            ensure(it.modified >= it.created, || {
-                format!("{node}/{id}: changed before it was made")
-            })?;
-            ensure(it.modified <= self.revision, || format!("{node}/{id}: is of the future"))?;
-        }
-        for (name, entry) in &self.services {
-            ensure(!entry.is_empty(), || format!("service {name} has no instances"))?;
-            for key in &entry.instances {
-                let belongs =
-                    self.instances.get(key).is_some_and(|it| it.service.folded() == *name);
-                ensure(belongs, || format!("service {name} lists {}/{}", key.0, key.1))?;
-            }
-        }
-        for ((node, owner, id), check) in &self.checks {
-            ensure(check.service_id == *owner, || format!("check {node}/{id} is filed wrongly"))?;
-            let found = self.check_owners.get(&(node.clone(), id.clone())) == Some(owner);
-            ensure(found, || format!("check {node}/{id} is not found by its id"))?;
-        }
-        self.check_session_ids()?;
-        self.check_tokens()?;
-        ensure(self.check_owners.size() == self.checks.size(), || "stray check owners".into())?;
-        ensure(self.node_indexes.size() == self.nodes.size(), || "stray node indexes".into())
-    }
-
     fn put(
         &mut self,
         object: Object,
@@ -573,6 +535,7 @@ impl Catalog {
         let revision = instance.modified;
         self.share_names(&mut instance.value, &node, &service);
         let key = (node.clone(), instance.id.clone());
+        self.refile_in_mesh(&key, Some(&instance), revision, touched);
         let before = self.instances.get(&key).map(|it| it.service.folded());
         if let Some(before) = before.filter(|before| *before != service) {
             self.unlist(&before, &key, revision, touched);
@@ -663,6 +626,7 @@ impl Catalog {
                 let instance_key = (node.clone(), id.clone());
                 let service = self.instances.get(&instance_key).map(|it| it.service.folded());
                 if let Some(service) = service {
+                    self.refile_in_mesh(&instance_key, None, revision, touched);
                     self.instances.remove_mut(&instance_key);
                     self.unlist(&service, &instance_key, revision, touched);
                     self.touch_services(revision, touched);

@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{FlatMap, NodeName, ServiceId, ServiceName};
 
@@ -38,6 +41,13 @@ pub struct Instance {
     pub enable_tag_override: bool,
     /// True for `Connect.Native`.
     pub connect_native: bool,
+    /// What a proxy or gateway says of itself: Consul's `Proxy`, an object in the letter case of its API. `None` for
+    /// others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Arc<Value>>,
+    /// The instance that this one was registered with as its sidecar, and goes with; empty for none.
+    #[serde(skip_serializing_if = "ServiceId::is_empty")]
+    pub sidecar_of: ServiceId,
     /// Region and zone, if told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locality: Option<Locality>,
@@ -45,7 +55,27 @@ pub struct Instance {
     pub origin: Origin,
 }
 
+/// Kind of a proxy in front of an instance of a service.
+const PROXY: &str = "connect-proxy";
+
 impl Instance {
+    /// The service that callers in the mesh reach through it: its own when it speaks mutual TLS itself, or the one that
+    /// it is a proxy for.
+    #[must_use]
+    pub fn mesh_service(&self) -> Option<&str> {
+        if self.connect_native {
+            return Some(self.service.as_str());
+        }
+        let proxy = self.proxy.as_ref().filter(|_| self.kind == PROXY)?;
+        proxy.get("DestinationServiceName")?.as_str().filter(|it| !it.is_empty())
+    }
+
+    /// Whether it is neither a proxy nor a gateway.
+    #[must_use]
+    pub fn is_typical(&self) -> bool {
+        matches!(self.kind.as_str(), "" | "typical")
+    }
+
     /// The labels that a selector is matched against: metadata, then `app` (the service's name), then
     /// tags of the form `key=value`. Metadata wins over `app`, and both over tags.
     #[must_use]

@@ -232,8 +232,19 @@ pub struct ServiceRegistration {
     pub instance: Instance,
     /// Its checks. One that exists keeps its status and output.
     pub checks: Vec<Check>,
+    /// A proxy that is registered with it.
+    pub sidecar: Option<Box<SidecarRegistration>>,
     /// Remove checks of the instance that are not listed here.
     pub replace_existing_checks: bool,
+}
+
+/// A proxy that is registered with the instance that it is in front of, and goes with it.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct SidecarRegistration {
+    /// The proxy, with all that it has from its instance; its port may be 0, and then one is chosen.
+    pub instance: Instance,
+    /// Its checks. None: that something listens at its port, and that its instance is well.
+    pub checks: Vec<Check>,
 }
 
 /// What `catalog/deregister` removes.

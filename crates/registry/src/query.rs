@@ -188,14 +188,20 @@ pub fn instances_of_query<'a>(
     }
     let service = Folded::new(&query.service);
     let fits = |it: &QueriedInstance<'_>| {
-        (!query.connect || it.1.connect_native)
-            && has_tags(it.1, &query.tags)
+        has_tags(it.1, &query.tags)
             && has_all(it.0.meta.as_ref(), &query.node_meta)
             && has_all(it.1.meta.as_ref(), &query.service_meta)
             && is_healthy(catalog, it.0, it.1, query)
     };
     let with_node =
         |it: &'a Stored<Instance>| catalog.node(&it.node.folded()).map(|node| (&**node, it));
+    if query.connect {
+        return catalog
+            .mesh_instances(&service)
+            .filter_map(|it| with_node(it))
+            .filter(fits)
+            .collect();
+    }
     catalog.instances_of_service(&service).filter_map(|it| with_node(it)).filter(fits).collect()
 }
 

@@ -69,6 +69,16 @@ pub enum Rejection {
     /// An agent's check that names an unknown instance.
     #[error("ServiceID \"{0}\" does not exist")]
     ServiceDoesNotExist(String),
+    /// A proxy without a port, and none is left for it.
+    #[error(
+        "no port provided for sidecar_service and none left in the configured range [{first}, {last}]"
+    )]
+    SidecarPortsTaken {
+        /// The first that there are.
+        first: u16,
+        /// The last that there are.
+        last: u16,
+    },
     /// No such instance of the agent.
     #[error(
         "Unknown service ID \"{0}\". Ensure that the service ID is passed, not the service name."

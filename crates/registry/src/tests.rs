@@ -4,6 +4,7 @@ mod acl;
 mod kv;
 mod properties;
 mod session;
+mod sidecar;
 mod writers;
 
 use model::{

@@ -6,6 +6,7 @@ mod names;
 mod record;
 mod session;
 mod several;
+mod sidecar;
 
 use model::{
     Catalog, Check, CheckId, CheckStatus, DocumentKey, Folded, Instance, Node, NodeName, Object,
@@ -259,7 +260,7 @@ impl Draft<'_> {
         self.delete(&ObjectKey::Node(name.clone()));
     }
 
-    fn delete_instance(&mut self, node: &Folded, id: &ServiceId) {
+    pub(super) fn delete_instance(&mut self, node: &Folded, id: &ServiceId) {
         self.depend_on_all(ObjectKey::checks_prefix(node));
         for check in self.catalog.checks_of_instance(node, id) {
             self.delete(&ObjectKey::Check(node.clone(), check.id.clone()));
@@ -271,6 +272,7 @@ impl Draft<'_> {
         let instance = check_instance(it.instance.clone())?;
         let node = instance.node.folded();
         self.require_node(&node)?;
+        let instance = self.with_port(&node, instance)?;
         if it.replace_existing_checks {
             self.drop_other_checks(&node, &instance.id, &it.checks);
         }
@@ -282,7 +284,10 @@ impl Draft<'_> {
             check.service_id = id.clone();
             self.put_agent_check(check);
         }
-        Ok(())
+        match &it.sidecar {
+            Some(sidecar) => self.register_sidecar(&node, sidecar, it.replace_existing_checks),
+            None => Ok(()),
+        }
     }
 
     fn require_node(&mut self, node: &Folded) -> Result<(), Rejection> {
@@ -291,7 +296,7 @@ impl Draft<'_> {
     }
 
     /// Removes the instance's checks that are not in `kept`; maintenance is no check that a registration lists.
-    fn drop_other_checks(&mut self, node: &Folded, id: &ServiceId, kept: &[Check]) {
+    pub(super) fn drop_other_checks(&mut self, node: &Folded, id: &ServiceId, kept: &[Check]) {
         for check in self.catalog.checks_of_instance(node, id) {
             let is_kept = kept.iter().any(|it| it.id == check.id);
             if !is_kept && check.id != maintenance_check(Some(id)) {
@@ -302,7 +307,7 @@ impl Draft<'_> {
 
     /// Writes an agent's check; one that exists keeps its verdict and output, so that a client that registers
     /// itself again and again does not flap.
-    fn put_agent_check(&mut self, mut check: Check) {
+    pub(super) fn put_agent_check(&mut self, mut check: Check) {
         if let Some(existing) = self.catalog.check(&check.node.folded(), &check.id) {
             check.status = existing.status;
             check.output.clone_from(&existing.output);
@@ -315,6 +320,7 @@ impl Draft<'_> {
         match self.catalog.instance(&name, id) {
             Some(it) if it.origin == Origin::Agent => {
                 self.delete_instance(&name, id);
+                self.delete_sidecar(&name, id);
                 Ok(())
             }
             Some(_) | None => Err(Rejection::UnknownService(id.to_string())),

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use acl::{Access as Right, Resource};
-
-use model::{Folded, Instance, Node, Stored, WatchKey};
+use config_entries::gateways::{self, GatewayService};
+use model::{Catalog, ConfigEntry, Folded, Instance, Node, Stored, Table, WatchKey};
 use registry::Command;
 
 use super::read::{Read, with_cache_hit};
-use super::select::{Kind, Selection, has_meta};
+use super::select::{Kind, Selection, has_meta, is_typical, merged};
 use super::write::Door;
 use super::{Answer, Call, Outcome, decode, shapes};
 use crate::json::JsonWriter;
@@ -124,15 +124,17 @@ fn service_nodes(call: &Call<'_>, kind: Kind) -> Outcome {
     let filter = call.filter(&SERVICE_NODE)?;
     let selection = Selection::of(call, kind)?;
     let service = Folded::new(service);
-    let index = call.catalog().service_index(&service);
+    let catalog = call.catalog();
+    let index = selection.index(catalog, &service);
     let datacenter = call.agent().datacenter.as_str();
-    let keys = || vec![WatchKey::Service(service.clone())];
+    let keys = || selection.watched(catalog, &service);
     Ok(read.answer_cacheable(index, keys, |w| {
         w.array(|w| {
-            for (node, instance) in selection.instances(call.catalog(), &service) {
-                let row = ServiceNodeRow { node, datacenter, instance };
-                if call.access().sees_instance(instance) && filter.matches(&row) {
-                    shapes::service_node(w, node, instance, datacenter);
+            for (node, instance) in selection.instances(catalog, &service) {
+                let instance = selection.shown(catalog, instance);
+                let row = ServiceNodeRow { node, datacenter, instance: &instance };
+                if selection.is_seen(call, &service, &instance) && filter.matches(&row) {
+                    shapes::service_node(w, node, &instance, datacenter);
                 }
             }
         });
@@ -165,7 +167,17 @@ pub(super) fn node_services(call: &Call<'_>) -> Outcome {
                 w.key("Node");
                 shapes::node(w, node, &call.agent().datacenter);
                 w.key("Services");
-                w.array(|w| services.iter().for_each(|it| shapes::node_service(w, it)));
+                let is_merged = call.query.has("merge-central-config");
+                let catalog = call.catalog();
+                w.array(|w| {
+                    for it in services {
+                        if is_merged {
+                            shapes::node_service(w, &merged(catalog, it));
+                        } else {
+                            shapes::node_service(w, it);
+                        }
+                    }
+                });
             }
             None => {
                 w.key("Node");
@@ -204,11 +216,55 @@ fn node_with_services<'a>(
     }))
 }
 
-/// `GET /v1/catalog/gateway-services/:gateway`: we keep no gateways.
+/// `GET /v1/catalog/gateway-services/:gateway`: the services behind a gateway.
 pub(super) fn gateway_services(call: &Call<'_>) -> Outcome {
     let read = Read::of(call)?;
     let gateway = read.name("gateway name")?;
     call.access().require(Resource::Service, Right::Read, gateway)?;
-    let index = call.catalog().services_index();
-    Ok(read.answer(index, || vec![WatchKey::Services], JsonWriter::null))
+    let catalog = call.catalog();
+    // What `*` means changes with the services that there are.
+    let index = catalog.services_index().max(catalog.table_index(Table::ConfigEntry));
+    let keys = || vec![WatchKey::Services, WatchKey::Table(Table::ConfigEntry)];
+    Ok(read.answer(index, keys, |w| {
+        let typical = catalog.services().filter(|(name, _)| is_typical(catalog, name));
+        let known: Vec<&str> = typical.map(|(_, it)| it.name.as_str()).collect();
+        let found = gateways::services_of(catalog, gateway, &known);
+        if found.is_empty() {
+            return w.null();
+        }
+        w.array(|w| found.iter().for_each(|it| gateway_service(w, catalog, it)));
+    }))
+}
+
+/// Go's `structs.GatewayService`.
+fn gateway_service(w: &mut JsonWriter, catalog: &Catalog, it: &GatewayService<'_>) {
+    let key = ConfigEntry::key_of(&it.entry.kind, &it.entry.name);
+    let entry = catalog.record::<ConfigEntry>(&key);
+    let name = |w: &mut JsonWriter, key, name: &str| {
+        w.key(key);
+        w.object(|w| w.string_field("Name", name));
+    };
+    w.object(|w| {
+        name(w, "Gateway", &it.entry.name);
+        name(w, "Service", &it.service);
+        w.string_field("GatewayKind", &it.entry.kind);
+        if let Some(port) = u32::try_from(it.port).ok().filter(|port| *port != 0) {
+            w.number_field("Port", port);
+        }
+        w.string_field_if_any("Protocol", &it.protocol);
+        if !it.hosts.is_empty() {
+            w.strings_field("Hosts", it.hosts.iter().map(String::as_str));
+        }
+        w.string_field_if_any("CAFile", &it.ca_file);
+        w.string_field_if_any("CertFile", &it.cert_file);
+        w.string_field_if_any("KeyFile", &it.key_file);
+        w.string_field_if_any("SNI", &it.sni);
+        w.boolean_field_if_true("FromWildcard", it.from_wildcard);
+        if catalog.service(&Folded::new(&it.service)).is_some() {
+            w.string_field("ServiceKind", "service");
+        }
+        w.number_field("CreateIndex", entry.map_or(0, |it| it.created.0));
+        w.number_field("ModifyIndex", entry.map_or(0, |it| it.modified.0));
+        w.boolean_field_if_true("AutoHostRewrite", it.auto_host_rewrite);
+    });
 }

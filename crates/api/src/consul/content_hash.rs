@@ -1,6 +1,8 @@
 //! The hash by which `agent/service/:id` says whether a definition changed. Clients pin it, so it is Consul's: FNV-1
 //! over the fields by name, as the library `hashstructure` walks the client's `AgentService`.
 
+use config_entries::proxy_hash;
+use model::go::structure_hash::{Hash, boolean, list, map, nil, number, structure, text};
 use model::{Instance, ServiceAddress, Weights};
 
 /// The hash of an instance's definition, in hexadecimal without leading zeros.
@@ -11,7 +13,7 @@ pub(super) fn content_hash(instance: &Instance) -> String {
         ("Kind", text(&instance.kind)),
         ("ID", text(instance.id.as_str())),
         ("Service", text(instance.service.as_str())),
-        ("Tags", instance.tags.iter().fold(0, |hash, tag| ordered(hash, text(tag)))),
+        ("Tags", list(instance.tags.iter().map(|tag| text(tag)))),
         ("Meta", map(meta.map(|(key, value)| (text(key), text(value))))),
         ("Port", number(u64::from(instance.port))),
         ("Address", text(&instance.address)),
@@ -22,62 +24,34 @@ pub(super) fn content_hash(instance: &Instance) -> String {
         ("CreateIndex", number(0)),
         ("ModifyIndex", number(0)),
         ("ContentHash", text("")),
-        ("Proxy", nil()),
+        ("Proxy", proxy(instance)),
         ("Connect", if instance.connect_native { native_connect() } else { nil() }),
         ("PeerName", text("")),
     ];
     format!("{:x}", structure("AgentService", fields))
 }
 
-fn address(it: &ServiceAddress) -> u64 {
+fn address(it: &ServiceAddress) -> Hash {
     let fields = [("Address", text(&it.address)), ("Port", number(u64::from(it.port)))];
     structure("ServiceAddress", fields)
 }
 
-fn weights(it: Weights) -> u64 {
+fn weights(it: Weights) -> Hash {
     let fields =
         [("Passing", number(u64::from(it.passing))), ("Warning", number(u64::from(it.warning)))];
     structure("AgentWeights", fields)
 }
 
-fn native_connect() -> u64 {
+/// Only of proxies and gateways, as only theirs is shown.
+fn proxy(instance: &Instance) -> Hash {
+    match instance.proxy.as_ref().and_then(|it| it.as_object()) {
+        Some(fields) if !instance.is_typical() => proxy_hash(fields),
+        Some(_) | None => nil(),
+    }
+}
+
+fn native_connect() -> Hash {
     structure("AgentServiceConnect", [("Native", boolean(true)), ("SidecarService", nil())])
-}
-
-fn structure<const N: usize>(name: &str, fields: [(&str, u64); N]) -> u64 {
-    fields.iter().fold(text(name), |hash, (name, value)| hash ^ ordered(text(name), *value))
-}
-
-fn map(pairs: impl Iterator<Item = (u64, u64)>) -> u64 {
-    pairs.fold(0, |hash, (key, value)| hash ^ ordered(key, value))
-}
-
-fn ordered(first: u64, second: u64) -> u64 {
-    fnv1(first.to_le_bytes().into_iter().chain(second.to_le_bytes()))
-}
-
-fn text(text: &str) -> u64 {
-    fnv1(text.bytes())
-}
-
-fn number(number: u64) -> u64 {
-    fnv1(number.to_le_bytes())
-}
-
-fn boolean(value: bool) -> u64 {
-    fnv1([u8::from(value)])
-}
-
-/// A pointer to nothing is hashed as the number 0.
-fn nil() -> u64 {
-    number(0)
-}
-
-/// 64-bit FNV-1: multiply, then xor (FNV-1a is the other way around).
-fn fnv1(bytes: impl IntoIterator<Item = u8>) -> u64 {
-    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        hash.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte)
-    })
 }
 
 #[cfg(test)]

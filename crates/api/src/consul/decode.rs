@@ -14,9 +14,11 @@ mod config;
 mod coordinate;
 mod fields;
 mod json;
+mod proxy;
 mod query;
 mod service;
 mod session;
+mod sidecar;
 #[cfg(test)]
 mod tests;
 mod txn;

@@ -115,13 +115,14 @@ fn service_health(call: &Call<'_>, kind: Kind) -> Outcome {
     let passing_only = passing(call)?;
     let filter = call.filter(&CHECK_SERVICE_NODE)?;
     let selection = Selection::of(call, kind)?;
-    let index = call.catalog().service_index(&service);
+    let catalog = call.catalog();
+    let index = selection.index(catalog, &service);
     let datacenter = call.agent().datacenter.as_str();
-    let keys = || vec![WatchKey::Service(service.clone())];
+    let keys = || selection.watched(catalog, &service);
     Ok(read.answer_cacheable(index, keys, |w| {
         w.array(|w| {
             let mut stored = Vec::new();
-            for (node, instance) in selection.instances(call.catalog(), &service) {
+            for (node, instance) in selection.instances(catalog, &service) {
                 let folded = node.name.folded();
                 stored.clear();
                 stored.extend(checks_of(call, &folded, &ServiceId::default()));
@@ -130,9 +131,10 @@ fn service_health(call: &Call<'_>, kind: Kind) -> Outcome {
                 if passing_only && checks.iter().any(|it| it.status != CheckStatus::Passing) {
                     continue;
                 }
-                let row = HealthRow { node, datacenter, instance, checks: &checks };
-                if call.access().sees_instance(instance) && filter.matches(&row) {
-                    write_health(w, node, datacenter, instance, &stored);
+                let instance = selection.shown(catalog, instance);
+                let row = HealthRow { node, datacenter, instance: &instance, checks: &checks };
+                if selection.is_seen(call, &service, &instance) && filter.matches(&row) {
+                    write_health(w, node, datacenter, &instance, &stored);
                 }
             }
         });

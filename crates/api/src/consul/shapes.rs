@@ -1,8 +1,10 @@
 //! The JSON of nodes, instances and checks. The order of the keys, what is left out when empty and what is `null`
 //! are those of Consul's Go structs, one function a struct.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use config_entries::{AGENT_PROXY, PROXY, show_fields};
 use model::{
     Check, CheckDefinition, FlatMap, Instance, Locality, Node, Origin, Revision, ServiceAddress,
     Stored, Weights,
@@ -11,6 +13,7 @@ use model::{
 use crate::json::JsonWriter;
 use filter::{CheckRow, check_duration};
 use model::go;
+use serde_json::{Map, Value};
 
 /// Go's `structs.Node`.
 pub(super) fn node(w: &mut JsonWriter, node: &Stored<Node>, datacenter: &str) {
@@ -57,7 +60,7 @@ pub(super) fn node_service(w: &mut JsonWriter, it: &Stored<Instance>) {
             locality(w, it);
         }
         w.key("Proxy");
-        proxy(w);
+        proxy(w, it);
         w.key("Connect");
         connect(w, it);
         w.string_field("PeerName", "");
@@ -98,7 +101,7 @@ pub(super) fn service_node(
         w.string_field("ServiceSocketPath", &it.socket_path);
         w.boolean_field("ServiceEnableTagOverride", it.enable_tag_override);
         w.key("ServiceProxy");
-        proxy(w);
+        proxy(w, it);
         w.key("ServiceConnect");
         connect(w, it);
         w.key("ServiceLocality");
@@ -136,6 +139,11 @@ pub(super) fn agent_service(
         w.boolean_field("EnableTagOverride", it.enable_tag_override);
         if let Some(hash) = content_hash {
             w.string_field("ContentHash", hash);
+        }
+        let proxy = it.proxy.as_ref().filter(|_| !it.is_typical());
+        if let Some(fields) = proxy.and_then(|it| it.as_object()) {
+            w.key("Proxy");
+            w.object(|w| w.fields(&show_fields(&AGENT_PROXY, fields)));
         }
         if it.connect_native {
             w.key("Connect");
@@ -348,15 +356,11 @@ fn locality(w: &mut JsonWriter, it: &Locality) {
     });
 }
 
-/// The proxy of an instance that is none: we keep no sidecars.
-fn proxy(w: &mut JsonWriter) {
-    w.object(|w| {
-        w.string_field("Mode", "");
-        w.key("MeshGateway");
-        w.object(|_| {});
-        w.key("Expose");
-        w.object(|_| {});
-    });
+/// Go's `structs.ConnectProxyConfig`; that of an instance that is no proxy says nothing.
+fn proxy(w: &mut JsonWriter, it: &Instance) {
+    static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+    let fields = it.proxy.as_ref().and_then(|it| it.as_object()).unwrap_or(&NOTHING);
+    w.object(|w| w.fields(&show_fields(&PROXY, fields)));
 }
 
 fn connect(w: &mut JsonWriter, it: &Instance) {

@@ -28,7 +28,10 @@ impl Vet<'_> {
         match command {
             Command::RegisterInCatalog(registration) => self.registration(registration),
             Command::DeregisterFromCatalog { node, target } => self.deregistration(node, target),
-            Command::RegisterService(it) => self.instance(&it.instance),
+            Command::RegisterService(it) => {
+                self.instance(&it.instance)?;
+                it.sidecar.as_ref().map_or(Ok(()), |it| self.instance(&it.instance))
+            }
             Command::DeregisterService { node, id } => self.stored_instance(&node.folded(), id),
             Command::RegisterCheck(check) => self.check(check),
             Command::DeregisterCheck { node, id } | Command::SetCheckStatus { node, id, .. } => {
@@ -124,9 +127,12 @@ impl Vet<'_> {
         self.access.permit(Resource::Service, Right::Write, name)
     }
 
-    /// An instance that is written, and the one in whose place it comes.
+    /// An instance that is written, the service that it stands in front of, and the one in whose place it comes.
     fn instance(&self, instance: &Instance) -> Vetted {
         self.service(instance.service.as_str())?;
+        if let Some(destination) = instance.mesh_service() {
+            self.service(destination)?;
+        }
         let id = match instance.id.as_str() {
             "" => ServiceId::from(instance.service.as_str()),
             _ => instance.id.clone(),

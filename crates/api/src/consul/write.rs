@@ -188,6 +188,7 @@ impl Door {
                 | Rejection::AnyAddress
                 | Rejection::CheckOfOtherNode { .. }
                 | Rejection::CheckOfUnknownService { .. }
+                | Rejection::SidecarPortsTaken { .. }
                 | Rejection::ServiceDoesNotExist(_)
                 | Rejection::UnknownService(_)
                 | Rejection::UnknownCheck(_)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::Step;
-use model::{Folded, Object, WatchKey};
+use model::{Folded, Object, Table, WatchKey};
 
 use crate::fixture::{World, request};
 
@@ -39,26 +39,40 @@ fn each_read_waits_for_what_its_index_is_made_of() {
         ("/v1/catalog/service/db?", 31, service("db")),
         ("/v1/catalog/service/unknown?", 31, service("unknown")),
         ("/v1/catalog/service/web?tag=none", 31, service("web")),
-        ("/v1/catalog/connect/web?", 31, service("web")),
         ("/v1/catalog/node/n1?", 31, node("n1")),
         ("/v1/catalog/node/EXT?", 30, node("ext")),
         ("/v1/catalog/node/8c7f?", 31, node("n1")),
         ("/v1/catalog/node/unknown?", 31, node("unknown")),
         ("/v1/catalog/node-services/ext?", 30, node("ext")),
-        ("/v1/catalog/gateway-services/gw?", 31, WatchKey::Services),
         ("/v1/health/node/ext?", 31, WatchKey::Checks),
         ("/v1/health/checks/web?", 31, WatchKey::Checks),
         ("/v1/health/state/any?", 31, WatchKey::Checks),
         ("/v1/health/service/web?", 31, service("web")),
         ("/v1/health/service/web?passing", 31, service("web")),
-        ("/v1/health/connect/web?", 31, service("web")),
-        ("/v1/health/ingress/web?", 31, service("web")),
     ] {
         assert_eq!(index(&world, path), expected_index, "{path}");
         let same = format!("{path}&index={expected_index}&wait=1m");
         assert_eq!(wait(&world, &same), Some((vec![key], Duration::from_secs(60))), "{path}");
         let older = format!("{path}&index={}", expected_index - 1);
         assert_eq!(wait(&world, &older), None, "{path}");
+    }
+}
+
+#[test]
+fn reads_of_the_mesh_wait_for_entries_too() {
+    let world = World::full();
+    let entries = WatchKey::Table(Table::ConfigEntry);
+    let web = || WatchKey::Service(Folded::new("web"));
+    let mesh = || vec![web(), WatchKey::Mesh(Folded::new("web")), entries.clone()];
+    for (path, keys) in [
+        ("/v1/catalog/connect/web?", mesh()),
+        ("/v1/health/connect/web?", mesh()),
+        ("/v1/health/ingress/web?", vec![web(), entries.clone()]),
+        ("/v1/catalog/gateway-services/gw?", vec![WatchKey::Services, entries.clone()]),
+    ] {
+        assert_eq!(index(&world, path), 31, "{path}");
+        let same = format!("{path}&index=31&wait=1m");
+        assert_eq!(wait(&world, &same), Some((keys, Duration::from_secs(60))), "{path}");
     }
 }
 

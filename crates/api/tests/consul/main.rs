@@ -10,5 +10,6 @@ mod config;
 mod encoding;
 mod fixture;
 mod golden;
+mod mesh;
 mod robust;
 mod round_trip;

@@ -64,7 +64,7 @@ async fn register_web(agent: &Agent) {
         ..Instance::default()
     };
     let registration =
-        ServiceRegistration { instance, checks: vec![check], replace_existing_checks: false };
+        ServiceRegistration { instance, checks: vec![check], ..ServiceRegistration::default() };
     let outcome = agent.mesh.run(Command::RegisterService(registration)).await;
     assert!(matches!(outcome, WriteOutcome::Done(..)), "{outcome:?}");
     let reason = Some("cleaning".into());

@@ -1,5 +1,7 @@
 //! Which names exist, and the codes of those that do not.
 
+use std::sync::Arc;
+
 use hickory_proto::op::ResponseCode::{self, NXDomain, NoError, NotImp, Refused};
 use hickory_proto::rr::RecordType::{self, A, AAAA, ANY, AXFR, MX, NS, PTR, SOA, SRV, TXT};
 use model::{CheckStatus, FlatMap, Instance, Object, ServiceAddress};
@@ -158,22 +160,24 @@ fn a_critical_check_of_the_instance_or_of_its_node_excludes_it() {
 
 #[test]
 fn connect_names_select_native_instances_and_sidecars() {
-    let instance = |id: &str, service: &str, kind: &str, connect_native: bool, address: &str| {
-        Object::Instance(Instance {
-            node: "n1".into(),
-            id: id.into(),
-            service: service.into(),
-            kind: kind.into(),
-            connect_native,
-            address: address.into(),
-            ..Instance::default()
-        })
+    let instance = |id: &str, service: &str, address: &str| Instance {
+        node: "n1".into(),
+        id: id.into(),
+        service: service.into(),
+        address: address.into(),
+        ..Instance::default()
+    };
+    let native = Instance { connect_native: true, ..instance("native", "web", "10.1.0.2") };
+    let sidecar = Instance {
+        kind: "connect-proxy".into(),
+        proxy: Some(Arc::new(serde_json::json!({"DestinationServiceName": "web"}))),
+        ..instance("sidecar", "any-name", "10.1.0.3")
     };
     let fixture = Fixture::default()
         .node("n1", "10.0.0.1")
-        .put(&instance("plain", "web", "", false, "10.1.0.1"))
-        .put(&instance("native", "web", "", true, "10.1.0.2"))
-        .put(&instance("sidecar", "web-sidecar-proxy", "connect-proxy", false, "10.1.0.3"));
+        .put(&Object::Instance(instance("plain", "web", "10.1.0.1")))
+        .put(&Object::Instance(native))
+        .put(&Object::Instance(sidecar));
     assert_eq!(
         lines(&fixture.ask("web.connect.consul.", A).answers),
         ["web.connect.consul. 0 A 10.1.0.2", "web.connect.consul. 0 A 10.1.0.3"]

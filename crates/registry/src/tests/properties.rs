@@ -1,5 +1,6 @@
 //! Any sequence of commands, valid or not, leaves a sound catalog, and its changes replay to the same one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
@@ -7,6 +8,7 @@ use model::{
     Revision, SecretSpec, Session, SessionBehavior, Spec,
 };
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::run;
 use crate::{
@@ -28,6 +30,10 @@ fn any_status() -> impl Strategy<Value = CheckStatus> {
 fn any_instance() -> impl Strategy<Value = Instance> {
     (name("node"), name("id"), name("svc"), 0..3u16, any::<bool>()).prop_map(
         |(node, id, service, port, agent)| Instance {
+            // Some are proxies, and some speak mutual TLS themselves.
+            kind: if port == 1 { "connect-proxy".to_owned() } else { String::new() },
+            proxy: (port == 1).then(|| Arc::new(json!({"DestinationServiceName": id}))),
+            connect_native: port == 2,
             node: node.into(),
             id: id.into(),
             service: service.into(),
@@ -157,7 +163,7 @@ pub(super) fn any_command() -> impl Strategy<Value = Command> {
                 for check in &mut checks {
                     check.node = instance.node.clone();
                 }
-                Command::RegisterService(ServiceRegistration { instance, checks, replace_existing_checks })
+                Command::RegisterService(ServiceRegistration { instance, checks, sidecar: None, replace_existing_checks })
             }
         ),
         2 => any_check().prop_map(Command::RegisterCheck),

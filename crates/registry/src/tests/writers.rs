@@ -43,7 +43,7 @@ fn holds(catalog: &Catalog, compare: &Compare) -> bool {
 }
 
 /// Both decide on `catalog`, `first` commits first. True if the second is committed too.
-fn race(catalog: &Catalog, first: &Command, second: &Command) -> bool {
+pub(super) fn race(catalog: &Catalog, first: &Command, second: &Command) -> bool {
     let decide = |command| transact(catalog, command, Timestamp(9)).unwrap_or_default();
     let (first, second) = (decide(first), decide(second));
     let mut catalog = catalog.clone();

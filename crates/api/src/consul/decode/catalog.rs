@@ -7,6 +7,7 @@ use registry::{CatalogRegistration, CatalogTarget};
 use serde_json::Value;
 
 use super::fields::Fields;
+use super::proxy::{CONNECT_PROXY, listed, mesh_faults};
 use super::service::{DeclaredWeights, read_common, read_locality};
 use super::{BadRequest, check, json};
 use crate::AgentInfo;
@@ -156,7 +157,8 @@ fn read_service(
     node: &NodeName,
     place: &mut RequestPlace,
 ) -> Result<Instance, BadRequest> {
-    let (mut instance, unsupported) = read_common(&mut fields)?;
+    // A sidecar is an agent's affair; here it is read and left.
+    let (mut instance, _) = read_common(&mut fields)?;
     instance.node = node.clone();
     instance.origin = Origin::Catalog;
     instance.service = fields.text("Service")?.into();
@@ -166,8 +168,15 @@ fn read_service(
     place.read_inner_peer(&mut fields)?;
     fields.skip(&["CreateIndex", "ModifyIndex"]);
     fields.finish()?;
-    unsupported.refuse()?;
-    Ok(instance)
+    let mut faults = mesh_faults(&instance);
+    if instance.kind == CONNECT_PROXY && instance.port == 0 && instance.socket_path.is_empty() {
+        let text = format!("Port or SocketPath must be set for a {CONNECT_PROXY}");
+        faults.insert(0, text);
+    }
+    match listed(&faults) {
+        Some(text) => Err(BadRequest::internal(text)),
+        None => Ok(instance),
+    }
 }
 
 fn read_check(mut fields: Fields<'_>, place: &mut RequestPlace) -> Result<Check, BadRequest> {

@@ -2,14 +2,13 @@
 
 use std::net::IpAddr;
 
-use model::go::quote;
 use model::{Check, FlatMap, Instance, Locality, Origin, ServiceAddress, Weights};
-use registry::ServiceRegistration;
-use serde_json::Value;
+use registry::{ServiceRegistration, SidecarRegistration};
 
 use super::check::DeclaredCheck;
 use super::fields::Fields;
-use super::{BadRequest, json};
+use super::proxy::{CONNECT_PROXY, listed, mesh_faults, read_kind, read_proxy};
+use super::{BadRequest, json, sidecar};
 use crate::AgentInfo;
 
 const META_PAIRS_MAX: usize = 64;
@@ -31,11 +30,15 @@ pub(in super::super) fn service_registration(
     if !declared.checks.iter().all(DeclaredCheck::has_valid_status) {
         return Err(BadRequest::new("Status for checks must 'passing', 'warning', 'critical'"));
     }
+    if let Some(sidecar) = &declared.sidecar {
+        sidecar.validate_as_sidecar()?;
+    }
     validate_tagged_addresses(&declared.instance.tagged_addresses)?;
-    for check in &declared.checks {
+    let of_sidecar = declared.sidecar.iter().flat_map(|it| &it.checks);
+    for check in declared.checks.iter().chain(of_sidecar) {
         check.require_runnable(agent)?;
     }
-    Ok(declared.into_registration(agent))
+    declared.into_registration(agent)
 }
 
 /// A service as a client declares it to the agent, not yet judged.
@@ -43,19 +46,27 @@ struct DeclaredService {
     instance: Instance,
     weights: Option<DeclaredWeights>,
     checks: Vec<DeclaredCheck>,
-    unsupported: Unsupported,
+    /// The proxy that is to be registered with it.
+    sidecar: Option<Box<DeclaredService>>,
 }
 
 impl DeclaredService {
     fn read(mut fields: Fields<'_>) -> Result<Self, BadRequest> {
-        let (mut instance, unsupported) = read_common(&mut fields)?;
+        let declared = Self::read_open(&mut fields)?;
+        fields.finish()?;
+        Ok(declared)
+    }
+
+    /// Leaves fields that there are not to who called.
+    fn read_open(fields: &mut Fields<'_>) -> Result<Self, BadRequest> {
+        let (mut instance, sidecar) = read_common(fields)?;
         instance.service = fields.text("Name")?.into();
         instance.enable_tag_override |= fields.flag("enable_tag_override")?;
-        let tagged_addresses = read_tagged_addresses(&mut fields, "tagged_addresses")?;
+        let tagged_addresses = read_tagged_addresses(fields, "tagged_addresses")?;
         if instance.tagged_addresses.is_empty() {
             instance.tagged_addresses = tagged_addresses;
         }
-        let weights = DeclaredWeights::read(&mut fields)?;
+        let weights = DeclaredWeights::read(fields)?;
         fields.text("Token")?; // There are no ACLs that it could be for.
         let mut checks = Vec::new();
         // Like Go's own decoders of checks, which know nothing of the service around them.
@@ -66,8 +77,12 @@ impl DeclaredService {
         for check in fields.list("Checks", "CheckType")? {
             checks.push(DeclaredCheck::read_embedded(check.restarted())?);
         }
-        fields.finish()?;
-        Ok(Self { instance, weights, checks, unsupported })
+        let sidecar = match sidecar {
+            // Like Go's own decoder of `Connect`, which ignores what it does not know.
+            Some(mut sidecar) => Some(Box::new(Self::read_open(&mut sidecar)?)),
+            None => None,
+        };
+        Ok(Self { instance, weights, checks, sidecar })
     }
 
     fn validate(&self) -> Result<(), BadRequest> {
@@ -84,11 +99,48 @@ impl DeclaredService {
             validate_meta(meta)
                 .map_err(|text| BadRequest::new(format!("Invalid Service Meta: {text}")))?;
         }
-        self.unsupported.refuse()
+        let mut faults = mesh_faults(&self.instance);
+        if let Some(sidecar) = &self.sidecar {
+            if !self.instance.is_typical() && self.instance.kind != CONNECT_PROXY {
+                let kind = &self.instance.kind;
+                faults.push(format!("A {kind} cannot have a sidecar service defined"));
+            }
+            if !sidecar.instance.id.is_empty() {
+                let text = "A SidecarService cannot specify an ID as this is managed by the agent";
+                faults.push(text.to_owned());
+            }
+            if sidecar.sidecar.is_some() {
+                faults.push("A SidecarService cannot have a nested SidecarService".to_owned());
+            }
+        }
+        match listed(&faults) {
+            Some(text) => Err(BadRequest::new(format!("Validation failed: {text}"))),
+            None => Ok(()),
+        }
     }
 
-    /// What was declared, with Consul's defaults filled in. Everything must be valid.
-    fn into_registration(self, agent: &AgentInfo) -> ServiceRegistration {
+    /// What of a sidecar can be judged without its service.
+    fn validate_as_sidecar(&self) -> Result<(), BadRequest> {
+        for check in &self.checks {
+            check.validate().map_err(|bad| {
+                let reason = bad.text.trim_start_matches("Invalid check: ").to_owned();
+                BadRequest::new(format!("Invalid check in sidecar_service: {reason}"))
+            })?;
+        }
+        if !self.checks.iter().all(DeclaredCheck::has_valid_status) {
+            return Err(BadRequest::new("Status for checks must 'passing', 'warning', 'critical'"));
+        }
+        let meta = self.instance.meta.as_ref().map_or(Ok(()), validate_meta);
+        meta.map_err(|text| BadRequest::new(format!("Invalid SidecarService: {text}")))?;
+        if let Some(Err(reason)) = self.weights.map(DeclaredWeights::validated) {
+            return Err(BadRequest::new(format!("Invalid SidecarService: {reason}")));
+        }
+        validate_tagged_addresses(&self.instance.tagged_addresses)
+    }
+
+    /// What was declared, with Consul's defaults filled in. Everything must be valid but what a sidecar has from its
+    /// service.
+    fn into_registration(self, agent: &AgentInfo) -> Result<ServiceRegistration, BadRequest> {
         let mut instance = self.instance;
         instance.node = agent.node_name.clone();
         instance.origin = Origin::Agent;
@@ -97,14 +149,42 @@ impl DeclaredService {
         }
         instance.weights = self.weights.and_then(|it| it.validated().ok()).unwrap_or_default();
         instance.tagged_addresses = with_default_addresses(&instance);
-        let count = self.checks.len();
-        let checks = self.checks.into_iter().enumerate().map(|(idx, check)| {
-            let number = (count > 1).then_some(idx + 1);
-            embedded_check(check, number, &instance, agent)
-        });
-        let checks = checks.collect();
-        ServiceRegistration { instance, checks, replace_existing_checks: false }
+        let checks = embedded_checks(self.checks, &instance, agent);
+        let sidecar = match self.sidecar {
+            Some(it) => Some(Box::new(it.into_sidecar(&instance, agent)?)),
+            None => None,
+        };
+        Ok(ServiceRegistration { instance, checks, sidecar, replace_existing_checks: false })
     }
+
+    fn into_sidecar(
+        self,
+        of: &Instance,
+        agent: &AgentInfo,
+    ) -> Result<SidecarRegistration, BadRequest> {
+        let mut instance = sidecar::completed(self.instance, of);
+        instance.weights = self.weights.and_then(|it| it.validated().ok()).unwrap_or_default();
+        instance.tagged_addresses = with_default_addresses(&instance);
+        if let Some(text) = listed(&mesh_faults(&instance)) {
+            return Err(BadRequest::new(format!("Failed Validation: {text}")));
+        }
+        let checks = embedded_checks(self.checks, &instance, agent);
+        Ok(SidecarRegistration { instance, checks })
+    }
+}
+
+/// Checks of `instance`, each with its place when there are several.
+fn embedded_checks(
+    checks: Vec<DeclaredCheck>,
+    instance: &Instance,
+    agent: &AgentInfo,
+) -> Vec<Check> {
+    let count = checks.len();
+    let checks = checks.into_iter().enumerate().map(|(idx, check)| {
+        let number = (count > 1).then_some(idx + 1);
+        embedded_check(check, number, instance, agent)
+    });
+    checks.collect()
 }
 
 /// A check of `instance`; `number` is its place when there are several.
@@ -126,14 +206,17 @@ fn embedded_check(
     check.into_check(id, agent)
 }
 
-/// Reads the fields that a service has under the same name in both doors, weights aside.
-pub(super) fn read_common(fields: &mut Fields<'_>) -> Result<(Instance, Unsupported), BadRequest> {
-    let (connect_native, has_sidecar) = read_connect(fields)?;
-    let has_proxy = fields.take("Proxy").is_some_and(|proxy| !is_hollow(proxy));
-    let kind = fields.text("Kind")?;
+/// Reads the fields that a service has under the same name in both doors, weights aside, and gives those of the sidecar
+/// that is to be registered with it.
+pub(super) fn read_common<'a>(
+    fields: &mut Fields<'a>,
+) -> Result<(Instance, Option<Fields<'a>>), BadRequest> {
+    let (connect_native, sidecar) = read_connect(fields)?;
+    let kind = read_kind(fields)?;
+    let proxy = read_proxy(fields, &kind)?;
     let instance = Instance {
         id: fields.text("ID")?.into(),
-        kind: kind.clone(),
+        kind,
         tags: fields.texts("Tags")?,
         address: fields.text("Address")?,
         tagged_addresses: read_tagged_addresses(fields, "TaggedAddresses")?,
@@ -142,46 +225,26 @@ pub(super) fn read_common(fields: &mut Fields<'_>) -> Result<(Instance, Unsuppor
         socket_path: fields.text("SocketPath")?,
         enable_tag_override: fields.flag("EnableTagOverride")?,
         connect_native,
+        proxy,
         locality: read_locality(fields)?,
         ..Instance::default()
     };
-    let kind = Some(kind).filter(|it| !matches!(it.as_str(), "" | "typical"));
-    Ok((instance, Unsupported { kind, has_proxy, has_sidecar }))
+    Ok((instance, sidecar))
 }
 
-/// What of Consul's services a later version will have.
-pub(super) struct Unsupported {
-    /// Sidecars and gateways: instances that need a proxy to be what they say.
-    kind: Option<String>,
-    has_proxy: bool,
-    has_sidecar: bool,
-}
-
-impl Unsupported {
-    /// Refuses it.
-    pub(super) fn refuse(&self) -> Result<(), BadRequest> {
-        if let Some(kind) = &self.kind {
-            return Err(BadRequest::unsupported(&format!("Kind {} of a service", quote(kind))));
-        }
-        if self.has_proxy {
-            return Err(BadRequest::unsupported("Proxy of a service"));
-        }
-        if self.has_sidecar {
-            return Err(BadRequest::unsupported("Connect.SidecarService of a service"));
-        }
-        Ok(())
-    }
-}
-
-/// Reads `Connect`, in which Consul ignores what it does not know: whether the service is native, and whether it
-/// asks for a sidecar (an empty object does).
-fn read_connect(fields: &mut Fields<'_>) -> Result<(bool, bool), BadRequest> {
+/// Reads `Connect`, in which Consul ignores what it does not know: whether the service is native, and the sidecar that it
+/// asks for (an empty object does).
+fn read_connect<'a>(fields: &mut Fields<'a>) -> Result<(bool, Option<Fields<'a>>), BadRequest> {
     let Some(connect) = fields.fields("Connect", "ServiceConnect")? else {
-        return Ok((false, false));
+        return Ok((false, None));
     };
     let mut connect = connect.restarted();
-    let sidecar = connect.take("SidecarService").or(connect.take("sidecar_service"));
-    Ok((connect.flag("Native")?, sidecar.is_some()))
+    let mut sidecar = connect.fields("SidecarService", "ServiceDefinition")?;
+    let alias = connect.fields("sidecar_service", "ServiceDefinition")?;
+    if sidecar.is_none() {
+        sidecar = alias;
+    }
+    Ok((connect.flag("Native")?, sidecar.map(Fields::restarted)))
 }
 
 pub(super) fn read_locality(fields: &mut Fields<'_>) -> Result<Option<Locality>, BadRequest> {
@@ -233,18 +296,6 @@ impl DeclaredWeights {
             (Ok(passing), Ok(warning)) => Ok(Weights { passing, warning }),
             _ => Err("DNS Weight must be between 0 and 65535"),
         }
-    }
-}
-
-/// True for a value that says nothing: clients write back the `"Proxy":{"Mode":"","MeshGateway":{}}` that they read.
-fn is_hollow(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(flag) => !flag,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.iter().all(is_hollow),
-        Value::Object(object) => object.values().all(is_hollow),
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::Settings;
 
 mod catalog;
+mod proxy;
 
 fn agent() -> AgentInfo {
     AgentInfo {
@@ -62,21 +63,6 @@ fn a_port_out_of_range_is_refused_by_its_name() {
     ] {
         let refused = service_registration(body.as_bytes(), &agent()).unwrap_err();
         assert_eq!((refused.status, refused.text.as_str()), (400, text), "{body}");
-    }
-}
-
-#[test]
-fn a_kind_that_needs_a_proxy_is_refused() {
-    for kind in ["connect-proxy", "mesh-gateway", "api-gateway"] {
-        let text = format!("Kind \"{kind}\" of a service is not supported by this version of Leno");
-        let body = format!(r#"{{"Name":"a","Kind":"{kind}","Proxy":{{"Config":{{"a":1}}}}}}"#);
-        let refused = service_registration(body.as_bytes(), &agent()).unwrap_err();
-        assert_eq!((refused.status, &refused.text), (400, &text));
-        let body = format!(
-            r#"{{"Node":"n","Address":"1.1.1.1","Service":{{"Service":"a","Kind":"{kind}"}}}}"#
-        );
-        let refused = catalog_registration(body.as_bytes(), &agent()).unwrap_err();
-        assert_eq!((refused.status, &refused.text), (400, &text));
     }
 }
 
@@ -189,16 +175,6 @@ fn services_are_judged_in_consuls_order_and_words() {
             r#"{"Name":"a","Weights":{"Passing":65536}}"#,
             400,
             "Invalid Weights: DNS Weight must be between 0 and 65535",
-        ),
-        (
-            r#"{"Name":"a","Proxy":{"Mode":"direct"}}"#,
-            400,
-            "Proxy of a service is not supported by this version of Leno",
-        ),
-        (
-            r#"{"Name":"a","Connect":{"sidecar_service":{}}}"#,
-            400,
-            "Connect.SidecarService of a service is not supported by this version of Leno",
         ),
         (r#"{"Name":"a","Checks":[{}]}"#, 400, "Invalid check: TTL must be > 0 for TTL checks"),
         (

@@ -77,9 +77,10 @@ fn a_malformed_catalog_registration_is_refused() {
         ),
         (r#"{"Check":{"Status":"maintenance"}}"#, 400, "Bad check status"),
         (
-            r#"{"Service":{"Service":"a","Proxy":{"DestinationServiceName":"b"}}}"#,
-            400,
-            "Proxy of a service is not supported by this version of Leno",
+            r#"{"Service":{"Service":"a","Kind":"connect-proxy"}}"#,
+            500,
+            "2 errors occurred:\n\t* Port or SocketPath must be set for a connect-proxy\n\t* Proxy.DestinationServiceName \
+             must be non-empty for Connect proxy services\n\n",
         ),
         (
             r#"{"Check":{"Definition":{"SessionName":"s"}}}"#,
