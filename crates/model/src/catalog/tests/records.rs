@@ -171,7 +171,7 @@ proptest! {
             catalog.apply(&change(1, std::slice::from_ref(&record), &[]));
             let key = record.key();
             prop_assert_eq!(&catalog.record_at(&key).unwrap().value, &record);
-            catalog.apply(&change(2, &[], &[key.clone()]));
+            catalog.apply(&change(2, &[], std::slice::from_ref(&key)));
             prop_assert!(catalog.record_at(&key).is_none());
         }
     }
