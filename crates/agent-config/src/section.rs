@@ -213,8 +213,8 @@ impl<'a> Section<'a> {
         expected: &str,
     ) -> Option<T> {
         let field = self.path_of(name);
-        // Tokens and keys are not for logs, nor is what stands around them.
-        let is_secret = field.starts_with("acl") || field == "encrypt";
+        // Tokens are not for logs, nor is what stands around them.
+        let is_secret = field.starts_with("acl");
         let shown = if is_secret { "the value".to_owned() } else { found.to_string() };
         findings.error(field, format!("{shown} is not {expected}"));
         None

@@ -217,12 +217,11 @@ fn an_error_is_found_in_the_file_that_it_is_from() {
 }
 
 #[test]
-fn tokens_and_keys_are_not_in_errors() {
+fn tokens_are_not_in_errors() {
     for value in [
         json!({"acl": {"tokens": {"agent": ["s3cret"], "default": {"s3cret": 1}}}}),
         json!({"acl": [{"tokens": {"agent": "s3cret"}}, 1]}),
         json!({"acl": {"tokens": ["s3cret"]}}),
-        json!({"encrypt": ["s3cret"]}),
     ] {
         let told = errors(value);
         assert!(!told.is_empty() && told.iter().all(|it| !it.contains("s3cret")), "{told:?}");
