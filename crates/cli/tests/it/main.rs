@@ -5,6 +5,7 @@ mod abuse;
 mod bad_input;
 mod clients;
 mod commands;
+mod config_entries;
 mod consul;
 mod consul_requests;
 mod consul_waits;
