@@ -45,8 +45,10 @@ pub const INGRESS_HTTPS: &str = "ingress-https";
 /// Name of the outbound listener and of its route table.
 pub const OUTBOUND: &str = "outbound";
 
-/// A diagnostic with the document that it is about, or the configuration entry: that has the group `consul` and no
-/// namespace.
+/// What stands in the place of an API group in the keys of configuration entries; they have no namespace.
+pub const ENTRY_GROUP: &str = "consul";
+
+/// A diagnostic with the document that it is about, or the configuration entry.
 type Finding = (DocumentKey, Diagnostic);
 
 /// What a catalog was compiled to.
@@ -55,7 +57,7 @@ pub struct Compiled {
     /// What the proxy must do.
     pub config: Arc<ProxyConfig>,
     /// What of the documents is not honored, or not as written, beyond what was found when they were read, and what of
-    /// the configuration entries, whose keys have the group `consul` and no namespace; sorted by document and field.
+    /// the configuration entries, whose keys have the group [`ENTRY_GROUP`]; sorted by document and field.
     pub diagnostics: Vec<(DocumentKey, Diagnostic)>,
 }
 

@@ -1,10 +1,11 @@
 //! Keeps the proxy configuration at the newest revision of the catalog.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use compiler::Compiler;
+use compiler::{Compiler, ENTRY_GROUP};
 use model::{Diagnostic, DocumentKey, Revision};
 use proxy_config::ProxyConfig;
 use runtime::{Pace, Tasks};
@@ -30,6 +31,7 @@ impl Compilation {
     #[must_use]
     pub fn start(mesh: &Mesh, mut compiler: Compiler, tasks: &Tasks) -> Self {
         let first = compiler.compile(&mesh.catalog());
+        tell(&[], &first.diagnostics);
         let (sender, configs) = watch::channel(first.config);
         let diagnostics = Arc::new(ArcSwap::from_pointee(first.diagnostics));
         let following = follow(mesh.clone(), compiler, sender, Arc::clone(&diagnostics));
@@ -78,8 +80,28 @@ async fn follow(
         revisions.borrow_and_update();
         pace.begin();
         let compiled = compiler.compile(&mesh.catalog());
+        tell(&diagnostics.load(), &compiled.diagnostics);
         diagnostics.store(Arc::new(compiled.diagnostics));
         sender.send_replace(compiled.config);
         pace.rest().await;
+    }
+}
+
+/// Logs what is new of configuration entries. Who writes one is answered as Consul does, and has no other place to read
+/// it; a document's findings are in its status.
+fn tell(before: &[(DocumentKey, Diagnostic)], now: &[(DocumentKey, Diagnostic)]) {
+    if before == now {
+        return;
+    }
+    let is_about_entry = |it: &&(DocumentKey, Diagnostic)| it.0.group == ENTRY_GROUP;
+    let told: BTreeSet<(&DocumentKey, &str, &str)> = before
+        .iter()
+        .filter(is_about_entry)
+        .map(|(key, it)| (key, it.field.as_str(), it.message.as_str()))
+        .collect();
+    for (key, finding) in now.iter().filter(is_about_entry) {
+        if !told.contains(&(key, finding.field.as_str(), finding.message.as_str())) {
+            tracing::warn!(entry = %key, %finding, "not honored as it is written");
+        }
     }
 }

@@ -9,6 +9,7 @@ mod commands;
 mod configuration;
 mod configuration_reload;
 mod connections;
+mod config_entries;
 mod consul;
 mod consul_requests;
 mod consul_waits;

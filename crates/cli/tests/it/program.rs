@@ -75,8 +75,13 @@ fn forward(source: impl Read + Send + 'static, sender: mpsc::Sender<String>) {
 
 /// A `leno echo` that answers with its name, and its address.
 pub(crate) fn echo(name: &str) -> (Program, SocketAddr) {
-    let mut program =
-        Program::start(leno().args(["echo", "--listen", "127.0.0.1:0", "--name", name]));
+    echo_of_version(name, "v1")
+}
+
+/// A `leno echo` of a version.
+pub(crate) fn echo_of_version(name: &str, version: &str) -> (Program, SocketAddr) {
+    let arguments = ["--listen", "127.0.0.1:0", "--name", name, "--app-version", version];
+    let mut program = Program::start(leno().arg("echo").args(arguments));
     let line = program.says(" on http://");
     let address = line.rsplit('/').next().and_then(|it| it.parse().ok());
     (program, address.expect("it says where it listens"))

@@ -9,10 +9,7 @@ use model::{Catalog, ConfigEntry, Diagnostic, DocumentKey, Place, Severity};
 use serde_json::Value;
 
 use super::clusters::RING_SIZE_MAX;
-use crate::Finding;
-
-/// What the keys of entries say in the place of an API group.
-const GROUP: &str = "consul";
+use crate::{ENTRY_GROUP, Finding};
 
 /// The fields that have a meaning here, by kind; `[]` is any element of a list, `*` any key of a map.
 const HONORED: &[(&str, &[&str])] = &[
@@ -80,7 +77,7 @@ pub(super) fn key(entry: &ConfigEntry) -> DocumentKey {
 
 pub(super) fn key_of(kind: &str, name: &str) -> DocumentKey {
     DocumentKey {
-        group: GROUP.to_owned(),
+        group: ENTRY_GROUP.to_owned(),
         kind: kind.to_owned(),
         namespace: String::new(),
         name: name.to_owned(),
