@@ -127,7 +127,7 @@ impl Lookup<'_> {
         let (catalog, config) = (self.catalog, self.config);
         let mut usable = selection.usable(catalog, config);
         let authorizer = match selection {
-            Selection::Query(query) if !query.token.is_empty() => (self.who)(&query.token),
+            Selection::Query(query) if !query.token.is_empty() => (self.who)(query.token.reveal()),
             _ => Arc::clone(&self.authorizer),
         };
         usable.retain(|it| finds(&authorizer, it));

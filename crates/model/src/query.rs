@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FlatMap, SessionId, duration_ns};
+use crate::{FlatMap, Secret, SessionId, duration_ns};
 
 /// A prepared query: a question about a service that is asked by name, and where to ask if there is no answer here.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub struct PreparedQuery {
     /// The session with which it ends; empty for none.
     pub session: SessionId,
     /// Token that is used when it is asked; empty for that of who asks.
-    pub token: String,
+    pub token: Secret,
     /// How it is made for the name that is asked.
     pub template: QueryTemplate,
     /// What is asked for.

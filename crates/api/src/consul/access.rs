@@ -6,7 +6,7 @@ use std::sync::Arc;
 use acl::{Access as Right, AskError, Authorizer, Denied, Resource};
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, StatusCode};
-use model::{Check as HealthCheck, Instance, Node};
+use model::{Check as HealthCheck, Instance, Node, Secret};
 
 use super::response::Reply;
 use super::{Call, Query};
@@ -195,13 +195,13 @@ impl Access {
 
 impl Call<'_> {
     /// Who asks, with another token than the request's: that of a prepared query.
-    pub(crate) fn access_with(&self, secret: &str) -> Result<Access, Reply> {
+    pub(crate) fn access_with(&self, secret: &Secret) -> Result<Access, Reply> {
         let Context { acl, catalog, agent, now, .. } = self.context;
         if secret.is_empty() || !acl.settings().enabled {
             return Ok(self.access.clone());
         }
         let identity = acl
-            .resolve(catalog, agent, &secret.into(), *now)
+            .resolve(catalog, agent, secret, *now)
             .map_err(|error| Reply::text(StatusCode::FORBIDDEN, error.to_string()))?;
         let authorizer = identity.authorizer();
         let who = Who::Token { identity, authorizer, is_given: true };

@@ -293,7 +293,7 @@ fn shape(
     query: &PreparedQuery,
     (created, modified): (Revision, Revision),
 ) {
-    let token = match query.token.as_str() {
+    let token = match query.token.reveal() {
         "" => "",
         token if call.access().writes_acl() => token,
         _ => HIDDEN,

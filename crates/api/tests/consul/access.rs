@@ -295,7 +295,7 @@ fn a_prepared_query_is_executed_with_its_own_token() {
     };
     assert_eq!((execute(&world, WEAK), execute(&world, READER)), (0, 1));
     let stored = world.catalog.records::<PreparedQuery>().next().unwrap().value.clone();
-    put(&mut world, PreparedQuery { token: READER.to_owned(), ..stored });
+    put(&mut world, PreparedQuery { token: READER.into(), ..stored });
     assert_eq!(execute(&world, WEAK), 1);
     let shown = |world: &World, secret| {
         let response = world.reply_to("GET", "/v1/query", secret);

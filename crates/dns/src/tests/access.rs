@@ -21,7 +21,7 @@ fn mesh() -> Fixture {
     let query = PreparedQuery {
         id: "5e000000-0000-4000-8000-0000000000aa".to_owned(),
         name: "all".to_owned(),
-        token: "of the query".to_owned(),
+        token: "of the query".into(),
         service: ServiceQuery { service: "web".to_owned(), ..ServiceQuery::default() },
         ..PreparedQuery::default()
     };

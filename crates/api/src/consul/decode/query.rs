@@ -15,7 +15,7 @@ pub(in super::super) fn query(body: &[u8]) -> Result<PreparedQuery, BadRequest> 
         id: fields.text("ID")?.to_lowercase(),
         name: fields.text("Name")?,
         session: fields.text("Session")?.into(),
-        token: fields.text("Token")?,
+        token: fields.text("Token")?.into(),
         ..PreparedQuery::default()
     };
     if let Some(mut template) = fields.fields("Template", "QueryTemplateOptions")? {
@@ -132,7 +132,7 @@ fn check(query: &PreparedQuery) -> Result<(), BadRequest> {
     if !query.is_template() && query.name.is_empty() && query.session.is_empty() {
         return Err(invalid("Must be bound to a session"));
     }
-    if query.token == "<hidden>" {
+    if query.token.reveal() == "<hidden>" {
         return Err(invalid(
             "Bad Token '<hidden>', it looks like a query definition with a redacted token was \
              submitted",
