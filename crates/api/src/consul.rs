@@ -41,6 +41,7 @@ mod tokens;
 mod txn;
 mod ui;
 mod vet;
+mod virtual_address;
 mod write;
 
 pub use agent_self::{BUILD_DATE, REVISION};
@@ -49,8 +50,8 @@ use bytes::Bytes;
 use filter::{Filter, Schema};
 use http::header::{ALLOW, LOCATION};
 use http::{Method, Request, Response, StatusCode};
-use model::{Catalog, Revision, Secret, WatchKey};
-use registry::Command;
+use model::{Catalog, Record, Revision, Secret, WatchKey};
+use registry::{Command, RecordCondition};
 use serde_json::Value;
 
 pub(crate) use self::access::{Access, Check};
@@ -236,6 +237,16 @@ pub fn service_of(definition: &Value, agent: &AgentInfo) -> Result<Vec<Command>,
 pub fn check_of(definition: &Value, agent: &AgentInfo) -> Result<Command, String> {
     let read = decode::check_registration(definition.to_string().as_bytes(), agent);
     read.map(Command::RegisterCheck).map_err(|bad| bad.text)
+}
+
+/// The command that writes a configuration entry as a configuration file says, unless there is one of its kind and name.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn config_entry_of(entry: &Value) -> Result<Command, String> {
+    let entry = config_entries::read(entry).map_err(|error| error.to_string())?;
+    let record = Record::ConfigEntry(entry);
+    Ok(Command::PutRecord { record, when: RecordCondition::ModifiedAt(Revision(0)) })
 }
 
 /// The command that sets autopilot as a configuration file says, unless somebody has set it.

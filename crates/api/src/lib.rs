@@ -25,8 +25,8 @@ use http::{Request, Response};
 pub use access::{Acl, AclSettings, AgentToken, AgentTokens, Identity, ResolveError};
 pub use acl::DefaultPolicy;
 pub use consul::{
-    BUILD_DATE, REVISION, autopilot_of, check_of, leaf_response, leaf_ttl, refused_by_rule,
-    rfc3339, service_of,
+    BUILD_DATE, REVISION, autopilot_of, check_of, config_entry_of, leaf_response, leaf_ttl,
+    refused_by_rule, rfc3339, service_of,
 };
 pub use rates::{Admission, Operation, RateGate, Rates};
 pub use settings::{Network, Settings, ToldPorts};

@@ -2,6 +2,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use registry::SidecarPorts;
 
 /// Rules of the doors, as the agent was told. The defaults are Consul's.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +27,8 @@ pub struct Settings {
     pub check_output_bytes_max: u32,
     /// Ports that clients are told; nothing listens there.
     pub ports: ToldPorts,
+    /// Ports for proxies that do not say theirs.
+    pub sidecar_ports: SidecarPorts,
     /// The service mesh is on: there are authorities and certificates.
     pub connect: bool,
     /// Peerings are on.
@@ -51,6 +54,7 @@ impl Default for Settings {
             response_headers: Vec::new(),
             check_output_bytes_max: 4096,
             ports: ToldPorts::default(),
+            sidecar_ports: SidecarPorts::default(),
             connect: true,
             peering: true,
             coordinates: true,

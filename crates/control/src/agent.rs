@@ -31,6 +31,7 @@ use crate::sessions::Sessions;
 use crate::supervisor::Supervisor;
 use crate::tokens::{self, AclOptions, AgentAccess};
 
+mod beginning;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -38,6 +39,7 @@ pub use api::{BUILD_DATE, Network, REVISION, Rates, Settings as ApiSettings, Tol
 pub use compiler::Settings as CompilerSettings;
 pub use model::Locality;
 pub use proxy_config::{Balancing, LeastRequest, PeakEwma};
+pub use registry::SidecarPorts;
 
 /// Version of Consul's API that is spoken; clients decide by it what they may ask.
 pub const CONSUL_VERSION: &str = "1.21.4";
@@ -91,6 +93,8 @@ pub struct AgentOptions {
     pub handshake_timeout: Option<Duration>,
     /// Most bytes of a request's head; `None` for 64 KiB.
     pub head_bytes_max: Option<usize>,
+    /// Configuration entries to begin with, in Consul's form.
+    pub config_entries: Vec<serde_json::Value>,
     /// Settings of autopilot to begin with, in Consul's form.
     pub autopilot: Option<serde_json::Value>,
     /// UUID of the trust domain that is made where there is none; `None` for a new one.
@@ -127,6 +131,7 @@ impl Default for AgentOptions {
             rates: api::Rates::default(),
             handshake_timeout: None,
             head_bytes_max: None,
+            config_entries: Vec::new(),
             autopilot: None,
             cluster_id: None,
             api: api::Settings::default(),
@@ -297,8 +302,10 @@ impl Agent {
         take_over(&mesh, &info, &own).await?;
         register_self(&mesh, &info, &own).await?;
         if let Some(settings) = &options.autopilot {
-            set_autopilot(&mesh, settings).await?;
+            let command = api::autopilot_of(settings);
+            beginning::write_unless_there(&mesh, "autopilot", command).await?;
         }
+        beginning::write_entries(&mesh, &options.config_entries).await?;
         if options.api.connect {
             let made = authority::ensure(&mesh, options.cluster_id.as_deref()).await;
             made.map_err(AgentError::Authority)?;
@@ -593,20 +600,6 @@ impl Again {
             made.map_err(AgentError::Authority)?;
         }
         self.definitions.again().await
-    }
-}
-
-/// Writes the settings of autopilot that the agent was told, unless somebody has written others.
-async fn set_autopilot(mesh: &Mesh, settings: &serde_json::Value) -> Result<(), AgentError> {
-    let what = "autopilot".to_owned();
-    let command = api::autopilot_of(settings)
-        .map_err(|reason| AgentError::Define { what: what.clone(), reason })?;
-    match mesh.run(command).await {
-        WriteOutcome::Done(..) | WriteOutcome::Rejected(Rejection::RecordIndexStale(_)) => Ok(()),
-        WriteOutcome::Rejected(rejection) => {
-            Err(AgentError::Define { what, reason: rejection.to_string() })
-        }
-        WriteOutcome::Failed(reason) => Err(AgentError::Define { what, reason }),
     }
 }
 

@@ -29,6 +29,7 @@ mod record;
 mod session;
 mod spec;
 mod time;
+mod virtual_address;
 
 pub use acl::{
     AclAuthMethod, AclBindingRule, AclNode, AclPolicy, AclRole, AclService, AclTemplate, AclToken,
@@ -58,3 +59,4 @@ pub use spec::{
     SecretSpec, ServiceSpec, Spec,
 };
 pub use time::{Timestamp, duration_ns};
+pub use virtual_address::VirtualAddress;

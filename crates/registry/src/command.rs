@@ -1,3 +1,5 @@
+use std::net::Ipv4Addr;
+
 use config_entries::intentions;
 use model::{
     AclToken, Check, CheckId, CheckStatus, Document, DocumentKey, Event, Instance, KvEntry, KvKey,
@@ -102,6 +104,14 @@ pub enum Command {
     },
     /// Changes one intention, and with it the `service-intentions` entry that it is a part of.
     ChangeIntention(intentions::Change),
+    /// These addresses, and no others, stand for a service that is called through the mesh; they do no more for others,
+    /// which are in [`crate::Decision::read`]. Rejected when nothing is known of the service.
+    AssignVirtualAddresses {
+        /// The service.
+        service: String,
+        /// Its addresses.
+        addresses: Vec<Ipv4Addr>,
+    },
     /// Tells all agents of an event. Its place in the order of all is given to it; the last 256 are kept.
     FireEvent(Event),
     /// Access control is on: there are the builtin policies, the anonymous token and, unless there was a first token of
@@ -234,8 +244,31 @@ pub struct ServiceRegistration {
     pub checks: Vec<Check>,
     /// A proxy that is registered with it.
     pub sidecar: Option<Box<SidecarRegistration>>,
+    /// Ports for proxies that do not say theirs.
+    pub sidecar_ports: SidecarPorts,
     /// Remove checks of the instance that are not listed here.
     pub replace_existing_checks: bool,
+}
+
+/// Ports that proxies get that do not say theirs; none when the last is below the first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SidecarPorts {
+    /// The first of them.
+    pub first: u16,
+    /// The last of them.
+    pub last: u16,
+}
+
+impl SidecarPorts {
+    /// None are given out.
+    pub const NONE: Self = Self { first: 1, last: 0 };
+}
+
+impl Default for SidecarPorts {
+    /// Consul's.
+    fn default() -> Self {
+        Self { first: 21000, last: 21255 }
+    }
 }
 
 /// A proxy that is registered with the instance that it is in front of, and goes with it.

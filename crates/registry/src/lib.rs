@@ -24,7 +24,7 @@ mod verdict;
 
 pub use command::{
     CatalogRegistration, CatalogTarget, Command, KvCondition, KvOperation, RecordCondition,
-    ServiceRegistration, SidecarRegistration, TxnOperation, TxnVerb,
+    ServiceRegistration, SidecarPorts, SidecarRegistration, TxnOperation, TxnVerb,
 };
 pub use judge::{
     Cadence, CheckJudge, REAPER_PERIOD, Reaper, TtlJudge, alias_verdict, clip_note,

@@ -79,6 +79,9 @@ pub enum Rejection {
         /// The last that there are.
         last: u16,
     },
+    /// A proxy without a port, where none are given out.
+    #[error("no port provided for sidecar_service and auto-assignment disabled in config")]
+    SidecarPortsOff,
     /// No such instance of the agent.
     #[error(
         "Unknown service ID \"{0}\". Ensure that the service ID is passed, not the service name."
@@ -179,6 +182,9 @@ pub enum Rejection {
     /// A configuration entry that is wrong, or makes others wrong.
     #[error("{0}")]
     ConfigEntry(String),
+    /// Nothing makes this service one that is called through the mesh, so no address may stand for it.
+    #[error("service \"{0}\" is not called through the mesh")]
+    NoVirtualAddress(String),
     /// A prepared query with the name of another.
     #[error("name '{0}' aliases an existing query name")]
     QueryNameTaken(String),

@@ -7,16 +7,17 @@ mod queries;
 mod records;
 mod session;
 mod sidecar;
+mod virtual_address;
 mod writers;
 
 use model::{
-    Catalog, Change, Check, CheckStatus, Instance, Node, ObjectKey, Origin, Revision, Timestamp,
-    Txn, WatchKey,
+    Catalog, Change, Check, CheckStatus, Instance, Node, ObjectKey, Origin, Record, Revision,
+    Timestamp, Txn, WatchKey,
 };
 
 use crate::{
-    CatalogRegistration, CatalogTarget, Command, Rejection, ServiceRegistration, VerdictState,
-    transact, verdict,
+    CatalogRegistration, CatalogTarget, Command, RecordCondition, Rejection, ServiceRegistration,
+    SidecarPorts, TxnObject, VerdictState, transact, verdict,
 };
 
 /// Applies a transaction as a store would; returns the change, or `None` for an empty transaction.

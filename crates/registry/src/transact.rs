@@ -7,6 +7,7 @@ mod record;
 mod session;
 mod several;
 mod sidecar;
+mod virtual_address;
 
 use model::{
     Catalog, Check, CheckId, CheckStatus, DocumentKey, Folded, Instance, Node, NodeName, Object,
@@ -55,6 +56,7 @@ pub fn decide(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<De
         return several::decide(catalog, operations, now);
     }
     let mut draft = Draft::new(catalog, now);
+    let mut read = Vec::new();
     match command {
         Command::RegisterInCatalog(registration) => draft.register_in_catalog(registration)?,
         Command::DeregisterFromCatalog { node, target } => {
@@ -89,13 +91,16 @@ pub fn decide(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<De
         Command::PutRecord { record, when } => draft.put_record(record, *when)?,
         Command::DeleteRecord { key, when } => draft.delete_record(key, *when)?,
         Command::ChangeIntention(change) => draft.change_intention(change)?,
+        Command::AssignVirtualAddresses { service, addresses } => {
+            read = draft.assign_virtual_addresses(service, addresses)?;
+        }
         Command::FireEvent(event) => draft.fire_event(event),
         Command::PrepareAcl(management) => draft.prepare_acl(management.as_ref()),
         Command::BootstrapAcl { token, reset } => draft.bootstrap_acl(token, *reset)?,
         Command::ExpireToken { accessor, at } => draft.expire_token(accessor, *at),
         Command::Transact(_) => unreachable!("it was decided above"),
     }
-    Ok(Decision { txn: draft.into_txn(), read: Vec::new() })
+    Ok(Decision { txn: draft.into_txn(), read })
 }
 
 impl Draft<'_> {
@@ -272,7 +277,7 @@ impl Draft<'_> {
         let instance = check_instance(it.instance.clone())?;
         let node = instance.node.folded();
         self.require_node(&node)?;
-        let instance = self.with_port(&node, instance)?;
+        let instance = self.with_port(&node, instance, it.sidecar_ports)?;
         if it.replace_existing_checks {
             self.drop_other_checks(&node, &instance.id, &it.checks);
         }
@@ -285,7 +290,7 @@ impl Draft<'_> {
             self.put_agent_check(check);
         }
         match &it.sidecar {
-            Some(sidecar) => self.register_sidecar(&node, sidecar, it.replace_existing_checks),
+            Some(sidecar) => self.register_sidecar(&node, sidecar, it),
             None => Ok(()),
         }
     }

@@ -31,7 +31,9 @@ pub(super) use self::acl::{
 };
 pub(super) use self::authority::{autopilot, ca_configuration};
 pub(super) use self::catalog::{catalog_deregistration, catalog_registration};
-pub(super) use self::config::{config_entry, connect_authorization, intention, overrides};
+pub(super) use self::config::{
+    config_entry, connect_authorization, intention, overrides, virtual_addresses,
+};
 pub(super) use self::coordinate::coordinate;
 use self::fields::Fields;
 pub(super) use self::query::query;

@@ -2,7 +2,10 @@
 
 use ::acl::{Access as Right, Resource};
 
-use super::{Call, Check, Outcome, agent, agent_check, agent_health, agent_self, agent_service};
+use super::{
+    Call, Check, Outcome, agent, agent_check, agent_health, agent_self, agent_service,
+    virtual_address,
+};
 use super::{
     acl_objects, catalog, certificates, config, coordinate, discovery_chain, event, health,
     intentions, kv, logins, operator, peering, query, session, status, tokens, txn, ui,
@@ -227,7 +230,7 @@ static ROUTES: &[Route] = &[
     here("/v1/internal/federation-state/", GET, OPERATOR_READ, ui::federation_state),
     here("/v1/internal/federation-states", GET, OPERATOR_READ, ui::federation),
     here("/v1/internal/federation-states/mesh-gateways", GET, OPERATOR_READ, ui::federation),
-    later("/v1/internal/service-virtual-ip", PUT, Check::Needs(Resource::Mesh, Right::Write)),
+    here("/v1/internal/service-virtual-ip", PUT, Check::Needs(Resource::Mesh, Right::Write), virtual_address::assign),
     here("/v1/internal/ui/nodes", GET, EACH, ui::nodes),
     here("/v1/internal/ui/node/", GET, EACH, ui::node),
     here("/v1/internal/ui/services", GET, EACH, ui::services),

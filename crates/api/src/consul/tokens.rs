@@ -376,7 +376,8 @@ pub(super) fn written(
         | Record::Coordinate(_)
         | Record::Event(_)
         | Record::PreparedQuery(_)
-        | Record::Setting(_) => w.null(),
+        | Record::Setting(_)
+        | Record::VirtualAddress(_) => w.null(),
     }
 }
 

@@ -103,6 +103,8 @@ impl TxnDoor {
             TxnObject::Node(node) => self.access.sees_node(node),
             TxnObject::Instance(instance) => self.access.sees_instance(instance),
             TxnObject::Check(check, owner) => self.access.sees_check(check, owner.as_ref()),
+            // No operation reads one.
+            TxnObject::VirtualAddress(_) => false,
         }
     }
 
@@ -132,6 +134,7 @@ impl TxnDoor {
                 let view = CheckView { check, owner: owner.as_ref(), created, modified };
                 shapes::check_of_txn(w, &view);
             }
+            TxnObject::VirtualAddress(_) => {}
         }
     }
 

@@ -50,6 +50,9 @@ impl Vet<'_> {
             Command::EndSession(id) | Command::RenewSession(id) => self.session(id),
             Command::PutRecord { record, .. } => self.record(record),
             Command::DeleteRecord { key, .. } => self.stored_record(key),
+            Command::AssignVirtualAddresses { .. } => {
+                self.access.permit(Resource::Mesh, Right::Write, "")
+            }
             Command::ChangeIntention(change) => self.intention(change),
             Command::FireEvent(event) => {
                 self.access.permit(Resource::Event, Right::Write, &event.name)
@@ -242,6 +245,7 @@ impl Vet<'_> {
             | Record::AclPolicy(_)
             | Record::AclRole(_)
             | Record::AclToken(_) => self.management(),
+            Record::VirtualAddress(_) => self.access.permit(Resource::Mesh, Right::Write, ""),
         }
     }
 
@@ -263,6 +267,7 @@ impl Vet<'_> {
             | Table::Coordinate
             | Table::Event
             | Table::Setting => self.management(),
+            Table::VirtualAddress => self.access.permit(Resource::Mesh, Right::Write, ""),
         }
     }
 

@@ -7,7 +7,7 @@ use registry::{AclRejection, Rejection, TxnRead};
 use super::response::Reply;
 use super::tokens::written;
 use super::txn::TxnDoor;
-use super::{Call, Form};
+use super::{Call, Form, virtual_address};
 use crate::WriteOutcome;
 
 /// Through which endpoints a write came: the same refusal has another status at each.
@@ -44,6 +44,8 @@ pub(crate) enum Door {
         /// What is said when the entry was changed since the client read it.
         stale: Reply,
     },
+    /// `/v1/internal/service-virtual-ip`.
+    VirtualAddresses(Form),
     /// `/v1/acl`: what was written is the answer.
     Stored(Stored),
     /// `/v1/session`.
@@ -105,12 +107,16 @@ impl Door {
             | Door::Query { done }
             | Door::Config { done, .. } => done,
             Door::Txn(door) => door.done(revision, read),
+            Door::VirtualAddresses(form) => virtual_address::assigned(form, Some(read)),
         }
     }
 
     fn refused(self, rejection: &Rejection) -> Reply {
         match (self, rejection) {
             (Door::Config { stale, .. }, Rejection::RecordIndexStale(_)) => stale,
+            (Door::VirtualAddresses(form), Rejection::NoVirtualAddress(_)) => {
+                virtual_address::assigned(form, None)
+            }
             (door, _) => door.explained(rejection),
         }
     }
@@ -178,6 +184,7 @@ impl Door {
                 | Door::Query { .. }
                 | Door::Config { .. }
                 | Door::Stored(_)
+                | Door::VirtualAddresses(_)
                 | Door::Txn(_),
                 Rejection::NodeMissing
                 | Rejection::AddressMissing
@@ -189,6 +196,8 @@ impl Door {
                 | Rejection::CheckOfOtherNode { .. }
                 | Rejection::CheckOfUnknownService { .. }
                 | Rejection::SidecarPortsTaken { .. }
+                | Rejection::SidecarPortsOff
+                | Rejection::NoVirtualAddress(_)
                 | Rejection::ServiceDoesNotExist(_)
                 | Rejection::UnknownService(_)
                 | Rejection::UnknownCheck(_)

@@ -186,3 +186,34 @@ fn proxies_are_shown_with_what_entries_say_of_them_when_asked() {
     };
     assert!(keys.contains(&WatchKey::Table(Table::ConfigEntry)));
 }
+
+#[test]
+fn addresses_are_assigned_to_services_that_are_called_through_the_mesh() {
+    let mut world = World::full();
+    let path = "/v1/internal/service-virtual-ip";
+    let assign = |world: &mut World, service: &str, addresses: &[&str]| -> Value {
+        let body = json!({"Service": service, "ManualVIPs": addresses}).to_string();
+        let (status, text) = world.put(path, &body);
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let nothing = json!({"Found": false, "UnassignedFrom": null});
+    assert_eq!(assign(&mut world, "one", &["1.1.1.1"]), nothing);
+    for name in ["one", "two"] {
+        put(&mut world, "/v1/config", &json!({"Kind": "service-resolver", "Name": name}));
+    }
+    let found = json!({"Found": true, "UnassignedFrom": null});
+    assert_eq!(assign(&mut world, "one", &["1.1.1.1", "2.2.2.2"]), found);
+    let moved = json!({"Found": true,
+        "UnassignedFrom": [{"ServiceName": {"Name": "one"}, "Peer": ""}]});
+    assert_eq!(assign(&mut world, "two", &["1.1.1.1", "2.2.2.2"]), moved);
+    for (body, text) in [
+        (r#"{"ManualVIPs":[]}"#, "Missing Service"),
+        (r#"{"Service":"one","ManualVIPs":["::1"]}"#, "\"::1\" is not an IPv4 address"),
+        (r#"{"Service":"one","Other":1}"#, "unknown field \"Other\""),
+    ] {
+        let (status, refused) = world.put(path, body);
+        assert_eq!(status, 400, "{refused}");
+        assert!(refused.contains(text), "{refused}");
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use agent_config::{AclConfig, AgentConfig, Listen, RateMode};
 use anyhow::{Context, bail};
 use control::agent::{
-    AgentOptions, ApiSettings, CompilerSettings, Locality, Network, Rates, ToldPorts,
+    AgentOptions, ApiSettings, CompilerSettings, Locality, Network, Rates, SidecarPorts, ToldPorts,
 };
 use control::definitions::Definitions;
 use control::dns_server::{DnsConfig, DnsOptions, Domain, parse_recursor};
@@ -62,6 +62,7 @@ pub(crate) fn agent_options(
         rates: rates(config),
         handshake_timeout: config.limits.https_handshake_timeout,
         head_bytes_max: config.http.max_header_bytes.map(usize::try_from).transpose()?,
+        config_entries: config.config_entries.clone(),
         autopilot: config.autopilot.clone(),
         cluster_id: config.connect.cluster_id.clone(),
         acl: acl_options(&config.acl),
@@ -128,6 +129,7 @@ fn api_settings(config: &AgentConfig) -> anyhow::Result<ApiSettings> {
             .check_output_max_size
             .map_or(default.check_output_bytes_max, |it| u32::try_from(it).unwrap_or(u32::MAX)),
         ports: told_ports(config),
+        sidecar_ports: sidecar_ports(config)?,
         connect: config.connect.enabled.unwrap_or(true),
         peering: config.peering_enabled.unwrap_or(true),
         coordinates: !config.disable_coordinates,
@@ -152,6 +154,20 @@ fn told_ports(config: &AgentConfig) -> ToldPorts {
         server: or(ports.server, default.server),
         serf_lan: or(ports.serf_lan, default.serf_lan),
         serf_wan: or(ports.serf_wan, default.serf_wan),
+    }
+}
+
+/// Ports for proxies that do not say theirs; none when either end is told to be none.
+fn sidecar_ports(config: &AgentConfig) -> anyhow::Result<SidecarPorts> {
+    let default = SidecarPorts::default();
+    let first = config.ports.sidecar_min.unwrap_or(Some(default.first));
+    let last = config.ports.sidecar_max.unwrap_or(Some(default.last));
+    match (first, last) {
+        (Some(first), Some(last)) if first > last => bail!(
+            "ports.sidecar_min_port is {first}, above ports.sidecar_max_port, which is {last}"
+        ),
+        (Some(first), Some(last)) => Ok(SidecarPorts { first, last }),
+        _ => Ok(SidecarPorts::NONE),
     }
 }
 

@@ -101,6 +101,48 @@ async fn a_renamed_node_keeps_its_instances_and_leaves_no_zombie() {
 }
 
 #[tokio::test]
+async fn configuration_entries_are_written_in_any_order_unless_they_are_there() {
+    use model::ConfigEntry;
+    use serde_json::json;
+
+    let folder = DataDir::new();
+    let protocol = |agent: &Agent| {
+        let catalog = agent.mesh.catalog();
+        let key = ConfigEntry::key_of("service-defaults", "web");
+        let entry = catalog.record::<ConfigEntry>(&key).expect("written");
+        entry.body["Protocol"].as_str().map(str::to_owned)
+    };
+    let defaults =
+        |protocol: &str| json!({"kind": "service-defaults", "name": "web", "protocol": protocol});
+    // Subsets are split between by services of HTTP, which stands after it.
+    let splitter = json!({"kind": "service-splitter", "name": "web", "splits": [
+        {"weight": 50, "service_subset": "v1"}, {"weight": 50, "service_subset": "v2"}]});
+    let resolver = json!({"kind": "service-resolver", "name": "web", "subsets": {
+        "v1": {"filter": "Service.Meta.version == 1"},
+        "v2": {"filter": "Service.Meta.version == 2"}}});
+    let mut options = folder.options("n1");
+    options.config_entries = vec![splitter.clone(), resolver, defaults("http")];
+    let agent = Agent::start(options).await.unwrap();
+    assert_eq!(protocol(&agent).as_deref(), Some("http"));
+    end(&agent).await;
+    drop(agent);
+
+    let mut options = folder.options("n1");
+    options.config_entries = vec![defaults("grpc")];
+    let agent = Agent::start(options).await.unwrap();
+    assert_eq!(protocol(&agent).as_deref(), Some("http"), "it is what somebody has written");
+    end(&agent).await;
+    drop(agent);
+
+    let other = DataDir::new();
+    let mut options = other.options("n1");
+    options.config_entries = vec![splitter];
+    let Err(error) = Agent::start(options).await else { panic!("a splitter needs HTTP") };
+    let text = error.to_string();
+    assert!(text.contains("configuration entry service-splitter/web"), "{text}");
+}
+
+#[tokio::test]
 async fn a_lost_node_id_is_found_again_in_the_store() {
     let folder = DataDir::new();
     let agent = Agent::start(folder.options("n1")).await.unwrap();

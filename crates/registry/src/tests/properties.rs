@@ -14,7 +14,7 @@ use super::records::{any_record_command, check_records};
 use super::run;
 use crate::{
     CatalogRegistration, CatalogTarget, Command, KvCondition, KvOperation, RecordCondition,
-    ServiceRegistration, TxnOperation, TxnVerb,
+    ServiceRegistration, SidecarPorts, TxnOperation, TxnVerb,
 };
 
 pub(super) fn name(prefix: &'static str) -> impl Strategy<Value = String> {
@@ -164,7 +164,7 @@ pub(super) fn any_command() -> impl Strategy<Value = Command> {
                 for check in &mut checks {
                     check.node = instance.node.clone();
                 }
-                Command::RegisterService(ServiceRegistration { instance, checks, sidecar: None, replace_existing_checks })
+                Command::RegisterService(ServiceRegistration { instance, checks, sidecar: None, sidecar_ports: SidecarPorts::default(), replace_existing_checks })
             }
         ),
         2 => any_check().prop_map(Command::RegisterCheck),

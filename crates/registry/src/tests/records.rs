@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use model::{
-    ConfigEntry, Coordinate, Event, Object, PreparedQuery, QueryTemplate, Record, RecordKey,
-    Session, SessionId, Setting, Table, Tabled,
+    AclAuthMethod, AclBindingRule, AclPolicy, AclRole, AclToken, ConfigEntry, Coordinate, Event,
+    Object, PreparedQuery, QueryTemplate, Record, RecordKey, Session, SessionId, Setting, Table,
+    Tabled, VirtualAddress,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -83,13 +84,23 @@ pub(super) fn any_record_command() -> impl Strategy<Value = Command> {
 
 /// All records with the revisions at which they came to be.
 pub(super) fn made_at(catalog: &Catalog) -> impl Iterator<Item = (ObjectKey, Revision)> {
-    fn of<T: Tabled + 'static>(catalog: &Catalog) -> impl Iterator<Item = (ObjectKey, Revision)> {
+    fn of<T: Tabled + 'static>(catalog: &Catalog) -> Vec<(ObjectKey, Revision)> {
         let key = |it: &T| ObjectKey::Record(RecordKey::new(T::TABLE, &it.record_name()));
-        catalog.records::<T>().map(move |it| (key(it.value), it.created))
+        catalog.records::<T>().map(|it| (key(it.value), it.created)).collect()
     }
-    let (entries, events) = (of::<ConfigEntry>(catalog), of::<Event>(catalog));
-    let rest = of::<Setting>(catalog).chain(of::<Coordinate>(catalog));
-    entries.chain(events).chain(rest).chain(of::<PreparedQuery>(catalog))
+    Table::ALL.iter().flat_map(|table| match table {
+        Table::AclAuthMethod => of::<AclAuthMethod>(catalog),
+        Table::AclBindingRule => of::<AclBindingRule>(catalog),
+        Table::AclPolicy => of::<AclPolicy>(catalog),
+        Table::AclRole => of::<AclRole>(catalog),
+        Table::AclToken => of::<AclToken>(catalog),
+        Table::ConfigEntry => of::<ConfigEntry>(catalog),
+        Table::Coordinate => of::<Coordinate>(catalog),
+        Table::Event => of::<Event>(catalog),
+        Table::PreparedQuery => of::<PreparedQuery>(catalog),
+        Table::Setting => of::<Setting>(catalog),
+        Table::VirtualAddress => of::<VirtualAddress>(catalog),
+    })
 }
 
 /// What the rules of the tables promise.

@@ -110,6 +110,24 @@ fn ports_run_out_with_a_reason() {
 }
 
 #[test]
+fn ports_are_those_that_the_agent_was_told() {
+    let mut catalog = agent_catalog();
+    let with = |id: &str, sidecar_ports| match with_sidecar(id, 0) {
+        Command::RegisterService(registration) => {
+            Command::RegisterService(ServiceRegistration { sidecar_ports, ..registration })
+        }
+        other => panic!("{other:?} registers nothing"),
+    };
+    let one = SidecarPorts { first: 9000, last: 9000 };
+    run(&mut catalog, &with("a", one), 2).expect("valid");
+    assert_eq!(found(&catalog, "a-sidecar-proxy").map(|it| it.port), Some(9000));
+    let refused = run(&mut catalog, &with("b", one), 3);
+    assert_eq!(refused, Err(Rejection::SidecarPortsTaken { first: 9000, last: 9000 }));
+    let refused = run(&mut catalog, &with("b", SidecarPorts::NONE), 3);
+    assert_eq!(refused, Err(Rejection::SidecarPortsOff));
+}
+
+#[test]
 fn two_sidecars_at_the_same_time_do_not_get_one_port() {
     let catalog = agent_catalog();
     assert!(!writers::race(&catalog, &with_sidecar("a", 0), &with_sidecar("b", 0)));

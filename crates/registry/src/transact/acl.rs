@@ -210,7 +210,8 @@ impl Draft<'_> {
             | Table::Coordinate
             | Table::Event
             | Table::PreparedQuery
-            | Table::Setting => Ok(()),
+            | Table::Setting
+            | Table::VirtualAddress => Ok(()),
         }
     }
 

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     Catalog, Check, Compare, Instance, KvEntry, KvKey, Node, Object, ObjectKey, Operation,
-    Revision, Timestamp, Txn,
+    Revision, Timestamp, Txn, VirtualAddress,
 };
 
 use super::Decision;
@@ -32,6 +32,8 @@ pub enum TxnObject {
     Instance(Instance),
     /// A check, with the instance that it belongs to, if it belongs to one.
     Check(Check, Option<Instance>),
+    /// An address that stood for another service; of [`crate::Command::AssignVirtualAddresses`].
+    VirtualAddress(VirtualAddress),
 }
 
 /// Decides on one operation after the other, each on a catalog in which those before it are done.

@@ -9,10 +9,8 @@ use model::{
 
 use super::draft::Draft;
 use super::names::{check_instance, check_name};
-use crate::{Rejection, SidecarRegistration};
+use crate::{Rejection, ServiceRegistration, SidecarPorts, SidecarRegistration};
 
-/// Ports that proxies get that do not say theirs: Consul's.
-const PORTS: std::ops::RangeInclusive<u16> = 21000..=21255;
 /// How often it is looked whether something listens at a sidecar's port: Consul's.
 const LISTENING_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -21,12 +19,12 @@ impl Draft<'_> {
         &mut self,
         node: &Folded,
         it: &SidecarRegistration,
-        replace_existing_checks: bool,
+        with: &ServiceRegistration,
     ) -> Result<(), Rejection> {
         let instance = check_instance(it.instance.clone())?;
-        let instance = self.with_port(node, instance)?;
+        let instance = self.with_port(node, instance, with.sidecar_ports)?;
         let checks = if it.checks.is_empty() { usual_checks(&instance) } else { it.checks.clone() };
-        if replace_existing_checks {
+        if with.replace_existing_checks {
             self.drop_other_checks(node, &instance.id, &checks);
         }
         let id = instance.id.clone();
@@ -53,6 +51,7 @@ impl Draft<'_> {
         &mut self,
         node: &Folded,
         mut instance: Instance,
+        ports: SidecarPorts,
     ) -> Result<Instance, Rejection> {
         let needs = instance.kind == "connect-proxy"
             && instance.port == 0
@@ -60,19 +59,23 @@ impl Draft<'_> {
         if !needs {
             return Ok(instance);
         }
+        let SidecarPorts { first, last } = ports;
+        let ports = first..=last;
+        if ports.is_empty() {
+            return Err(Rejection::SidecarPortsOff);
+        }
         // Who adds another instance at the same time may choose the same; one that is there keeps its port.
         self.depend_on_all(ObjectKey::instances_prefix(node));
         let catalog = self.catalog;
         let before = catalog.instance(node, &instance.id).map(|it| it.port);
         let mut taken = BTreeSet::new();
-        for other in catalog.instances_of_node(node).filter(|it| PORTS.contains(&it.port)) {
+        for other in catalog.instances_of_node(node).filter(|it| ports.contains(&it.port)) {
             if other.id != instance.id && other.origin == Origin::Agent {
                 taken.insert(other.port);
             }
         }
-        let kept = before.filter(|it| PORTS.contains(it));
-        let free = || PORTS.into_iter().find(|it| !taken.contains(it));
-        let (first, last) = (*PORTS.start(), *PORTS.end());
+        let kept = before.filter(|it| ports.contains(it));
+        let free = || ports.clone().find(|it| !taken.contains(it));
         let port = kept.or_else(free).ok_or(Rejection::SidecarPortsTaken { first, last })?;
         instance.port = port;
         // Those that its own address made have its port.

@@ -1,5 +1,7 @@
 //! The bodies of the endpoints of configuration entries, chains and intentions.
 
+use std::net::Ipv4Addr;
+
 use config_entries::{Overrides, intentions, read};
 use model::ConfigEntry;
 use serde_json::{Map, Value};
@@ -61,4 +63,28 @@ pub(in super::super) fn connect_authorization(body: &[u8]) -> Result<(String, St
     fields.text("ClientCertSerial")?; // Certificates are not taken back, so nothing is asked about it.
     fields.finish()?;
     Ok((target, uri))
+}
+
+/// Reads the body of `PUT /v1/internal/service-virtual-ip`: the service, and the addresses that are to stand for it.
+pub(in super::super) fn virtual_addresses(
+    body: &[u8],
+) -> Result<(String, Vec<Ipv4Addr>), BadRequest> {
+    let value = json::read(body)?;
+    let mut fields = Fields::root(&value, "AssignServiceManualVIPsRequest")?;
+    let service = fields.text("Service")?;
+    let texts = fields.texts("ManualVIPs")?;
+    fields.finish()?;
+    if service.is_empty() {
+        return Err(BadRequest::new("Missing Service: whose addresses they are to be"));
+    }
+    let mut addresses = Vec::new();
+    for text in texts {
+        let address = text.parse().map_err(|_| {
+            BadRequest::new(format!("Invalid ManualVIPs: \"{text}\" is not an IPv4 address"))
+        })?;
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok((service, addresses))
 }

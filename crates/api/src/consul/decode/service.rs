@@ -154,7 +154,13 @@ impl DeclaredService {
             Some(it) => Some(Box::new(it.into_sidecar(&instance, agent)?)),
             None => None,
         };
-        Ok(ServiceRegistration { instance, checks, sidecar, replace_existing_checks: false })
+        Ok(ServiceRegistration {
+            instance,
+            checks,
+            sidecar,
+            sidecar_ports: agent.settings.sidecar_ports,
+            replace_existing_checks: false,
+        })
     }
 
     fn into_sidecar(
