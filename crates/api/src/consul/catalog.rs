@@ -7,6 +7,7 @@ use config_entries::gateways::{self, GatewayService};
 use model::{Catalog, ConfigEntry, Folded, Instance, Node, Stored, Table, WatchKey};
 use registry::Command;
 
+use super::coordinate::nearest_first;
 use super::read::{Read, with_cache_hit};
 use super::select::{Kind, Selection, has_meta, is_typical, merged};
 use super::write::Door;
@@ -50,7 +51,8 @@ pub(super) fn nodes(call: &Call<'_>) -> Outcome {
     let keys = || vec![WatchKey::Nodes];
     Ok(read.answer(catalog.nodes_index(), keys, |w| {
         w.array(|w| {
-            for node in catalog.nodes().filter(|node| has_meta(node, &meta)) {
+            let nodes = catalog.nodes().filter(|node| has_meta(node, &meta));
+            for node in nearest_first(call, nodes, |it| &it.name) {
                 if call.access().sees_node(node) && filter.matches(&NodeRow { node, datacenter }) {
                     shapes::node(w, node, datacenter);
                 }
@@ -130,7 +132,8 @@ fn service_nodes(call: &Call<'_>, kind: Kind) -> Outcome {
     let keys = || selection.watched(catalog, &service);
     Ok(read.answer_cacheable(index, keys, |w| {
         w.array(|w| {
-            for (node, instance) in selection.instances(catalog, &service) {
+            let instances = selection.instances(catalog, &service);
+            for (node, instance) in nearest_first(call, instances, |it| &it.0.name) {
                 let instance = selection.shown(catalog, instance);
                 let row = ServiceNodeRow { node, datacenter, instance: &instance };
                 if selection.is_seen(call, &service, &instance) && filter.matches(&row) {

@@ -120,11 +120,45 @@ pub(super) fn position(w: &mut JsonWriter, it: &Coordinate) {
     });
 }
 
-/// How far a node is from another, for the order of `near`: infinite when either has no coordinate.
-pub(super) fn distance(catalog: &model::Catalog, from: &NodeName, to: &NodeName) -> f64 {
-    let of = |node: &NodeName| catalog.record::<Coordinate>(&Coordinate::key_of(node, ""));
-    match (of(from), of(to)) {
-        (Some(from), Some(to)) => from.distance(to.value),
-        _ => f64::INFINITY,
+/// Items in the order of `near`: by the estimated round trip from the node that it names, ties and nodes without a
+/// coordinate as they are. Without the parameter all are as they are, and nothing is gathered.
+pub(super) fn nearest_first<'a, T: 'a>(
+    call: &Call<'_>,
+    items: impl Iterator<Item = T> + 'a,
+    node: impl Fn(&T) -> &NodeName,
+) -> Box<dyn Iterator<Item = T> + 'a> {
+    let Some(from) = nearby(call, call.query.text("near")) else {
+        return Box::new(items);
+    };
+    let mut items: Vec<T> = items.collect();
+    sort_by_distance(call, &from, &mut items, node);
+    Box::new(items.into_iter())
+}
+
+/// The node that a value of `near` means: the agent's own by words of its own; `None` when nothing is said.
+pub(super) fn nearby(call: &Call<'_>, near: &str) -> Option<NodeName> {
+    match near {
+        "" => None,
+        "_agent" | "_ip" => Some(call.agent().node_name.clone()),
+        name => Some(NodeName::from(name)),
     }
+}
+
+/// Sorts by the estimated round trip from a node, ties and those without a coordinate as they were.
+pub(super) fn sort_by_distance<T>(
+    call: &Call<'_>,
+    from: &NodeName,
+    items: &mut Vec<T>,
+    node: impl Fn(&T) -> &NodeName,
+) {
+    let of = |node: &NodeName| {
+        let key = Coordinate::key_of(node, "");
+        call.catalog().record::<Coordinate>(&key).map(|it| it.value)
+    };
+    // Nothing is known of distances, or of this node's.
+    let Some(from) = of(from).filter(|_| call.agent().settings.coordinates) else { return };
+    let away = |item: &T| of(node(item)).map_or(f64::INFINITY, |to| from.distance(to));
+    let mut keyed: Vec<(f64, T)> = items.drain(..).map(|it| (away(&it), it)).collect();
+    keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
+    items.extend(keyed.into_iter().map(|it| it.1));
 }

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use model::{Check, CheckStatus, Folded, Instance, Node, ServiceId, Stored, WatchKey};
 
+use super::coordinate::nearest_first;
 use super::params::parse_bool;
 use super::read::Read;
 use super::response::Reply;
@@ -74,7 +75,7 @@ fn checks_where<'a>(
                 of_node.sort_by(|a, b| a.id.cmp(&b.id));
             }
             w.array(|w| {
-                for check in checks {
+                for check in nearest_first(call, checks.into_iter(), |it| &it.node) {
                     let owner = owner(call, check);
                     let view = CheckView::stored(check, owner);
                     if call.access().sees_check(check, owner) && filter.matches(&view.row()) {
@@ -122,7 +123,8 @@ fn service_health(call: &Call<'_>, kind: Kind) -> Outcome {
     Ok(read.answer_cacheable(index, keys, |w| {
         w.array(|w| {
             let mut stored = Vec::new();
-            for (node, instance) in selection.instances(catalog, &service) {
+            let instances = selection.instances(catalog, &service);
+            for (node, instance) in nearest_first(call, instances, |it| &it.0.name) {
                 let folded = node.name.folded();
                 stored.clear();
                 stored.extend(checks_of(call, &folded, &ServiceId::default()));

@@ -3,14 +3,14 @@
 use acl::{Access as Right, Resource};
 use http::{Method, StatusCode};
 use model::{
-    FlatMap, NodeName, PreparedQuery, Record, RecordKey, Revision, ServiceId, ServiceQuery, Stored,
-    Table, WatchKey,
+    FlatMap, PreparedQuery, Record, RecordKey, Revision, ServiceId, ServiceQuery, Stored, Table,
+    WatchKey,
 };
 use registry::{
     Command, QueriedInstance, RecordCondition, find_query, instances_of_query, rendered,
 };
 
-use super::coordinate::distance;
+use super::coordinate::{nearby, sort_by_distance};
 use super::operator::query_meta;
 use super::read::{Read, with_contact};
 use super::response::Reply;
@@ -237,14 +237,9 @@ fn shuffle<T>(items: &mut [T], mut state: u64) {
 }
 
 /// Sorts by the estimated round trip from a node; the node itself comes first where it is among the first.
-fn put_near_first(call: &Call<'_>, found: &mut [QueriedInstance<'_>], near: &str) {
-    let from = match near {
-        "" => return,
-        "_agent" | "_ip" => call.agent().node_name.clone(),
-        name => NodeName::from(name),
-    };
-    let away = |it: &QueriedInstance<'_>| distance(call.catalog(), &from, &it.0.name);
-    found.sort_by(|a, b| away(a).total_cmp(&away(b)));
+fn put_near_first(call: &Call<'_>, found: &mut Vec<QueriedInstance<'_>>, near: &str) {
+    let Some(from) = nearby(call, near) else { return };
+    sort_by_distance(call, &from, found, |it| &it.0.name);
     let own = found.iter().position(|it| it.0.name.folded() == from.folded());
     if let Some(at) = own.filter(|at| *at < NEAR_SELF_MAX) {
         found.swap(0, at);

@@ -32,15 +32,53 @@ fn autopilot_is_changed_by_who_has_seen_its_last_change() {
     assert_eq!((&read["MinQuorum"], &read["CreateIndex"]), (&5.into(), &index.into()));
 }
 
+/// Says where a node is, on the first of the axes.
+fn update(world: &mut World, node: &str, at: f64) {
+    let vec = [at, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    let coordinate = json!({"Vec": vec, "Error": 1.5, "Adjustment": 0, "Height": 1e-5});
+    let body = json!({"Node": node, "Coord": coordinate}).to_string();
+    assert_eq!(world.exchange("PUT", "/v1/coordinate/update", &body), (200, ""));
+}
+
+#[test]
+fn near_sorts_by_round_trip_and_leaves_the_rest_as_it_is() {
+    let mut world = World::empty();
+    for node in ["a", "b", "c", "d"] {
+        let body = json!({"Node": node, "Address": "10.0.0.1", "Service": {"Service": "s"},
+            "Check": {"Node": node, "CheckID": "c", "Name": "c", "Status": "critical",
+                "ServiceID": "s"}});
+        assert_eq!(world.exchange("PUT", "/v1/catalog/register", &body.to_string()), (200, "true"));
+    }
+    let order = |world: &mut World, path: &str| -> String {
+        let read = world.read(path);
+        let rows = read.as_array().unwrap().iter();
+        let names = rows.map(|it| it["Node"].as_str().or(it["Node"]["Node"].as_str()).unwrap());
+        names.filter(|it| it.len() == 1).collect()
+    };
+    let lists = [
+        "/v1/catalog/nodes",
+        "/v1/catalog/service/s",
+        "/v1/health/service/s",
+        "/v1/health/checks/s",
+        "/v1/health/state/critical",
+    ];
+    for (node, at) in [("a", 0.9), ("b", 0.1), ("d", 0.2)] {
+        update(&mut world, node, at);
+    }
+    for list in lists {
+        assert_eq!(order(&mut world, list), "abcd", "{list}");
+        // c has no coordinate, and is the last.
+        assert_eq!(order(&mut world, &format!("{list}?near=b")), "bdac", "{list}");
+        assert_eq!(order(&mut world, &format!("{list}?near=A")), "adbc", "{list}");
+        for unknown in ["c", "nobody", "_agent"] {
+            assert_eq!(order(&mut world, &format!("{list}?near={unknown}")), "abcd", "{list}");
+        }
+    }
+}
+
 #[test]
 fn a_coordinate_is_kept_while_its_node_is() {
     let mut world = World::full();
-    let update = |world: &mut World, node: &str, at: f64| {
-        let vec = [at, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
-        let coordinate = json!({"Vec": vec, "Error": 1.5, "Adjustment": 0, "Height": 1e-5});
-        let body = json!({"Node": node, "Coord": coordinate}).to_string();
-        assert_eq!(world.exchange("PUT", "/v1/coordinate/update", &body), (200, ""));
-    };
     let seen = world.index("/v1/coordinate/nodes");
     update(&mut world, "nobody", 0.1);
     assert_eq!(world.read("/v1/coordinate/nodes"), json!([]), "that node is not there");
