@@ -329,7 +329,7 @@ fn answer(request: &Request<Bytes>, context: &Context<'_>, timed_out: bool) -> O
     if !route.methods.contains(&request.method().as_str()) {
         let text = format!("method {} not allowed", request.method());
         let reply = Reply::text(StatusCode::METHOD_NOT_ALLOWED, text);
-        return Err(reply.with(ALLOW, &route.allowed()));
+        return Err(reply.with(ALLOW, &route.allowed_instead()));
     }
     let is_off = !context.acl.settings().enabled;
     if is_off && matches!(route.endpoint, Endpoint::Acl(_)) {

@@ -35,10 +35,8 @@ pub struct Settings {
     pub peering: bool,
     /// Coordinates are kept.
     pub coordinates: bool,
-    /// Metrics are kept for Prometheus.
+    /// Metrics may be asked for in Prometheus' form.
     pub prometheus: bool,
-    /// Debug pages are served.
-    pub debug: bool,
 }
 
 impl Default for Settings {
@@ -59,7 +57,6 @@ impl Default for Settings {
             peering: true,
             coordinates: true,
             prometheus: true,
-            debug: false,
         }
     }
 }

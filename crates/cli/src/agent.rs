@@ -49,8 +49,21 @@ pub(crate) fn check_files(paths: &[PathBuf]) -> anyhow::Result<Vec<Diagnostic>> 
     Ok(findings)
 }
 
+/// What the files of `leno agent` say of its log: how much, and whether as JSON. What is wrong with the files is said when
+/// they are read for the agent.
+pub(crate) fn told_log(arguments: &AgentArguments) -> (Option<String>, bool) {
+    match files::load(&paths_of(arguments), &[]) {
+        Ok((config, _)) => (config.log_level, config.log_json),
+        Err(_) => (None, false),
+    }
+}
+
+fn paths_of(arguments: &AgentArguments) -> Vec<PathBuf> {
+    arguments.config_file.iter().chain(&arguments.config_dir).cloned().collect()
+}
+
 pub(crate) async fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
-    let paths = arguments.config_file.iter().chain(&arguments.config_dir).cloned().collect();
+    let paths = paths_of(&arguments);
     run_as(Told { paths, flags: Vec::new(), over, arguments }).await
 }
 

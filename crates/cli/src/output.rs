@@ -11,6 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, reload};
 
+use crate::agent;
 use crate::args::{Arguments, Command, Format};
 
 mod followed;
@@ -109,18 +110,25 @@ pub(crate) fn set_up_logging(arguments: &Arguments) -> LogLevels {
         Command::Proxy(options) => &options.log_level,
         _ => "warn",
     };
-    let filter = arguments.log.as_deref().unwrap_or(default);
-    log_by(filter, default, arguments.log_json)
+    let (told, told_json) = match &arguments.command {
+        Command::Agent(options) => agent::told_log(options),
+        _ => (None, false),
+    };
+    let told = told.as_deref().map(level_of);
+    let filter = arguments.log.as_deref().or(told).unwrap_or(default);
+    log_by(filter, default, arguments.log_json || told_json)
 }
 
-/// Logs to standard error what `level` lets through, a word of Consul's; `info` if it is none.
+/// Logs to standard error what `level` lets through, a word of Consul's.
 pub(crate) fn log_to_stderr(level: &str, is_json: bool) {
-    let level = match level {
-        "err" => "error",
-        level => level,
-    };
-    let known = ["trace", "debug", "info", "warn", "error", "off"].contains(&level);
-    log_by(if known { level } else { "info" }, "info", is_json);
+    log_by(level_of(level), "info", is_json);
+}
+
+/// The level that a word of Consul's means, in any letter case; `info` if it is none.
+fn level_of(word: &str) -> &'static str {
+    let known = ["trace", "debug", "info", "warn", "error", "off"];
+    let word = if word.eq_ignore_ascii_case("err") { "error" } else { word };
+    known.into_iter().find(|it| it.eq_ignore_ascii_case(word)).unwrap_or("info")
 }
 
 fn log_by(filter: &str, default: &str, is_json: bool) -> LogLevels {

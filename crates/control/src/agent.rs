@@ -65,6 +65,8 @@ pub struct AgentOptions {
     pub more_http: Vec<HttpEndpoint>,
     /// Address of DNS, UDP and TCP; `None` for no DNS.
     pub dns: Option<SocketAddr>,
+    /// More addresses of DNS.
+    pub more_dns: Vec<SocketAddr>,
     /// Rules of DNS, and its recursors.
     pub dns_options: crate::dns_server::DnsOptions,
     /// Name of the node.
@@ -116,6 +118,7 @@ impl Default for AgentOptions {
             data_dir: PathBuf::new(),
             http: Some(any),
             more_http: Vec::new(),
+            more_dns: Vec::new(),
             dns: Some(any),
             dns_options: crate::dns_server::DnsOptions::default(),
             node_name: "n1".into(),
@@ -275,11 +278,11 @@ impl Agent {
         for endpoint in &options.more_http {
             http_servers.push(HttpServer::open(endpoint)?);
         }
-        let dns_server = match options.dns {
-            Some(address) => Some(DnsServer::bind(address, options.dns_options.clone())?),
-            None => None,
-        };
-        let dns = dns_server.as_ref().map(DnsServer::local_addr);
+        let mut dns_servers = Vec::new();
+        for address in options.dns.iter().chain(&options.more_dns) {
+            dns_servers.push(DnsServer::bind(*address, options.dns_options.clone())?);
+        }
+        let dns = dns_servers.first().map(DnsServer::local_addr);
         let Phases { processes, doors, core } = &phases;
         let mesh = Mesh::start(open_store(&options).await?, core).await?;
         let info = AgentInfo {
@@ -361,7 +364,7 @@ impl Agent {
             http_server.limit(options.handshake_timeout, options.head_bytes_max);
             doors.spawn("HTTP server", http_server.run(Arc::clone(&door), doors.clone()));
         }
-        if let Some(dns_server) = dns_server {
+        for dns_server in dns_servers {
             let source = mesh.clone();
             let (acl, agent) = (Arc::clone(&door.access.acl), info.clone());
             let who: WhoMay = Arc::new(move |catalog: &Catalog, secret: &str| {

@@ -147,7 +147,7 @@ impl Door {
     async fn serve(&self, request: &Request<Bytes>) -> Response<Bytes> {
         match (request.method().as_str(), request.uri().path()) {
             ("GET" | "HEAD", "/metrics") => self.prometheus(),
-            ("GET", "/v1/agent/metrics") if wants_prometheus(request) => self.prometheus(),
+            ("GET", "/v1/agent/metrics") if wants_prometheus(request) => self.prometheus_if_on(),
             ("GET", "/v1/agent/metrics") => self.metrics_as_json(),
             ("PUT", "/v1/agent/leave") => self.leave(),
             ("PUT", "/v1/agent/reload") => self.reload().await,
@@ -301,6 +301,15 @@ impl Door {
         let fresh_id = || uuid::Uuid::new_v4().to_string();
         let now = Timestamp(runtime::unix_ms());
         Context { catalog, agent: &self.agent, live_checks, acl: &self.access.acl, now, fresh_id }
+    }
+
+    /// Metrics through Consul's endpoint, which may be told not to.
+    fn prometheus_if_on(&self) -> Response<Bytes> {
+        if self.agent.settings.prometheus {
+            return self.prometheus();
+        }
+        let text = "Prometheus is not enabled since its retention time is not positive";
+        reply(StatusCode::UNSUPPORTED_MEDIA_TYPE, "text/plain; charset=utf-8", text.to_owned())
     }
 
     fn prometheus(&self) -> Response<Bytes> {

@@ -39,7 +39,7 @@ use self::fields::Fields;
 pub(super) use self::query::query;
 pub(super) use self::service::service_registration;
 pub(super) use self::session::session;
-pub(super) use self::txn::transaction;
+pub(super) use self::txn::{BadTransaction, transaction};
 use crate::AgentInfo;
 
 /// A body that is refused.

@@ -36,6 +36,12 @@ impl Route {
     pub(super) fn allowed(&self) -> String {
         format!("OPTIONS,{}", self.methods.join(","))
     }
+
+    /// Value of the header `Allow` where another method was used.
+    pub(super) fn allowed_instead(&self) -> String {
+        // In Consul this endpoint alone chooses by method itself, and does not name what all allow.
+        if self.pattern == "/v1/query/" { self.methods.join(",") } else { self.allowed() }
+    }
 }
 
 /// Pattern and methods of each.

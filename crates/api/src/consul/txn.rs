@@ -1,10 +1,13 @@
 //! `/v1/txn`: several reads and writes of keys, nodes, services and checks, all or none.
 
+use std::fmt::Display;
+
 use acl::Resource;
 use http::StatusCode;
 use model::{Revision, Stored};
 use registry::{Command, KvOperation, TxnObject, TxnOperation, TxnRead, TxnVerb};
 
+use super::decode::BadTransaction;
 use super::read::with_contact;
 use super::response::Reply;
 use super::shapes::{self, CheckView};
@@ -23,7 +26,11 @@ pub(super) fn run(call: &Call<'_>) -> Outcome {
     if body.len() > settings.txn_bytes_max {
         return Err(kv::too_large(body.len(), settings.txn_bytes_max, "txn_max_req_len"));
     }
-    let operations = decode::transaction(body, settings.kv_value_bytes_max)?;
+    let operations = match decode::transaction(body, settings.kv_value_bytes_max) {
+        Ok(operations) => operations,
+        Err(BadTransaction::Request(bad)) => return Err(bad.into()),
+        Err(BadTransaction::Verb { at, text }) => return Err(refused(call.form(), &[(at, text)])),
+    };
     if operations.len() > OPERATIONS_MAX {
         let count = operations.len();
         let text = format!("Transaction contains too many operations ({count} > {OPERATIONS_MAX})");
@@ -139,24 +146,30 @@ impl TxnDoor {
     }
 
     /// Which operations cannot be done, and why.
-    pub(super) fn refused(&self, refused: &[(usize, impl std::fmt::Display)]) -> Reply {
-        let body = self.body(|w| {
-            w.key("Results");
-            w.null();
-            w.key("Errors");
-            w.array(|w| {
-                for (at, rejection) in refused {
-                    w.object(|w| {
-                        w.number_field("OpIndex", *at as u64);
-                        w.string_field("What", &rejection.to_string());
-                    });
-                }
-            });
-        });
-        Reply::json(body).with_status(StatusCode::CONFLICT)
+    pub(super) fn refused(&self, refusals: &[(usize, impl Display)]) -> Reply {
+        refused(self.form, refusals)
     }
 
     fn body(&self, fill: impl FnOnce(&mut JsonWriter)) -> Vec<u8> {
         self.form.body(|w| w.object(fill))
     }
+}
+
+fn refused(form: Form, refusals: &[(usize, impl Display)]) -> Reply {
+    let body = form.body(|w| {
+        w.object(|w| {
+            w.key("Results");
+            w.null();
+            w.key("Errors");
+            w.array(|w| {
+                for (at, refusal) in refusals {
+                    w.object(|w| {
+                        w.number_field("OpIndex", *at as u64);
+                        w.string_field("What", &refusal.to_string());
+                    });
+                }
+            });
+        });
+    });
+    Reply::json(body).with_status(StatusCode::CONFLICT)
 }

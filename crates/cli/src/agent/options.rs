@@ -36,6 +36,7 @@ pub(crate) fn agent_options(
     compiler: CompilerSettings,
 ) -> anyhow::Result<AgentOptions> {
     let (http, more_http) = http_endpoints(config)?;
+    let mut dns = dns_addresses(config)?.into_iter();
     let node_name = match &config.node_name {
         Some(name) => name.clone(),
         None => host_name()?,
@@ -45,7 +46,8 @@ pub(crate) fn agent_options(
         data_dir: data_dir(config),
         http,
         more_http,
-        dns: dns_address(config)?,
+        dns: dns.next(),
+        more_dns: dns.collect(),
         dns_options: dns_options(config)?,
         node_name,
         node_id: config.node_id.clone(),
@@ -134,7 +136,6 @@ fn api_settings(config: &AgentConfig) -> anyhow::Result<ApiSettings> {
         peering: config.peering_enabled.unwrap_or(true),
         coordinates: !config.disable_coordinates,
         prometheus: config.prometheus_retention.is_none_or(|it| !it.is_zero()),
-        debug: false,
     })
 }
 
@@ -252,18 +253,19 @@ fn id_of(file: &str, name: &str) -> anyhow::Result<u32> {
     found.with_context(|| format!("unix_sockets: there is no {name:?} in /etc/{file}"))
 }
 
-fn dns_address(config: &AgentConfig) -> anyhow::Result<Option<SocketAddr>> {
-    let Some(port) = config.ports.dns.unwrap_or(Some(DNS_PORT)) else { return Ok(None) };
-    match places(&config.addresses.dns, config).first() {
-        Some(Listen::Ip(ip)) => Ok(Some(SocketAddr::new(*ip, port))),
-        Some(Listen::Unix(path)) => {
-            bail!(
+fn dns_addresses(config: &AgentConfig) -> anyhow::Result<Vec<SocketAddr>> {
+    let Some(port) = config.ports.dns.unwrap_or(Some(DNS_PORT)) else { return Ok(Vec::new()) };
+    let mut addresses = Vec::new();
+    for place in places(&config.addresses.dns, config) {
+        match place {
+            Listen::Ip(ip) => addresses.push(SocketAddr::new(ip, port)),
+            Listen::Unix(path) => bail!(
                 "addresses.dns: {} is no IP address, and DNS is not served on sockets",
                 path.display()
-            )
+            ),
         }
-        None => Ok(None),
     }
+    Ok(addresses)
 }
 
 fn dns_options(config: &AgentConfig) -> anyhow::Result<DnsOptions> {

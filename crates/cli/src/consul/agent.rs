@@ -150,7 +150,7 @@ fn run(call: &Call) -> Outcome {
         bail!("data_dir cannot be empty; give -data-dir, or -dev to keep everything in memory");
     }
     let level = config.log_level.as_deref().unwrap_or(if config.dev { "debug" } else { "info" });
-    output::log_to_stderr(&level.to_lowercase(), config.log_json);
+    output::log_to_stderr(level, config.log_json);
     runtime::raise_open_files_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

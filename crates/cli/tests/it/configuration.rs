@@ -1,7 +1,7 @@
 //! Configuration files in Consul's form: `leno agent --config-file`, `consul agent` and `consul validate`.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -252,4 +252,39 @@ fn a_socket_of_the_configuration_has_its_mode() {
     let (code, printed, errors) = said(&command.args(["members"]).output().expect("it runs"));
     assert_eq!(code, Some(0), "{errors}");
     assert!(printed.contains("alive"), "{printed}");
+}
+
+#[test]
+fn dns_listens_on_all_of_its_addresses_and_metrics_may_be_off() {
+    let link = Link::new();
+    let (port, dns) = (free_port(), free_port());
+    let config = format!(
+        "addresses {{ http = \"127.0.0.1\" dns = \"127.0.0.1 127.0.0.2\" }}\n\
+         ports {{ http = {port} dns = {dns} }}\n\
+         telemetry {{ prometheus_retention_time = \"0s\" }}"
+    );
+    let file = link.file("dns.hcl", &config);
+    let agent = Started::new(link.command().args(["agent", "-dev", "-config-file", &file]), port);
+    // consul.service.consul, type A, class IN.
+    let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x06consul\x07service\x06consul\0\0\x01\0\x01";
+    for ip in [[127, 0, 0, 1], [127, 0, 0, 2]] {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.set_read_timeout(Some(HANG)).expect("a deadline");
+        socket.send_to(query, SocketAddr::from((ip, dns))).expect("it goes");
+        let mut answer = [0; 512];
+        let (length, from) = socket.recv_from(&mut answer).expect("an answer");
+        assert!(length > query.len() && answer[..2] == query[..2], "from {from}");
+    }
+    assert_eq!(agent.ask("GET", "/v1/agent/metrics?format=prometheus", "").status, 415);
+    assert_eq!(agent.ask("GET", "/v1/agent/metrics", "").status, 200);
+}
+
+#[test]
+fn files_say_how_much_is_logged_unless_a_flag_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = write(folder.path(), "log.hcl", "log_level = \"DEBUG\"");
+    let agent = Agent::dev(&["--config-file", &file]);
+    assert!(agent.log.iter().any(|line| line.contains("DEBUG")), "{:#?}", agent.log);
+    let agent = Agent::dev(&["--config-file", &file, "--log", "info"]);
+    assert!(!agent.log.iter().any(|line| line.contains("DEBUG")), "{:#?}", agent.log);
 }

@@ -7,23 +7,59 @@ use serde_json::Value;
 use super::fields::Fields;
 use super::{BadRequest, catalog, json};
 
-/// Reads the body of `txn`: operations of keys. Those of nodes, services and checks are refused.
+/// Why a transaction is none.
+pub(in super::super) enum BadTransaction {
+    /// It cannot be read.
+    Request(BadRequest),
+    /// An operation of which nobody knows what it would do.
+    Verb {
+        /// Which of the operations.
+        at: usize,
+        /// What is wrong.
+        text: String,
+    },
+}
+
+/// Reads the body of `txn`: operations of keys, nodes, services and checks.
 pub(in super::super) fn transaction(
     body: &[u8],
     value_bytes_max: usize,
-) -> Result<Vec<TxnOperation>, BadRequest> {
+) -> Result<Vec<TxnOperation>, BadTransaction> {
     let failed = |text: &str| BadRequest::new(format!("Failed to parse body: {text}"));
-    let value = json::read(body).map_err(|bad| failed(&reason(&bad)))?;
+    let unreadable = |bad| BadTransaction::Request(reworded(bad, &failed));
+    let value = json::read(body).map_err(|bad| BadTransaction::Request(failed(&reason(&bad))))?;
     let items = match &value {
         Value::Array(items) => items.as_slice(),
         Value::Null => &[],
-        _ => return Err(failed("json: cannot unmarshal object into Go value of type api.TxnOps")),
+        _ => {
+            let text = "json: cannot unmarshal object into Go value of type api.TxnOps";
+            return Err(BadTransaction::Request(failed(text)));
+        }
     };
-    items
-        .iter()
-        .map(|item| read(item, value_bytes_max).map_err(|bad| reworded(bad, &failed)))
-        .collect()
+    let mut operations = Vec::with_capacity(items.len());
+    let mut unknown = None;
+    for (at, item) in items.iter().enumerate() {
+        match read(item, value_bytes_max).map_err(unreadable)? {
+            Ok(operation) => operations.push(operation),
+            Err(UnknownVerb(text)) => {
+                unknown = unknown.or(Some(BadTransaction::Verb { at, text }));
+            }
+        }
+    }
+    unknown.map_or(Ok(operations), Err)
 }
+
+/// A verb that is none of the kind's, in words.
+struct UnknownVerb(String);
+
+impl UnknownVerb {
+    fn of(kind: &str, verb: &str) -> Self {
+        Self(format!("unknown {kind} verb {verb:?}"))
+    }
+}
+
+/// An operation as it was read.
+type Operation = Result<TxnOperation, UnknownVerb>;
 
 /// What follows the usual beginning of an error.
 fn reason(bad: &BadRequest) -> String {
@@ -34,7 +70,7 @@ fn reworded(bad: BadRequest, failed: &impl Fn(&str) -> BadRequest) -> BadRequest
     if bad.text.starts_with("Request decode failed: ") { failed(&reason(&bad)) } else { bad }
 }
 
-fn read(item: &Value, value_bytes_max: usize) -> Result<TxnOperation, BadRequest> {
+fn read(item: &Value, value_bytes_max: usize) -> Result<Operation, BadRequest> {
     let mut fields = Fields::root(item, "TxnOp")?;
     if fields.take("Intention").is_some() {
         return Err(BadRequest::unsupported("Intention in a transaction"));
@@ -45,7 +81,7 @@ fn read(item: &Value, value_bytes_max: usize) -> Result<TxnOperation, BadRequest
     let check = fields.fields("Check", "CheckTxnOp")?;
     fields.finish()?;
     match (kv, node, service, check) {
-        (Some(kv), ..) => read_kv(kv, value_bytes_max).map(TxnOperation::Kv),
+        (Some(kv), ..) => Ok(read_kv(kv, value_bytes_max)?.map(TxnOperation::Kv)),
         (_, Some(node), ..) => read_node(node),
         (_, _, Some(service), _) => read_service(service),
         (.., Some(check)) => read_check(check),
@@ -64,42 +100,45 @@ fn object<'a>(
         .ok_or_else(|| BadRequest::new(format!("Transaction operation has no {name}")))
 }
 
-fn read_node(mut fields: Fields<'_>) -> Result<TxnOperation, BadRequest> {
+fn read_node(mut fields: Fields<'_>) -> Result<Operation, BadRequest> {
     let text = fields.text("Verb")?;
     let (node, modified) = catalog::txn_node(object(&mut fields, "Node", "Node")?)?;
     fields.finish()?;
-    Ok(TxnOperation::Node(verb("Node", &text, modified)?, node))
+    Ok(verb("Node", &text, modified).map(|it| TxnOperation::Node(it, node)))
 }
 
-fn read_service(mut fields: Fields<'_>) -> Result<TxnOperation, BadRequest> {
+fn read_service(mut fields: Fields<'_>) -> Result<Operation, BadRequest> {
     let text = fields.text("Verb")?;
     let node = NodeName::from(fields.text("Node")?);
     let service = object(&mut fields, "Service", "AgentService")?;
     let (instance, modified) = catalog::txn_service(service, &node)?;
     fields.finish()?;
-    Ok(TxnOperation::Instance(verb("Service", &text, modified)?, instance))
+    Ok(verb("Service", &text, modified).map(|it| TxnOperation::Instance(it, instance)))
 }
 
-fn read_check(mut fields: Fields<'_>) -> Result<TxnOperation, BadRequest> {
+fn read_check(mut fields: Fields<'_>) -> Result<Operation, BadRequest> {
     let text = fields.text("Verb")?;
     let check = object(&mut fields, "Check", "HealthCheck")?;
     let (check, modified) = catalog::txn_check(check)?;
     fields.finish()?;
-    Ok(TxnOperation::Check(verb("Check", &text, modified)?, check))
+    Ok(verb("Check", &text, modified).map(|it| TxnOperation::Check(it, check)))
 }
 
-fn verb(of: &str, text: &str, modified: Revision) -> Result<TxnVerb, BadRequest> {
+fn verb(kind: &str, text: &str, modified: Revision) -> Result<TxnVerb, UnknownVerb> {
     Ok(match text {
         "get" => TxnVerb::Get,
         "set" => TxnVerb::Set,
         "cas" => TxnVerb::SetAt(modified),
         "delete" => TxnVerb::Delete,
         "delete-cas" => TxnVerb::DeleteAt(modified),
-        other => return Err(BadRequest::new(format!("unknown {of} operation: {other}"))),
+        other => return Err(UnknownVerb::of(kind, other)),
     })
 }
 
-fn read_kv(mut kv: Fields<'_>, value_bytes_max: usize) -> Result<KvOperation, BadRequest> {
+fn read_kv(
+    mut kv: Fields<'_>,
+    value_bytes_max: usize,
+) -> Result<Result<KvOperation, UnknownVerb>, BadRequest> {
     let verb = kv.text("Verb")?;
     let key = KvKey::from(kv.text("Key")?);
     let value = value(&mut kv, &key, value_bytes_max)?;
@@ -114,7 +153,7 @@ fn read_kv(mut kv: Fields<'_>, value_bytes_max: usize) -> Result<KvOperation, Ba
         KvOperation::Set { entry, when }
     };
     let delete = |when: KvCondition| KvOperation::Delete { key: key.clone(), when };
-    Ok(match verb.as_str() {
+    Ok(Ok(match verb.as_str() {
         "set" => set(KvCondition::Always),
         "cas" => set(KvCondition::ModifiedAt(index)),
         "lock" => set(KvCondition::Acquire(session)),
@@ -128,8 +167,8 @@ fn read_kv(mut kv: Fields<'_>, value_bytes_max: usize) -> Result<KvOperation, Ba
         "check-index" => KvOperation::CheckIndex(key, index),
         "check-session" => KvOperation::CheckSession(key, session),
         "check-not-exists" => KvOperation::CheckNotExists(key),
-        other => return Err(BadRequest::new(format!("unknown KV operation: {other}"))),
-    })
+        other => return Ok(Err(UnknownVerb::of("KV", other))),
+    }))
 }
 
 fn value(kv: &mut Fields<'_>, key: &KvKey, bytes_max: usize) -> Result<Vec<u8>, BadRequest> {
