@@ -68,6 +68,13 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Takes all keys that are left, whatever they are called: each that is given is a finding.
+    pub(crate) fn ignore_rest(mut self, findings: &mut Findings) {
+        let left = self.pairs.iter().filter(|(_, _, is_taken)| !is_taken);
+        let names: Vec<&str> = left.map(|(key, _, _)| *key).collect();
+        self.ignore(findings, &names);
+    }
+
     /// Keys that need no word: what they ask for is so here, or cannot matter.
     pub(crate) fn accept(&mut self, names: &[&str]) {
         for name in names {

@@ -1,4 +1,4 @@
-//! Consul's HTTP API: agent, catalog, health, keys and values, sessions, transactions, status.
+//! Consul's HTTP API: all of its groups; the table is in [`route`].
 //!
 //! A request goes through [`handle`]: the path and query are checked as Go's server would, [`route`] finds the
 //! endpoint, the endpoint gives an [`Answer`], and every reply gets the headers that all have.

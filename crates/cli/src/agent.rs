@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agent_config::{AgentConfig, Listen, Source};
-use anyhow::Context;
-use control::agent::{Balancing, CompilerSettings, Ending, LeastRequest, PeakEwma, Reload};
+use anyhow::{Context, bail};
+use control::agent::{
+    AgentOptions, Balancing, CompilerSettings, Ending, LeastRequest, PeakEwma, Reload,
+};
 use model::Diagnostic;
 use proxy::ProxyOptions;
 use runtime::{Hangup, Termination};
@@ -45,25 +47,38 @@ impl Told {
 /// All that is wrong with them.
 pub(crate) fn check_files(paths: &[PathBuf]) -> anyhow::Result<Vec<Diagnostic>> {
     let (config, findings) = files::load(paths, &[])?;
-    options::agent_options(&config, CompilerSettings::default())?;
+    checked_options(&config, CompilerSettings::default())?;
     Ok(findings)
+}
+
+/// What an agent is told, with all that it defines.
+///
+/// # Errors
+/// What is wrong with it.
+fn checked_options(
+    config: &AgentConfig,
+    settings: CompilerSettings,
+) -> anyhow::Result<AgentOptions> {
+    let options = options::agent_options(config, settings)?;
+    let wrong = options.wrong_definitions();
+    if wrong.is_empty() {
+        return Ok(options);
+    }
+    let lines: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+    bail!("the configuration is wrong:\n  {}", lines.join("\n  "))
 }
 
 /// What the files of `leno agent` say of its log: how much, and whether as JSON. What is wrong with the files is said when
 /// they are read for the agent.
 pub(crate) fn told_log(arguments: &AgentArguments) -> (Option<String>, bool) {
-    match files::load(&paths_of(arguments), &[]) {
+    match files::load(&arguments.config, &[]) {
         Ok((config, _)) => (config.log_level, config.log_json),
         Err(_) => (None, false),
     }
 }
 
-fn paths_of(arguments: &AgentArguments) -> Vec<PathBuf> {
-    arguments.config_file.iter().chain(&arguments.config_dir).cloned().collect()
-}
-
 pub(crate) async fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
-    let paths = paths_of(&arguments);
+    let paths = arguments.config.clone();
     run_as(Told { paths, flags: Vec::new(), over, arguments }).await
 }
 
@@ -75,7 +90,7 @@ pub(crate) async fn run_as(told: Told) -> anyhow::Result<ExitCode> {
     for finding in findings {
         tracing::warn!("configuration: {finding}");
     }
-    let options = options::agent_options(&config, compiler_settings(&config, &told.arguments))?;
+    let options = checked_options(&config, compiler_settings(&config, &told.arguments))?;
     let starting = Node::start(options, proxy_options(&config, &told.arguments)?);
     let mut node = tokio::select! {
         node = starting => node?,
@@ -218,6 +233,8 @@ async fn reload_files(node: &Node, told: &Told) -> Result<(), String> {
     for finding in findings {
         tracing::warn!("configuration: {finding}");
     }
+    let settings = compiler_settings(&config, &told.arguments);
+    checked_options(&config, settings).map_err(|error| format!("{error:#}"))?;
     let replaced = node.agent.definitions.replace(&options::definitions(&config)).await;
     replaced.map_err(|error| error.to_string())?;
     tracing::info!("the configuration is reloaded");
@@ -260,6 +277,7 @@ fn compiler_settings(config: &AgentConfig, arguments: &AgentArguments) -> Compil
         ingress_https: leno.ingress_tls.flatten(),
         outbound: leno.outbound.flatten(),
         datacenter: config.datacenter.clone().unwrap_or_else(|| "dc1".to_owned()),
+        dns_domains: dns_domains(config),
         balancing: match arguments.balance {
             BalancingWord::Random => Balancing::Random,
             BalancingWord::RoundRobin => Balancing::RoundRobin,
@@ -269,6 +287,16 @@ fn compiler_settings(config: &AgentConfig, arguments: &AgentArguments) -> Compil
         },
         ..CompilerSettings::default()
     }
+}
+
+/// The domains that DNS answers for, as parts of the name of a host.
+fn dns_domains(config: &AgentConfig) -> Vec<String> {
+    let first = config.dns.domain.as_deref().unwrap_or("consul");
+    let domains = [Some(first), config.dns.alt_domain.as_deref()].into_iter().flatten();
+    domains
+        .map(|it| it.trim_matches('.').to_ascii_lowercase())
+        .filter(|it| !it.is_empty())
+        .collect()
 }
 
 fn proxy_options(config: &AgentConfig, arguments: &AgentArguments) -> anyhow::Result<ProxyOptions> {

@@ -76,12 +76,11 @@ pub(crate) struct AgentArguments {
     // The variable is not clap's: with `--dev` it is no conflict, as the flag is.
     #[arg(long, conflicts_with = "dev")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Configuration file in Consul's form, HCL 1 or JSON; may be given several times. What is said here in flags wins.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config_file: Vec<PathBuf>,
-    /// Folder of configuration files that end in `.hcl` or `.json`, read in the order of their names.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) config_dir: Vec<PathBuf>,
+    /// Configuration in Consul's form, HCL 1 or JSON: a file, or a folder of files that end in `.hcl` or `.json`, read in
+    /// the order of their names. May be given several times: what comes later wins, and flags win over all.
+    // One list under two names, for the order among files and folders counts.
+    #[arg(long = "config-file", visible_alias = "config-dir", value_name = "PATH")]
+    pub(crate) config: Vec<PathBuf>,
     /// Address of the HTTP API [default: 127.0.0.1:8500].
     #[arg(long, value_parser = address)]
     pub(crate) http: Option<SocketAddr>,

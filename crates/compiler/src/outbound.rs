@@ -62,12 +62,11 @@ pub(crate) fn route_table(
     let datacenter = settings.datacenter.to_lowercase();
     for host in virtual_hosts.iter_mut().skip(first).filter(|it| !it.name.contains('*')) {
         let name = &host.name;
-        for domain in [
-            format!("{name}.mesh"),
-            format!("{name}.service.consul"),
-            format!("{name}.service.mesh"),
-            format!("{name}.service.{datacenter}.consul"),
-        ] {
+        let of_dns = settings.dns_domains.iter().flat_map(|domain| {
+            [format!("{name}.service.{domain}"), format!("{name}.service.{datacenter}.{domain}")]
+        });
+        let own = [format!("{name}.mesh"), format!("{name}.service.mesh")];
+        for domain in own.into_iter().chain(of_dns) {
             if taken.insert(domain.clone()) {
                 host.domains.push(domain);
             }

@@ -12,6 +12,9 @@ pub struct Settings {
     pub ingress_https: Option<SocketAddr>,
     /// Address at which callers on this machine reach services by name; `None` for none.
     pub outbound: Option<SocketAddr>,
+    /// Domains of DNS by which services are called, in lower case, without a dot at either end: `consul` unless others are
+    /// told.
+    pub dns_domains: Vec<String>,
     /// Datacenter, as in `web.service.<datacenter>.consul`.
     pub datacenter: String,
     /// Balancing where no document says otherwise.
@@ -44,6 +47,7 @@ impl Default for Settings {
             ingress_http: None,
             ingress_https: None,
             outbound: Some(SocketAddr::from(([127, 0, 0, 1], 15001))),
+            dns_domains: vec!["consul".to_owned()],
             datacenter: "dc1".to_owned(),
             balancing: Balancing::default(),
             connect_timeout: Duration::from_secs(1),

@@ -248,7 +248,7 @@ fn consul_itself_is_not_routed() {
 #[test]
 fn a_document_takes_over_the_bare_name() {
     let mut world = World::with([node("n1"), Object::Instance(instance("1", "web", 80))]);
-    let derived = ["web.mesh", "web.service.consul", "web.service.mesh", "web.service.dc1.consul"];
+    let derived = ["web.mesh", "web.service.mesh", "web.service.consul", "web.service.dc1.consul"];
     let all: Vec<&str> = ["web"].into_iter().chain(derived).collect();
     assert_eq!(domains(&world.compile(), "web"), all);
     world.put(service("web", &[("app", "web")], vec![port(80, PortRef::default())]));
@@ -256,6 +256,23 @@ fn a_document_takes_over_the_bare_name() {
     assert_eq!(domains(&compiled, "web"), derived);
     let names = ["web", "web.default", "web.default.svc", "web.default.svc.cluster.local"];
     assert_eq!(domains(&compiled, "web.default"), names);
+}
+
+#[test]
+fn services_are_called_by_the_domains_that_dns_answers_for() {
+    let world = World::with([node("n1"), Object::Instance(instance("1", "web", 80))]);
+    let dns_domains = vec!["corp.example".to_owned(), "alt".to_owned()];
+    let compiled = Compiler::new(Settings { dns_domains, ..settings() }).compile(&world.catalog);
+    let expected = [
+        "web",
+        "web.mesh",
+        "web.service.mesh",
+        "web.service.corp.example",
+        "web.service.dc1.corp.example",
+        "web.service.alt",
+        "web.service.dc1.alt",
+    ];
+    assert_eq!(domains(&compiled, "web"), expected);
 }
 
 #[test]

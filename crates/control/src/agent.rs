@@ -253,6 +253,37 @@ pub enum AgentError {
     },
 }
 
+impl AgentOptions {
+    /// What is wrong with the definitions and configuration entries that it was told, each: what can be said of them alone.
+    #[must_use]
+    pub fn wrong_definitions(&self) -> Vec<AgentError> {
+        let mut wrong = self.definitions.commands(&self.info()).err().unwrap_or_default();
+        wrong.extend(beginning::wrong_entries(&self.config_entries));
+        if let Some(Err(reason)) = self.autopilot.as_ref().map(api::autopilot_of) {
+            wrong.push(AgentError::Define { what: "autopilot".to_owned(), reason });
+        }
+        wrong
+    }
+
+    /// The agent as far as options say it: without the node's id, and the ports that the system gave.
+    fn info(&self) -> AgentInfo {
+        AgentInfo {
+            node_name: self.node_name.as_str().into(),
+            node_id: self.node_id.clone().unwrap_or_default(),
+            datacenter: self.datacenter.clone(),
+            address: self.advertise.clone(),
+            http_port: 0,
+            dns_port: 0,
+            consul_version: CONSUL_VERSION.into(),
+            leno_version: env!("CARGO_PKG_VERSION").into(),
+            started: Timestamp(runtime::unix_ms()),
+            dev: self.dev,
+            script_checks: self.script_checks,
+            settings: self.api.clone(),
+        }
+    }
+}
+
 impl Agent {
     /// Starts an agent: sockets first, so that nothing is touched when an address is taken.
     ///
@@ -286,18 +317,10 @@ impl Agent {
         let Phases { processes, doors, core } = &phases;
         let mesh = Mesh::start(open_store(&options).await?, core).await?;
         let info = AgentInfo {
-            node_name: options.node_name.as_str().into(),
             node_id: node_id(&options, &mesh.catalog())?,
-            datacenter: options.datacenter.clone(),
-            address: options.advertise.clone(),
             http_port: http.map_or(0, |http| http.port()),
             dns_port: dns.map_or(0, |dns| dns.port()),
-            consul_version: CONSUL_VERSION.into(),
-            leno_version: env!("CARGO_PKG_VERSION").into(),
-            started: Timestamp(runtime::unix_ms()),
-            dev: options.dev,
-            script_checks: options.script_checks,
-            settings: options.api.clone(),
+            ..options.info()
         };
         let access = Arc::new(open_access(&options)?);
         access.prepare(&mesh).await.map_err(AgentError::Access)?;

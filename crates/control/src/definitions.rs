@@ -22,6 +22,42 @@ pub struct Definitions {
     pub script_checks: bool,
 }
 
+impl Definitions {
+    /// The commands that register them.
+    ///
+    /// # Errors
+    /// What is wrong with each that is wrong, at least one.
+    pub(crate) fn commands(&self, agent: &AgentInfo) -> Result<Vec<Command>, Vec<AgentError>> {
+        let agent =
+            AgentInfo { script_checks: agent.script_checks || self.script_checks, ..agent.clone() };
+        let mut commands = Vec::new();
+        let mut wrong = Vec::new();
+        for service in &self.services {
+            match api::service_of(service, &agent) {
+                Ok(of_service) => commands.extend(of_service),
+                Err(reason) => wrong.push(refused("service", service, reason)),
+            }
+        }
+        for check in &self.checks {
+            match api::check_of(check, &agent) {
+                Ok(command) => commands.push(command),
+                Err(reason) => wrong.push(refused("check", check, reason)),
+            }
+        }
+        for command in &mut commands {
+            if let Command::RegisterService(registration) = command {
+                // A file says all of its checks.
+                registration.replace_existing_checks = true;
+            }
+        }
+        if wrong.is_empty() { Ok(commands) } else { Err(wrong) }
+    }
+}
+
+fn first(errors: Vec<AgentError>) -> AgentError {
+    errors.into_iter().next().expect("there is at least one")
+}
+
 /// What was registered for a configuration. Which that is stands in the store, so that a definition that is gone from the
 /// files is removed also when that happened while no agent ran.
 pub struct ConfiguredDefinitions {
@@ -73,7 +109,7 @@ impl ConfiguredDefinitions {
     }
 
     async fn apply(&self, definitions: &Definitions) -> Result<(), AgentError> {
-        let commands = self.commands(definitions)?;
+        let commands = definitions.commands(&self.agent).map_err(first)?;
         let wanted = Registered {
             services: commands.iter().filter_map(service_id).collect(),
             checks: commands.iter().filter_map(check_id).collect(),
@@ -91,29 +127,6 @@ impl ConfiguredDefinitions {
         }
         self.remove(&before, &wanted).await?;
         self.note(&wanted).await
-    }
-
-    fn commands(&self, definitions: &Definitions) -> Result<Vec<Command>, AgentError> {
-        let agent = AgentInfo {
-            script_checks: self.agent.script_checks || definitions.script_checks,
-            ..self.agent.clone()
-        };
-        let mut commands = Vec::new();
-        for service in &definitions.services {
-            let read = api::service_of(service, &agent);
-            commands.extend(read.map_err(|reason| refused("service", service, reason))?);
-        }
-        for check in &definitions.checks {
-            let read = api::check_of(check, &agent);
-            commands.push(read.map_err(|reason| refused("check", check, reason))?);
-        }
-        for command in &mut commands {
-            if let Command::RegisterService(registration) = command {
-                // A file says all of its checks.
-                registration.replace_existing_checks = true;
-            }
-        }
-        Ok(commands)
     }
 
     fn note_name(&self) -> String {

@@ -38,7 +38,7 @@ mod tests;
 /// Largest request body. Manifests are the largest thing that anybody sends; a registration has about 1 KiB.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Largest snapshot that is taken in: it is held in memory, as is all that it becomes.
-const SNAPSHOT_BYTES_MAX: usize = 512 * 1024 * 1024;
+const SNAPSHOT_BYTES_MAX: usize = store::ARCHIVE_BYTES_MAX;
 /// How long a snapshot may take to arrive.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_mins(10);
 /// Most bytes of a body that is too large that are read and thrown away: a client that is still writing would not see

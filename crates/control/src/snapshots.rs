@@ -37,7 +37,7 @@ pub(crate) async fn save(mesh: &Mesh) -> Result<Response<Bytes>, SnapshotError> 
     let index = snapshot.revision.0.max(1);
     // Packing takes its time.
     let packed = tokio::task::spawn_blocking(move || store::write_archive(&snapshot)).await;
-    let mut response = Response::new(Bytes::from(packed.map_err(|_| SnapshotError::Ending)?));
+    let mut response = Response::new(Bytes::from(packed.map_err(|_| SnapshotError::Ending)??));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-gzip"));
     headers.insert("x-consul-index", HeaderValue::from(index));

@@ -23,6 +23,10 @@ const VERSION: u32 = 1;
 const FORMAT: &str = "leno-snapshot";
 /// Most bytes of all that is in an archive, so that a small file cannot fill the memory.
 const UNPACKED_BYTES_MAX: u64 = 1 << 30;
+/// Most bytes of an archive.
+pub const ARCHIVE_BYTES_MAX: usize = 512 << 20;
+/// What an archive has beside the state: heads and ends of its files, the check sums, and what it says of itself.
+const FRAME_BYTES_MAX: u64 = 64 << 10;
 
 const META: &str = "meta.json";
 const STATE: &str = "state.bin";
@@ -49,6 +53,17 @@ pub enum ArchiveError {
     /// A file is not what its check sum says.
     #[error("failed to read snapshot file: the check sum of {0} does not match; it is damaged")]
     Damaged(&'static str),
+    /// It would be larger than what is read again.
+    #[error(
+        "the state has {0} bytes, more than the {max} of a snapshot; back up the data folder instead",
+        max = UNPACKED_BYTES_MAX - FRAME_BYTES_MAX
+    )]
+    StateTooLarge(u64),
+    /// It is larger than what is read again, packed.
+    #[error(
+        "the snapshot has {0} bytes, more than {ARCHIVE_BYTES_MAX}; back up the data folder instead"
+    )]
+    TooLarge(usize),
     /// It was written by a later version, or by another program.
     #[error(
         "failed to read snapshot file: it is of format {found}, and this version reads {supported}"
@@ -62,8 +77,27 @@ pub enum ArchiveError {
 }
 
 /// Writes an archive.
-#[must_use]
-pub fn write_archive(snapshot: &Snapshot) -> Vec<u8> {
+///
+/// # Errors
+/// When it would be larger than what [`read_archive`] reads, or than [`ARCHIVE_BYTES_MAX`].
+pub fn write_archive(snapshot: &Snapshot) -> Result<Vec<u8>, ArchiveError> {
+    let bytes = state_bytes(snapshot);
+    if bytes > UNPACKED_BYTES_MAX - FRAME_BYTES_MAX {
+        return Err(ArchiveError::StateTooLarge(bytes));
+    }
+    let packed = pack(snapshot);
+    if packed.len() > ARCHIVE_BYTES_MAX {
+        return Err(ArchiveError::TooLarge(packed.len()));
+    }
+    Ok(packed)
+}
+
+/// How long the state is: two revisions and two lengths for each entry, its key and its value.
+fn state_bytes(snapshot: &Snapshot) -> u64 {
+    snapshot.entries.iter().map(|it| (24 + it.key.len() + it.value.len()) as u64).sum()
+}
+
+fn pack(snapshot: &Snapshot) -> Vec<u8> {
     let meta = Meta {
         format: FORMAT.to_owned(),
         version: VERSION,
@@ -75,6 +109,7 @@ pub fn write_archive(snapshot: &Snapshot) -> Vec<u8> {
     for entry in &snapshot.entries {
         write_entry(&mut state, entry);
     }
+    debug_assert_eq!(state.len() as u64, state_bytes(snapshot));
     let sums = format!("{}  {META}\n{}  {STATE}\n", sum_of(&meta), sum_of(&state));
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
     for (name, content) in [(META, &*meta), (STATE, &*state), (SUMS, sums.as_bytes())] {

@@ -29,7 +29,7 @@ use std::time::Duration;
 use model::{Change, Entry, LeaseId, Revision, Txn};
 use tokio::sync::mpsc;
 
-pub use archive::{ArchiveError, read_archive, write_archive};
+pub use archive::{ARCHIVE_BYTES_MAX, ArchiveError, read_archive, write_archive};
 pub use memory::open_memory;
 pub use redb_engine::open_redb;
 

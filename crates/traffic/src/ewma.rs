@@ -20,7 +20,7 @@ impl Latency {
     }
 
     /// Takes in one latency. Above the average it becomes the average; below, the average moves
-    /// towards it by `1 - e^(-time since the last / decay)`.
+    /// toward it by `1 - e^(-time since the last / decay)`.
     pub(crate) fn observe(&self, rtt_ns: u64, now_ns: u64, decay_ns: f32) {
         let rtt = rtt_ns as f32;
         let update = |word: u64| {

@@ -338,23 +338,10 @@ pub(super) fn connect(root: &mut Section<'_>, found: &mut Findings) -> ConnectCo
     let mut config = ConnectConfig { enabled: section.flag(found, "enabled"), cluster_id: None };
     if let Some(mut ca) = section.section(found, "ca_config") {
         config.cluster_id = ca.text(found, "cluster_id");
-        ca.ignore(found, CA_IGNORED);
-        ca.finish(found);
+        ca.ignore_rest(found);
     }
     section.ignore(found, &["ca_provider", "enable_mesh_gateway_wan_federation"]);
     section.ignore(found, &["enable_serverless_plugin", "test_ca_leaf_root_change_spread"]);
     section.finish(found);
     config
 }
-
-const CA_IGNORED: &[&str] = &[
-    "csr_max_concurrent",
-    "csr_max_per_second",
-    "intermediate_cert_ttl",
-    "leaf_cert_ttl",
-    "private_key",
-    "private_key_bits",
-    "private_key_type",
-    "root_cert",
-    "root_cert_ttl",
-];

@@ -184,8 +184,8 @@ fn execute(call: &Call<'_>, asked: &str) -> Outcome {
     if let Ok(limit @ 1..) = usize::try_from(limit) {
         found.truncate(limit);
     }
-    // Other datacenters and peers are not reached from here: each that would be asked counts as tried.
-    let failovers = if found.is_empty() { failovers(&query.service) } else { 0 };
+    let datacenter = &call.agent().datacenter;
+    let failovers = if found.is_empty() { failovers(&query.service, datacenter) } else { 0 };
     let is_filtered = access.is_filtered();
     let index = Revision(0);
     let ttl = query.dns_ttl.as_ref().map_or("", |it| it.text.as_str());
@@ -196,18 +196,24 @@ fn execute(call: &Call<'_>, asked: &str) -> Outcome {
             w.array(|w| found.iter().for_each(|it| node(w, call, *it)));
             w.key("DNS");
             w.object(|w| w.string_field("TTL", ttl));
-            w.string_field("Datacenter", &call.agent().datacenter);
+            w.string_field("Datacenter", datacenter);
             w.string_field("PeerName", &query.service.peer);
             w.number_field("Failovers", failovers);
             query_meta(w, index, is_filtered);
         });
     });
-    Ok(read.at_once(index, access.marked(with_contact(reply))))
+    Ok(read.at_once_cacheable(index, access.marked(with_contact(reply))))
 }
 
-fn failovers(query: &ServiceQuery) -> u64 {
+/// How many places were tried in vain beside our own: as in Consul, those that are not known are passed by. Of datacenters
+/// ours alone is known, and it is tried once more when it is named or among the nearest; of peers none answers.
+fn failovers(query: &ServiceQuery, datacenter: &str) -> u64 {
     let failover = &query.failover;
-    (failover.datacenters.len() + failover.targets.len()) as u64
+    let of_targets = failover.targets.iter().filter(|it| it.peer.is_empty());
+    let named = failover.datacenters.iter().chain(of_targets.map(|it| &it.datacenter));
+    let own = failover.nearest_n > 0 || named.into_iter().any(|it| it == datacenter);
+    let peers = failover.targets.iter().filter(|it| !it.peer.is_empty()).count();
+    u64::from(own) + peers as u64
 }
 
 fn node(w: &mut JsonWriter, call: &Call<'_>, (node, instance): QueriedInstance<'_>) {

@@ -80,6 +80,12 @@ impl<'a> Read<'a> {
         Answer::Reply(with_index(reply.with(CONSISTENCY, self.options.consistency), index))
     }
 
+    /// As [`Read::at_once`] for an endpoint that Consul's agent can serve from its cache.
+    pub(super) fn at_once_cacheable(self, index: Revision, reply: Reply) -> Answer {
+        let reply = if self.options.is_cached { with_cache_hit(reply) } else { reply };
+        self.at_once(index, reply)
+    }
+
     /// As [`Read::reply`] where the index is no revision: a client waits while it is the one that it has seen.
     pub(super) fn answer_unless_seen(
         self,

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use filter::{NODE, NodeRow};
+use config_entries::gateways;
+use filter::{CHECK_SERVICE_NODE, Filter, HealthRow, NODE, NodeRow};
 use http::StatusCode;
-use model::{Catalog, CheckStatus, Folded, Instance, Node, ServiceId, Stored, WatchKey};
+use model::{
+    Catalog, Check, CheckStatus, Folded, Instance, Node, ServiceId, Stored, Table, WatchKey,
+};
 
 use super::read::Read;
 use super::response::Reply;
+use super::select::is_typical;
 use super::shapes::{self, CheckView};
 use super::{Call, Outcome};
 use crate::json::JsonWriter;
@@ -90,16 +94,33 @@ struct Summary<'a> {
     /// Checks by status.
     checks: [u64; 3],
     is_native: bool,
+    /// Proxies are in front of its instances.
+    has_proxy: bool,
+    /// It stands behind a gateway.
+    has_gateway: bool,
 }
 
-fn summaries<'a>(call: &Call<'a>) -> impl Iterator<Item = Summary<'a>> {
+fn summaries<'a>(call: &Call<'a>, filter: &Filter) -> impl Iterator<Item = Summary<'a>> {
     let (catalog, access) = (call.catalog(), call.access());
+    let datacenter = call.agent().datacenter.as_str();
     catalog.services().map(move |(name, entry)| {
         let mut summary = Summary { name: entry.name.as_str(), ..Summary::default() };
         let mut seen = BTreeSet::new();
         for instance in catalog.instances_of_service(name).filter(|it| access.sees_instance(it)) {
-            summary.add(catalog, instance, &mut seen);
+            let folded = instance.node.folded();
+            let Some(node) = catalog.node(&folded) else { continue };
+            let of = |owner: &ServiceId| catalog.checks_of_instance(&folded, owner);
+            let checks = of(&ServiceId::default()).chain(of(&instance.id));
+            let checks: Vec<&Check> = checks.map(|it| &it.value).collect();
+            if filter.matches(&HealthRow { node, datacenter, instance, checks: &checks }) {
+                summary.add(catalog, instance, &mut seen);
+            }
         }
+        summary.has_proxy = catalog.mesh_instances(name).any(|it| it.kind == "connect-proxy");
+        let is_known = is_typical(catalog, name);
+        summary.has_gateway = ["ingress-gateway", "terminating-gateway"]
+            .into_iter()
+            .any(|kind| !gateways::in_front_of(catalog, kind, name.as_str(), is_known).is_empty());
         summary
     })
 }
@@ -145,8 +166,8 @@ impl<'a> Summary<'a> {
             w.object(|_| {});
             w.boolean_field("TransparentProxy", false);
             w.boolean_field("ConnectNative", self.is_native);
-            w.boolean_field("ConnectedWithProxy", false);
-            w.boolean_field("ConnectedWithGateway", false);
+            w.boolean_field("ConnectedWithProxy", self.has_proxy);
+            w.boolean_field("ConnectedWithGateway", self.has_gateway);
         });
     }
 }
@@ -154,11 +175,15 @@ impl<'a> Summary<'a> {
 /// `GET /v1/internal/ui/services`
 pub(super) fn services(call: &Call<'_>) -> Outcome {
     let read = Read::of(call)?;
+    let filter = call.filter(&CHECK_SERVICE_NODE)?;
     let catalog = call.catalog();
     let index = catalog.nodes_index().max(catalog.services_index()).max(catalog.checks_index());
+    // Gateways are what entries say.
+    let index = index.max(catalog.table_index(Table::ConfigEntry));
+    let keys = || [all(), vec![WatchKey::Table(Table::ConfigEntry)]].concat();
     let datacenter = call.agent().datacenter.as_str();
-    Ok(read.answer(index, all, |w| {
-        let seen = summaries(call).filter(|it| it.instances > 0);
+    Ok(read.answer(index, keys, |w| {
+        let seen = summaries(call, &filter).filter(|it| it.instances > 0);
         w.array(|w| seen.for_each(|it| it.write(w, datacenter)));
     }))
 }

@@ -29,6 +29,41 @@ fn waits_for(world: &World, path: &str) -> Vec<WatchKey> {
 }
 
 #[test]
+fn services_at_a_glance_are_those_of_the_filter_with_what_is_in_front_of_them() {
+    let mut world = World::empty();
+    for body in [
+        json!({"Node": "n", "Address": "10.0.0.1",
+            "Service": {"Service": "web", "Tags": ["a"], "Port": 80}}),
+        json!({"Node": "n", "Address": "10.0.0.1", "Service": {"Service": "db", "Port": 81}}),
+        json!({"Node": "n", "Address": "10.0.0.1", "Service": {"Service": "db-proxy", "Port": 82,
+            "Kind": "connect-proxy", "Proxy": {"DestinationServiceName": "db"}}}),
+    ] {
+        let text = body.to_string();
+        assert_eq!(world.exchange("PUT", "/v1/catalog/register", &text), (200, "true"));
+    }
+    let entry = json!({"Kind": "terminating-gateway", "Name": "gw", "Services": [{"Name": "web"}]});
+    assert_eq!(world.exchange("PUT", "/v1/config", &entry.to_string()), (200, "true"));
+    let all = "/v1/internal/ui/services";
+    let shown = |world: &mut World, path: &str| -> Vec<(String, bool, bool)> {
+        let read = world.read(path);
+        let flag = |it: &serde_json::Value, name: &str| it[name].as_bool().unwrap();
+        let rows = read.as_array().unwrap().iter();
+        rows.map(|it| {
+            let name = it["Name"].as_str().unwrap().to_owned();
+            (name, flag(it, "ConnectedWithProxy"), flag(it, "ConnectedWithGateway"))
+        })
+        .collect()
+    };
+    let row = |name: &str, proxy, gateway| (name.to_owned(), proxy, gateway);
+    let db = row("db", true, false);
+    let web = row("web", false, true);
+    assert_eq!(shown(&mut world, all), [db, row("db-proxy", false, false), web.clone()]);
+    let tagged = format!("{all}?filter=a%20in%20Service.Tags");
+    assert_eq!(shown(&mut world, &tagged), [web]);
+    assert_eq!(world.get(&format!("{all}?filter=nope")).status(), 500);
+}
+
+#[test]
 fn a_sidecar_is_registered_shown_and_removed_with_its_service() {
     let mut world = World::of_appendix();
     let service = json!({"Name": "api", "Port": 8080, "Connect": {"SidecarService": {}}});

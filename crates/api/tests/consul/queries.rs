@@ -245,16 +245,23 @@ fn without_near_the_order_changes_from_time_to_time() {
 }
 
 #[test]
-fn places_that_cannot_be_reached_count_as_tried() {
+fn datacenters_that_are_not_known_are_passed_by_and_peers_are_tried_in_vain() {
     let mut world = World::full();
-    let body = json!({
-        "Name": "q", "Service": {"Service": "none", "Failover": {"Datacenters": ["dc2", "dc3"]}},
-        "DNS": {"TTL": "10s"},
-    });
-    create(&mut world, &body);
-    let answer = world.read("/v1/query/q/execute");
-    assert_eq!((&answer["Nodes"], &answer["Failovers"]), (&json!([]), &2.into()));
-    assert_eq!((&answer["DNS"]["TTL"], &answer["Datacenter"]), (&"10s".into(), &"dc1".into()));
+    for (name, failover, tried) in [
+        ("unknown", json!({"Datacenters": ["dc2", "dc3"]}), 0),
+        ("own", json!({"Datacenters": ["dc2", "dc1"]}), 1),
+        ("nearest", json!({"NearestN": 3}), 1),
+        ("targets", json!({"Targets": [{"Datacenter": "dc2"}, {"Peer": "a"}, {"Peer": "b"}]}), 2),
+    ] {
+        let body = json!({
+            "Name": name, "Service": {"Service": "none", "Failover": failover},
+            "DNS": {"TTL": "10s"},
+        });
+        create(&mut world, &body);
+        let answer = world.read(&format!("/v1/query/{name}/execute?cached"));
+        assert_eq!((&answer["Nodes"], &answer["Failovers"]), (&json!([]), &tried.into()), "{name}");
+        assert_eq!((&answer["DNS"]["TTL"], &answer["Datacenter"]), (&"10s".into(), &"dc1".into()));
+    }
 }
 
 #[test]

@@ -134,8 +134,9 @@ const SOURCES: [&str; 4] = ["config-dir", "config-file", "config-format", "hcl"]
 /// Runs an agent until it ends.
 fn run(call: &Call) -> Outcome {
     call.no_arguments()?;
-    let mut paths: Vec<PathBuf> = call.list("config-file").into_iter().map(PathBuf::from).collect();
-    paths.extend(call.list("config-dir").into_iter().map(PathBuf::from));
+    // The order among files and folders counts.
+    let paths = call.lists(&["config-file", "config-dir"]);
+    let paths = paths.into_iter().map(PathBuf::from).collect();
     let mut flags = vec![];
     for text in call.list("hcl") {
         let value = hcl::parse(text.as_bytes()).map_err(|it| anyhow::anyhow!("-hcl: {it}"))?;

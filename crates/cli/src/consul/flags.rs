@@ -135,9 +135,17 @@ impl Given {
 
     /// All values of a list.
     pub(crate) fn list(&self, name: &str) -> Vec<&str> {
-        debug_assert!(self.kind(name).is_some(), "-{name} is not in the table");
-        let of_it = self.values.iter().filter(|(flag, _)| flag.name == name);
-        of_it.map(|(_, value)| value.as_str()).collect()
+        self.lists(&[name])
+    }
+
+    /// All values of several lists, in the order in which they were given.
+    pub(crate) fn lists(&self, names: &[&str]) -> Vec<&str> {
+        debug_assert!(
+            names.iter().all(|it| self.kind(it).is_some()),
+            "{names:?}: not in the table"
+        );
+        let of_them = self.values.iter().filter(|(flag, _)| names.contains(&flag.name));
+        of_them.map(|(_, value)| value.as_str()).collect()
     }
 
     /// Values of the form `key=value`; one without `=` has an empty value. The last of a key counts.

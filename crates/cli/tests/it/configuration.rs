@@ -189,6 +189,57 @@ fn validate_says_yes_and_what_is_not_honored() {
 }
 
 #[test]
+fn validate_finds_all_that_is_wrong_with_what_files_define() {
+    let link = Link::new();
+    let file = link.file(
+        "bad.hcl",
+        r#"
+service { name = "web" port = 70000 }
+check { name = "c" interval = "1s" }
+config_entries { bootstrap { kind = "service-nothing" name = "x" } }
+"#,
+    );
+    let (code, _, errors) =
+        said(&link.command().args(["validate", &file]).output().expect("it runs"));
+    assert_eq!(code, Some(1));
+    for part in ["service \"web\"", "70000", "check \"c\"", "service-nothing/x"] {
+        assert!(errors.contains(part), "{part}: {errors}");
+    }
+    // What the agent says is the same.
+    let (code, _, started) = said(
+        &link.command().args(["agent", "-dev", "-config-file", &file]).output().expect("it runs"),
+    );
+    assert_eq!(code, Some(1));
+    assert!(started.contains("70000") && started.contains("service-nothing/x"), "{started}");
+}
+
+#[test]
+fn what_comes_later_wins_whether_file_or_folder() {
+    let link = Link::new();
+    let folder = link.folder().join("conf.d");
+    std::fs::create_dir(&folder).expect("a folder");
+    write(&folder, "a.hcl", "datacenter = \"of-folder\" ports { dns = -1 }");
+    let folder = folder.to_str().expect("a readable path").to_owned();
+    let file = link.file("last.hcl", "datacenter = \"of-file\"");
+    for (line, expected) in [
+        (["-config-dir", &folder, "-config-file", &file], "of-file"),
+        (["-config-file", &file, "-config-dir", &folder], "of-folder"),
+    ] {
+        let port = free_port();
+        let text = port.to_string();
+        let mut command = link.command();
+        command.args(["agent", "-dev", "-http-port", &text]).args(line);
+        let agent = Started::new(&mut command, port);
+        let own = agent.ask("GET", "/v1/agent/self", "").json();
+        assert_eq!(own["Config"]["Datacenter"], expected);
+        let flags = line.map(|it| it.replacen("-config", "--config", 1));
+        let agent = Agent::dev(&flags.each_ref().map(String::as_str));
+        let own = agent.ask("GET", "/v1/agent/self", "").json();
+        assert_eq!(own["Config"]["Datacenter"], expected);
+    }
+}
+
+#[test]
 fn consul_agent_reads_files_then_hcl_then_its_flags() {
     let link = Link::new();
     let (of_file, of_hcl) = (free_port(), free_port());

@@ -68,6 +68,11 @@ fn a_file_that_is_broken_changes_nothing_and_is_named() {
             "service { name = \"a\" }\ncheck { name = \"c\" http = \"http://a\" }\n",
             "Interval must be > 0",
         ),
+        ("service { name = \"a\" }\nrecursors = [\"no address\"]\n", "no address"),
+        (
+            "service { name = \"a\" }\nconfig_entries { bootstrap { kind = \"nothing\" } }\n",
+            "configuration entry nothing",
+        ),
     ] {
         write(path, "broken.hcl", text);
         let told = reload(&agent);

@@ -58,6 +58,21 @@ const HONORED: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Kinds that are kept and answered, and by which the data plane does nothing.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("service-intentions", "nothing enforces it: whoever reaches an instance may call it"),
+    ("ingress-gateway", "declare an Ingress for what comes from outside"),
+    ("api-gateway", "declare an Ingress for what comes from outside"),
+    ("http-route", "write a service-router, or declare an Ingress"),
+    ("tcp-route", ""),
+    ("inline-certificate", "declare a Secret, and an Ingress that names it"),
+    ("file-system-certificate", "declare a Secret, and an Ingress that names it"),
+    ("terminating-gateway", "register the service with its own address"),
+    ("mesh", ""),
+    ("jwt-provider", ""),
+    ("exported-services", "clusters do not peer"),
+];
+
 /// What every entry says of itself.
 const PLAIN: [&str; 3] = ["Kind", "Name", "Meta"];
 
@@ -101,6 +116,12 @@ pub(crate) fn finding(
 
 /// What can be told of each entry alone.
 pub(super) fn of_entries(catalog: &Catalog, datacenter: &str, findings: &mut Vec<Finding>) {
+    for (kind, remedy) in WITHOUT_EFFECT {
+        for entry in catalog.entries(kind) {
+            let message = "is kept and answered, and has no effect in Leno's data plane";
+            About { key: key(entry), findings }.ignored("Kind", message, remedy);
+        }
+    }
     for (kind, honored) in HONORED {
         for entry in catalog.entries(kind) {
             let mut about = About { key: key(entry), findings };

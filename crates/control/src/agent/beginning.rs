@@ -30,6 +30,14 @@ pub(super) async fn write_entries(mesh: &Mesh, entries: &[Value]) -> Result<(), 
     }
 }
 
+/// Which of the entries are wrong, and why.
+pub(super) fn wrong_entries(entries: &[Value]) -> impl Iterator<Item = AgentError> {
+    entries.iter().filter_map(|entry| {
+        let reason = api::config_entry_of(entry).err()?;
+        Some(AgentError::Define { what: format!("configuration entry {}", named(entry)), reason })
+    })
+}
+
 /// Kind and name of a configuration entry, for people.
 fn named(entry: &Value) -> String {
     let value = |name: &str| {

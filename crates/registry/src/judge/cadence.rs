@@ -4,7 +4,7 @@ use model::CheckDefinition;
 
 /// Used when no interval was given; also Consul's least.
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
-/// Least interval. Consul raises everything under 1 s to 1 s; here a shorter one is honoured when
+/// Least interval. Consul raises everything under 1 s to 1 s; here a shorter one is honored when
 /// it was asked for, because how fast a dead instance is removed depends on it. 10 runs a second is
 /// still cheap for both ends.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);

@@ -15,13 +15,13 @@ fn snapshot() -> Snapshot {
 #[test]
 fn what_was_written_reads_back_equal() {
     for snapshot in [snapshot(), Snapshot::default()] {
-        assert_eq!(read_archive(&write_archive(&snapshot)).unwrap(), snapshot);
+        assert_eq!(read_archive(&write_archive(&snapshot).unwrap()).unwrap(), snapshot);
     }
 }
 
 #[test]
 fn an_archive_with_any_byte_changed_is_refused_or_says_the_same() {
-    let (snapshot, whole) = (snapshot(), write_archive(&snapshot()));
+    let (snapshot, whole) = (snapshot(), write_archive(&snapshot()).unwrap());
     for at in 0..whole.len() {
         for change in [0x01, 0x80, 0xff] {
             let mut damaged = whole.clone();
@@ -83,7 +83,7 @@ fn the_format_is_the_one_of_the_corpus() {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let folder = path.parent().unwrap();
         std::fs::create_dir_all(folder).unwrap();
-        let whole = write_archive(&snapshot());
+        let whole = write_archive(&snapshot()).unwrap();
         let mut flipped = whole.clone();
         let middle = flipped.len() / 2;
         flipped[middle] ^= 0xff;
@@ -93,4 +93,19 @@ fn the_format_is_the_one_of_the_corpus() {
         std::fs::write(&path, whole).unwrap();
     }
     assert_eq!(read_archive(&std::fs::read(&path).unwrap()).unwrap(), snapshot());
+}
+
+#[test]
+fn a_state_that_could_not_be_read_again_is_not_written() {
+    // Entries share their bytes, so this costs no more than one of them.
+    let value: std::sync::Arc<[u8]> = vec![0; 1 << 20].into();
+    let entry = |idx: u64| Entry {
+        key: format!("k{idx:04}"),
+        value: value.clone(),
+        created: Revision(1),
+        modified: Revision(1),
+    };
+    let snapshot = Snapshot { revision: Revision(1), entries: (0..1024).map(entry).collect() };
+    let refused = write_archive(&snapshot).unwrap_err().to_string();
+    assert!(refused.contains("1073771520 bytes"), "{refused}");
 }

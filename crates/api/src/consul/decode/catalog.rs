@@ -48,7 +48,7 @@ struct RequestPlace {
 
 impl RequestPlace {
     fn read(fields: &mut Fields<'_>) -> Result<Self, BadRequest> {
-        fields.text("Token")?; // There are no ACLs that it could be for.
+        fields.text("Token")?; // It is for syncing with a server, and there is none.
         Ok(Self { datacenter: fields.text("Datacenter")?, peer: fields.text("PeerName")? })
     }
 

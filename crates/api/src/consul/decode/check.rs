@@ -37,7 +37,7 @@ impl DeclaredCheck {
     pub(super) fn read_alone(fields: &mut Fields<'_>) -> Result<Self, BadRequest> {
         let id = fields.text("ID")?;
         let service_id = fields.text_or("ServiceID", "service_id")?;
-        fields.text("Token")?; // There are no ACLs that it could be for.
+        fields.text("Token")?; // It is for syncing with a server, and there is none.
         Ok(Self { id, service_id, ..Self::read_common(fields)? })
     }
 

@@ -67,7 +67,7 @@ impl DeclaredService {
             instance.tagged_addresses = tagged_addresses;
         }
         let weights = DeclaredWeights::read(fields)?;
-        fields.text("Token")?; // There are no ACLs that it could be for.
+        fields.text("Token")?; // It is for syncing with a server, and there is none.
         let mut checks = Vec::new();
         // Like Go's own decoders of checks, which know nothing of the service around them.
         if let Some(check) = fields.fields("Check", "CheckType")? {

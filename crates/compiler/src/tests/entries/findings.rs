@@ -7,6 +7,13 @@ fn every_field_without_a_meaning_here_is_named() {
     let none = "has no effect in Leno's data plane";
     for (body, expected) in [
         (
+            json!({
+                "Kind": "service-intentions", "Name": "a",
+                "Sources": [{"Name": "b", "Action": "deny"}],
+            }),
+            vec!["a: Kind: is kept and answered, and has no effect in Leno's data plane".to_owned()],
+        ),
+        (
             json!({"Kind": "service-defaults", "Name": "a", "MutualTLSMode": "permissive"}),
             vec![format!("a: MutualTLSMode: {none}")],
         ),
