@@ -63,6 +63,8 @@ pub struct AgentConfig {
     pub session_ttl_min: Option<Duration>,
     /// What is logged: a word of Consul.
     pub log_level: Option<String>,
+    /// `ui_config.enabled`.
+    pub ui: Option<bool>,
     /// Log as JSON.
     pub log_json: bool,
     /// File that the process id is written to.

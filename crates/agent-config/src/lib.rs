@@ -7,6 +7,7 @@
 //! *May touch:* nothing. *Does not know:* files, HCL, what an agent does with what it is told.
 
 mod config;
+mod instead;
 mod merge;
 mod read;
 mod section;

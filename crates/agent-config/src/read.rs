@@ -63,8 +63,15 @@ fn read_node(root: &mut Section<'_>, found: &mut Findings, config: &mut AgentCon
     config.data_dir = root.text(found, "data_dir").filter(|it| !it.is_empty()).map(Into::into);
     config.dev = root.flag(found, "dev").unwrap_or_default();
     if root.flag(found, "server") == Some(false) {
-        let text = "every agent of Leno holds the registry; there are no client agents";
+        let text = "there are no client agents: this one is a registry of its own, and sees nothing of others";
         found.approximated("server".into(), text);
+    }
+    if let Some(servers @ 2..) = root.count(found, "bootstrap_expect", 1 << 20) {
+        let text = format!(
+            "{servers} servers would be {servers} registries that know nothing of each other, with locks of their own: \
+             run one, say 1 here, and have the others' clients use its address"
+        );
+        found.error("bootstrap_expect".into(), text);
     }
     let bind = root.ip(found, "bind_addr");
     let advertise = root.ip(found, "advertise_addr");
@@ -168,7 +175,13 @@ fn read_behavior(root: &mut Section<'_>, found: &mut Findings, config: &mut Agen
     config.default_query_time = root.duration(found, "default_query_time");
     config.max_query_time = root.duration(found, "max_query_time");
     config.session_ttl_min = root.duration(found, "session_ttl_min");
-    config.log_level = root.text(found, "log_level");
+    config.log_level = root.text(found, "log_level").filter(|it| !it.is_empty());
+    if let Some(level) = &config.log_level
+        && !LOG_LEVELS.iter().any(|it| it.eq_ignore_ascii_case(level))
+    {
+        let text = format!("{level:?} is no log level: {}", LOG_LEVELS.join(", "));
+        found.error("log_level".into(), text);
+    }
     config.log_json = root.flag(found, "log_json").unwrap_or_default();
     config.pid_file = root.text(found, "pid_file").filter(|it| !it.is_empty()).map(Into::into);
     config.disable_coordinates = root.flag(found, "disable_coordinates").unwrap_or_default();
@@ -177,7 +190,10 @@ fn read_behavior(root: &mut Section<'_>, found: &mut Findings, config: &mut Agen
         config.peering_enabled = peering.flag(found, "enabled");
         peering.finish(found);
     }
+    // The old name of `ui_config.enabled`.
+    config.ui = root.flag(found, "ui");
     if let Some(mut ui) = root.section(found, "ui_config") {
+        config.ui = ui.flag(found, "enabled").or(config.ui);
         ui.ignore(found, UI_IGNORED);
         ui.finish(found);
     }
@@ -189,8 +205,10 @@ fn read_behavior(root: &mut Section<'_>, found: &mut Findings, config: &mut Agen
     }
 }
 
+/// Words for how much is logged.
+const LOG_LEVELS: [&str; 7] = ["trace", "debug", "info", "warn", "err", "error", "off"];
+
 const UI_IGNORED: &[&str] = &[
-    "enabled",
     "dir",
     "content_path",
     "metrics_provider",
@@ -293,7 +311,6 @@ const IGNORED: &[&str] = &[
     "syslog_facility",
     "tagged_addresses",
     "translate_wan_addrs",
-    "ui",
     "ui_content_path",
     "ui_dir",
     "watches",
@@ -304,7 +321,6 @@ const IGNORED: &[&str] = &[
 /// Keys that ask for nothing that a single registry could do otherwise.
 const ACCEPTED: &[&str] = &[
     "bootstrap",
-    "bootstrap_expect",
     "disable_host_node_id",
     "disable_keyring_file",
     "disable_remote_exec",

@@ -4,6 +4,8 @@ use std::time::Duration;
 use model::{Diagnostic, Place, Severity, go};
 use serde_json::{Map, Value};
 
+use crate::instead;
+
 /// Findings of one reading.
 #[derive(Debug, Default)]
 pub(crate) struct Findings(pub(crate) Vec<Diagnostic>);
@@ -63,7 +65,10 @@ impl<'a> Section<'a> {
             if let Some(value) = self.take(name)
                 && !is_empty(value)
             {
-                findings.ignored(self.path_of(name), "Leno does not honor this key of Consul");
+                let field = self.path_of(name);
+                let instead = instead::of(&field);
+                let text = "Leno does not honor this key of Consul";
+                findings.push(Severity::Ignored, field, text.into(), instead);
             }
         }
     }

@@ -70,6 +70,34 @@ fn a_key_that_is_not_honored_is_named() {
 }
 
 #[test]
+fn a_key_that_is_not_honored_says_what_to_do_instead() {
+    let (_, findings) =
+        read(&json!({"retry_join": ["a"], "log_file": "/a", "watches": [{}]})).unwrap();
+    for finding in findings {
+        assert!(!finding.remedy.is_empty(), "{finding:?}");
+        assert!(finding.to_string().contains(&finding.remedy), "{finding}");
+    }
+}
+
+#[test]
+fn several_servers_are_refused_for_they_would_be_several_registries() {
+    let text = &errors(json!({"bootstrap_expect": 3}))[0];
+    assert!(text.starts_with("bootstrap_expect: 3 servers would be 3 registries"), "{text}");
+    for servers in [0, 1] {
+        of(json!({"bootstrap_expect": servers, "bootstrap": true}));
+    }
+}
+
+#[test]
+fn a_level_of_the_log_is_one_of_consuls() {
+    assert_eq!(
+        errors(json!({"log_level": "loud"})),
+        ["log_level: \"loud\" is no log level: trace, debug, info, warn, err, error, off"]
+    );
+    assert_eq!(of(json!({"log_level": "WARN"})).log_level.as_deref(), Some("WARN"));
+}
+
+#[test]
 fn a_value_of_the_wrong_sort_says_what_is_expected() {
     let cases = [
         (json!({"server": "perhaps"}), "server: \"perhaps\" is not true or false"),

@@ -47,6 +47,9 @@ impl Told {
 /// All that is wrong with them.
 pub(crate) fn check_files(paths: &[PathBuf]) -> anyhow::Result<Vec<Diagnostic>> {
     let (config, findings) = files::load(paths, &[])?;
+    if config.data_dir.is_none() && !config.dev {
+        bail!("data_dir cannot be empty");
+    }
     checked_options(&config, CompilerSettings::default())?;
     Ok(findings)
 }

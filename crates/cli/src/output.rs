@@ -114,21 +114,27 @@ pub(crate) fn set_up_logging(arguments: &Arguments) -> LogLevels {
         Command::Agent(options) => agent::told_log(options),
         _ => (None, false),
     };
-    let told = told.as_deref().map(level_of);
-    let filter = arguments.log.as_deref().or(told).unwrap_or(default);
+    let told = told.as_deref().map(filter_of);
+    let filter = arguments.log.as_deref().or(told.as_deref()).unwrap_or(default);
     log_by(filter, default, arguments.log_json || told_json)
 }
 
 /// Logs to standard error what `level` lets through, a word of Consul's.
 pub(crate) fn log_to_stderr(level: &str, is_json: bool) {
-    log_by(level_of(level), "info", is_json);
+    log_by(&filter_of(level), "info", is_json);
 }
 
-/// The level that a word of Consul's means, in any letter case; `info` if it is none.
-fn level_of(word: &str) -> &'static str {
+/// Libraries that tell of each frame at the level `debug`.
+const CHATTY: [&str; 6] = ["h2", "hyper", "hyper_util", "rustls", "tonic", "tower"];
+
+/// The filter that a word of Consul's means, in any letter case; `info` if it is none. With `debug` libraries are as quiet
+/// as they are with `info`.
+fn filter_of(word: &str) -> String {
     let known = ["trace", "debug", "info", "warn", "error", "off"];
     let word = if word.eq_ignore_ascii_case("err") { "error" } else { word };
-    known.into_iter().find(|it| it.eq_ignore_ascii_case(word)).unwrap_or("info")
+    let level = known.into_iter().find(|it| it.eq_ignore_ascii_case(word)).unwrap_or("info");
+    let quiet = CHATTY.map(|it| format!(",{it}=info")).concat();
+    if level == "debug" { level.to_owned() + &quiet } else { level.to_owned() }
 }
 
 fn log_by(filter: &str, default: &str, is_json: bool) -> LogLevels {

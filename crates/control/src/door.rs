@@ -167,6 +167,7 @@ impl Door {
         let metrics = Arc::clone(&self.metrics);
         self.tasks.spawn("command", async move {
             let beats = Heartbeats::of(&command);
+            let maintenance = Maintenance::of(&command);
             let renewed = match &command {
                 Command::RenewSession(id) => Some(id.clone()),
                 _ => None,
@@ -180,6 +181,9 @@ impl Door {
             metrics.count_command(&outcome);
             if let WriteOutcome::Done(..) = &outcome {
                 beats.tell(&mesh.catalog(), &probes);
+                if let Some(maintenance) = maintenance {
+                    maintenance.log();
+                }
             }
             // Nobody waits when the client has gone.
             let _ = sender.send(outcome);
@@ -512,6 +516,29 @@ fn consul_reply(body: String, policy: &'static str) -> Response<Bytes> {
     let policy = http::HeaderValue::from_static(policy);
     headers.insert("x-consul-default-acl-policy", policy);
     response
+}
+
+/// A node or instance that goes into maintenance or comes out of it, for the log.
+struct Maintenance {
+    node: String,
+    service: Option<String>,
+    reason: Option<String>,
+}
+
+impl Maintenance {
+    fn of(command: &Command) -> Option<Self> {
+        let Command::SetMaintenance { node, service, reason } = command else { return None };
+        let service = service.as_ref().map(ToString::to_string);
+        Some(Self { node: node.to_string(), service, reason: reason.clone() })
+    }
+
+    fn log(&self) {
+        let (node, service) = (self.node.as_str(), self.service.as_deref());
+        match &self.reason {
+            Some(reason) => tracing::info!(node, service, reason, "entered maintenance mode"),
+            None => tracing::info!(node, service, "left maintenance mode"),
+        }
+    }
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response<Bytes> {

@@ -131,6 +131,10 @@ impl Metrics {
             one("consul.state.nodes", "Nodes.", count(catalog.node_count())),
             one("consul.state.services", "Services.", services),
             one("consul.state.service_instances", "Instances.", count(catalog.instance_count())),
+            // Alerts that people have for Consul ask for these.
+            one("consul.autopilot.healthy", "The agent answers, so it is healthy.", 1),
+            one("consul.server.isLeader", "The agent is the one server of its store.", 1),
+            one("consul.raft.peers", "Servers of the store.", 1),
             one("leno.catalog_revision", "Revision of the catalog.", catalog.revision().0),
             one("leno.blocked_queries", "Blocking queries that wait.", blocked),
             one("leno.documents", "Declared documents.", documents),

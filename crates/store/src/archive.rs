@@ -53,6 +53,12 @@ pub enum ArchiveError {
     /// A file is not what its check sum says.
     #[error("failed to read snapshot file: the check sum of {0} does not match; it is damaged")]
     Damaged(&'static str),
+    /// Consul wrote it.
+    #[error(
+        "this is a snapshot of Consul, whose format Leno does not read: take its keys over with `consul kv export` and \
+         `consul kv import`, and register services anew"
+    )]
+    OfConsul,
     /// It would be larger than what is read again.
     #[error(
         "the state has {0} bytes, more than the {max} of a snapshot; back up the data folder instead",
@@ -156,7 +162,12 @@ pub fn read_archive(bytes: &[u8]) -> Result<Snapshot, ArchiveError> {
         }
     }
     let unreadable = |error: serde_json::Error| ArchiveError::Archive(format!("{META}: {error}"));
-    let meta: Meta = serde_json::from_slice(&meta).map_err(unreadable)?;
+    let meta: Meta = serde_json::from_slice(&meta).map_err(|error| {
+        let fields: Option<serde_json::Map<_, _>> = serde_json::from_slice(&meta).ok();
+        // What Consul's say of themselves.
+        let is_consuls = fields.is_some_and(|it| it.contains_key("Term"));
+        if is_consuls { ArchiveError::OfConsul } else { unreadable(error) }
+    })?;
     if meta.format != FORMAT || meta.version == 0 || meta.version > VERSION {
         return Err(ArchiveError::Format {
             found: format!("{} {}", meta.format, meta.version),

@@ -1,5 +1,7 @@
 //! `/v1/agent`: what is about the agent as a whole. Its services, checks and health have modules of their own.
 
+use std::net::IpAddr;
+
 use http::StatusCode;
 use model::{CheckId, NodeName, ServiceId};
 use registry::{CatalogTarget, Command, MEMBER_CHECK};
@@ -17,13 +19,32 @@ pub(super) fn reload(_: &Call<'_>) -> Outcome {
     Ok(Answer::Reply(Reply::empty()))
 }
 
-/// `PUT /v1/agent/join/:address`: there is no gossip to join. A mesh of several agents is one by its store, so this has
-/// nothing to do, and scripts that call it go on.
+/// `PUT /v1/agent/join/:address`: an agent has joined itself. There is no other that it could join, and nobody is told
+/// that two are one registry when they are not.
 pub(super) fn join(call: &Call<'_>) -> Outcome {
     if call.name.is_empty() {
         return Err(Reply::text(StatusCode::BAD_REQUEST, "Missing address to join"));
     }
-    Ok(Answer::Reply(Reply::empty()))
+    if is_own_address(call, call.name) {
+        return Ok(Answer::Reply(Reply::empty()));
+    }
+    let text = format!(
+        "Error joining {}: agents do not join each other; this one is a registry of its own",
+        call.name
+    );
+    Err(Reply::text(StatusCode::INTERNAL_SERVER_ERROR, text))
+}
+
+/// True for this agent's address, name or loopback, with or without a port.
+fn is_own_address(call: &Call<'_>, text: &str) -> bool {
+    let agent = call.agent();
+    let is_own = |host: &str| {
+        let is_loopback = host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback());
+        let names = [agent.address.as_str(), agent.node_name.as_str(), "localhost"];
+        is_loopback || names.iter().any(|it| it.eq_ignore_ascii_case(host))
+    };
+    let host = text.rsplit_once(':').map_or(text, |it| it.0);
+    is_own(text) || is_own(host.trim_matches(['[', ']']))
 }
 
 /// `PUT /v1/agent/force-leave/:node`: a node that is gone for good is deregistered, with all that is on it. This agent

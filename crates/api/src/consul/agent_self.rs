@@ -152,7 +152,8 @@ pub(super) fn version(call: &Call<'_>) -> Outcome {
 /// `GET /v1/agent/members`: this agent alone. With `wan` under its name and port between datacenters.
 pub(super) fn members(call: &Call<'_>) -> Outcome {
     let is_wan = !call.query.text("wan").is_empty();
-    if is_wan && !call.query.text("segment").is_empty() {
+    // All segments are the one that there is.
+    if is_wan && !["", "_all"].contains(&call.query.text("segment")) {
         let text = "Cannot provide a segment with wan=true";
         return Err(Reply::text(StatusCode::BAD_REQUEST, text));
     }

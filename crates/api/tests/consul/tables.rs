@@ -166,3 +166,23 @@ fn what_is_switched_off_says_so() {
     (settings.connect, settings.peering, settings.coordinates) = (false, false, false);
     check("switched_off.http", &world);
 }
+
+#[test]
+fn an_agent_has_joined_itself_and_joins_no_other() {
+    let mut world = World::full();
+    for own in ["127.0.0.1", "127.0.0.1:8301", "[::1]:8301", "n1", "N1:8301"] {
+        assert_eq!(world.send("PUT", &format!("/v1/agent/join/{own}"), "").0, 200, "{own}");
+    }
+    for other in ["192.0.2.77", "n2:8301"] {
+        let (status, text) = world.send("PUT", &format!("/v1/agent/join/{other}?wan=1"), "");
+        assert_eq!(status, 500);
+        assert!(text.starts_with(&format!("Error joining {other}: agents do not join")), "{text}");
+    }
+}
+
+#[test]
+fn members_of_all_segments_are_those_of_the_one() {
+    let world = World::full();
+    assert_eq!(world.get("/v1/agent/members?wan=1&segment=_all").status(), 200);
+    assert_eq!(world.get("/v1/agent/members?wan=1&segment=east").status(), 400);
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use agent_config::{AgentConfig, Source};
 use anyhow::{Context, bail};
-use model::Diagnostic;
+use model::{Diagnostic, Severity};
 
 /// Largest file that is read: as much as the reader of HCL takes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -27,7 +27,9 @@ pub(crate) fn load(
     }
     sources.extend_from_slice(flags);
     let wrong = |findings: Vec<Diagnostic>| {
-        let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        // What is not honored is no reason not to start.
+        let errors = findings.iter().filter(|it| it.severity == Severity::Error);
+        let lines: Vec<String> = errors.map(ToString::to_string).collect();
         anyhow::anyhow!("the configuration is wrong:\n  {}", lines.join("\n  "))
     };
     let merged = agent_config::merge(&sources).map_err(wrong)?;

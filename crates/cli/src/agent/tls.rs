@@ -23,9 +23,12 @@ pub(crate) fn server(config: &TlsConfig) -> anyhow::Result<Option<Arc<ServerConf
         }
         return Ok(None);
     };
-    let chain = certificates(certificate)?;
-    let key = PrivateKeyDer::from_pem_reader(open(key)?)
-        .with_context(|| format!("there is no private key in {}", key.display()))?;
+    let chain = certificates(certificate).context("tls: cert_file")?;
+    let key = open(key).and_then(|opened| {
+        let read = PrivateKeyDer::from_pem_reader(opened);
+        read.with_context(|| format!("there is no private key in {}", key.display()))
+    });
+    let key = key.context("tls: key_file")?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let only_new = matches!(config.min_version.as_deref(), Some("TLSv1_3" | "tls13"));
     let versions: &[&rustls::SupportedProtocolVersion] =
@@ -51,13 +54,14 @@ fn roots(config: &TlsConfig) -> anyhow::Result<RootCertStore> {
     let mut files: Vec<PathBuf> = config.ca_file.iter().cloned().collect();
     if let Some(folder) = &config.ca_path {
         let shown = folder.display();
-        for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {shown}"))? {
-            files.push(entry.with_context(|| format!("cannot read {shown}"))?.path());
+        let entries = std::fs::read_dir(folder);
+        for entry in entries.with_context(|| format!("tls: ca_path: cannot read {shown}"))? {
+            files.push(entry.with_context(|| format!("tls: ca_path: cannot read {shown}"))?.path());
         }
     }
     let mut roots = RootCertStore::empty();
     for file in &files {
-        for certificate in certificates(file)? {
+        for certificate in certificates(file).context("tls: ca_file")? {
             roots
                 .add(certificate)
                 .with_context(|| format!("a certificate of {} cannot be used", file.display()))?;

@@ -163,6 +163,7 @@ fn create(call: &Call) -> Outcome {
         let ask = ask.json(&intention);
         client.done(&ask).with_context(|| format!("Error creating intention {text:?}"))?;
         print_line(&format!("Created: {text}"));
+        note("it is kept and answered, and nothing in Leno's data plane enforces it yet");
     }
     Ok(0)
 }

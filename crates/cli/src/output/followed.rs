@@ -5,7 +5,7 @@ use std::fmt::{Debug, Write};
 use control::monitor;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Filter};
@@ -24,16 +24,25 @@ struct Wanted;
 
 impl<S> Filter<S> for Wanted {
     fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        monitor::wants(*metadata.level())
+        is_wanted(metadata)
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if monitor::wants(*metadata.level()) { Interest::always() } else { Interest::never() }
+        if is_wanted(metadata) { Interest::always() } else { Interest::never() }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
         Some(monitor::most_wanted().map_or(LevelFilter::OFF, LevelFilter::from_level))
     }
+}
+
+fn is_wanted(metadata: &Metadata<'_>) -> bool {
+    let level = *metadata.level();
+    // What libraries say of each frame is for who asks for everything.
+    let is_chatter = level == Level::DEBUG
+        && super::CHATTY.iter().any(|it| metadata.target().split("::").next() == Some(it))
+        && !monitor::wants(Level::TRACE);
+    monitor::wants(level) && !is_chatter
 }
 
 struct Followed;

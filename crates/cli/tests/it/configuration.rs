@@ -176,13 +176,17 @@ fn files_that_cannot_be_read_are_named_with_the_place() {
 fn validate_says_yes_and_what_is_not_honored() {
     let link = Link::new();
     let good = link.file("good.hcl", WHOLE);
-    let more = link.file("more.json", r#"{"server": true, "bootstrap_expect": 1}"#);
+    let more =
+        link.file("more.json", r#"{"server": true, "bootstrap_expect": 1, "data_dir": "/tmp/x"}"#);
     let run = |line: &[&str]| said(&link.command().args(line).output().expect("it runs"));
     let (code, printed, notes) = run(&["validate", &good, &more]);
     assert_eq!((code, printed.as_str()), (Some(0), "Configuration is valid!\n"), "{notes}");
     assert!(notes.contains("retry_join") && notes.contains(&good), "{notes}");
-    let (code, printed, _) = run(&["validate", "-quiet", &good]);
+    let (code, printed, _) = run(&["validate", "-quiet", &good, &more]);
     assert_eq!((code, printed.as_str()), (Some(0), ""));
+    let (code, _, errors) = run(&["validate", &good]);
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("data_dir cannot be empty"), "{errors}");
     let (code, _, errors) = run(&["validate"]);
     assert_eq!(code, Some(1));
     assert!(errors.contains("Must specify at least one config file or directory"), "{errors}");
@@ -194,6 +198,7 @@ fn validate_finds_all_that_is_wrong_with_what_files_define() {
     let file = link.file(
         "bad.hcl",
         r#"
+data_dir = "/tmp/x"
 service { name = "web" port = 70000 }
 check { name = "c" interval = "1s" }
 config_entries { bootstrap { kind = "service-nothing" name = "x" } }

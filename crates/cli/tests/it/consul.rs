@@ -491,19 +491,25 @@ fn config_entries_and_intentions_are_kept_by_an_agent() {
     assert_eq!(run(&["intention", "list"]).0, Some(2), "there are none");
     assert_eq!(
         run(&["intention", "create", "-deny", "a", "web"]),
-        done("Created: a => web (deny)")
+        created("Created: a => web (deny)")
     );
     assert_eq!(run(&["intention", "create", "a", "web"]).0, Some(1), "there is one");
     assert_eq!(run(&["intention", "check", "a", "web"]).1, "Denied\n");
     let replaced = run(&["intention", "create", "-replace", "a", "web"]);
-    assert_eq!(replaced, done("Created: a => web (allow)"));
+    assert_eq!(replaced, created("Created: a => web (allow)"));
     assert_eq!(run(&["intention", "check", "a", "web"]), done("Allowed"));
     let described = run(&["intention", "create", "-meta=k=v", "b", "db"]);
-    assert_eq!(described, done("Created: b => db (allow)"));
+    assert_eq!(described, created("Created: b => db (allow)"));
     let (_, out, _) = run(&["intention", "get", "b", "db"]);
     assert!(out.lines().any(|line| line.starts_with("Meta[k]:") && line.ends_with(" v")), "{out}");
     assert_eq!(run(&["intention", "match", "web"]), done("a => web (allow)"));
     assert_eq!(run(&["intention", "delete", "a", "web"]), done("Intention deleted."));
+}
+
+/// What is said when an intention is kept.
+pub(crate) fn created(text: &str) -> (Option<i32>, String, String) {
+    let note = "it is kept and answered, and nothing in Leno's data plane enforces it yet\n";
+    (Some(0), format!("{text}\n"), note.to_owned())
 }
 
 #[test]

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-use crate::consul::{Link, done, failed, said};
+use crate::consul::{Link, created, done, failed, said};
 use crate::support::HANG;
 
 type Said = (Option<i32>, String, String);
@@ -356,12 +356,13 @@ fn config_entries_and_intentions_are_written_and_read() {
     assert_eq!(config(&["read", "-name=web"]), failed("Must specify the -kind parameter"));
 
     let intentions = |line: &[&str]| fake.run(&link, &[&["intention"], line].concat());
-    assert_eq!(intentions(&["create", "-deny", "web", "new"]), done("Created: web => new (deny)"));
+    let denied = intentions(&["create", "-deny", "web", "new"]);
+    assert_eq!(denied, created("Created: web => new (deny)"));
     let twice = intentions(&["create", "web", "db"]);
     assert!(twice.0 == Some(1) && twice.2.contains("duplicate intention found: web => db (allow)"));
     assert_eq!(
         intentions(&["create", "-replace", "web", "db"]),
-        done("Created: web => db (allow)")
+        created("Created: web => db (allow)")
     );
     let shown = "Source:       web\nDestination:  db\nAction:       allow\nCreated At:   2024-01-02 03:04:05 +0000 UTC";
     assert_eq!(intentions(&["get", "web", "db"]), done(shown));

@@ -107,7 +107,9 @@ fn files_that_do_not_go_together_are_told_before_anything_starts() {
     let key = file(&ours, "dc1-server-consul-0-key.pem");
     let other_key = file(&ours, "dc1-client-consul-0-key.pem");
     let none = ours.join("none.pem").display().to_string();
-    let https = |settings: &str| format!("ports {{ https = 1 }} tls {{ https {{ {settings} }} }}");
+    let https = |settings: &str| {
+        format!("data_dir = \"/none\" ports {{ https = 1 }} tls {{ https {{ {settings} }} }}")
+    };
     for (settings, words) in [
         (format!("cert_file = \"{certificate}\""), "cert_file and key_file"),
         (format!("cert_file = \"{none}\" key_file = \"{key}\""), "none.pem"),

@@ -48,6 +48,21 @@ fn errors_begin_as_consuls_clients_expect() {
 }
 
 #[test]
+fn a_snapshot_of_consul_is_named_as_one() {
+    let meta = br#"{"Version":1,"ID":"2-18-1700000000000","Index":18,"Term":2,"Configuration":{}}"#;
+    let state = b"\x00\x01";
+    let sums = format!("{}  {META}\n{}  {STATE}\n", sum_of(meta), sum_of(state));
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
+    for (name, content) in [(META, &meta[..]), (STATE, state), (SUMS, sums.as_bytes())] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        tar.append_data(&mut header, name, content).unwrap();
+    }
+    let bytes = tar.into_inner().unwrap().finish().unwrap();
+    assert!(matches!(read_archive(&bytes), Err(ArchiveError::OfConsul)));
+}
+
+#[test]
 fn a_small_file_that_says_it_unpacks_to_much_is_refused_before_it_does() {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::GNUSparse);
