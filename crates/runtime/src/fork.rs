@@ -14,6 +14,8 @@ use rustix::process::{
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 
+use crate::process::ResourceLimits;
+
 type Work = Box<dyn FnOnce() + Send>;
 
 /// The thread that forks; `None` if the system has no thread for it.
@@ -21,9 +23,22 @@ static FORKER: OnceLock<Option<mpsc::Sender<Work>>> = OnceLock::new();
 /// The limit of open files that this process was started with, if it was raised.
 static OPEN_FILES: OnceLock<Rlimit> = OnceLock::new();
 
+/// What is done in a new process before its program begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Preparation {
+    /// It goes on when this process dies, instead of getting SIGKILL then.
+    pub(crate) survives: bool,
+    pub(crate) limits: ResourceLimits,
+}
+
 /// Starts a process that gets SIGKILL when this one dies. Must be called within a tokio runtime.
-pub(crate) fn spawn(mut command: Command) -> io::Result<Child> {
-    prepare(&mut command);
+pub(crate) fn spawn(command: Command) -> io::Result<Child> {
+    spawn_with(command, Preparation::default())
+}
+
+/// Starts a process. Must be called within a tokio runtime.
+pub(crate) fn spawn_with(mut command: Command, preparation: Preparation) -> io::Result<Child> {
+    prepare(&mut command, preparation);
     let Some(forker) = FORKER.get_or_init(start_forker) else { return command.spawn() };
     let handle = Handle::current();
     let (sender, receiver) = mpsc::sync_channel(1);
@@ -54,21 +69,35 @@ fn start_forker() -> Option<mpsc::Sender<Work>> {
     Some(sender)
 }
 
+/// The limits to set: those that are asked for, and else of open files that which this process was started with.
+fn limits(asked: ResourceLimits) -> [Option<(Resource, Rlimit)>; 4] {
+    let both = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
+    let open_files = asked.open_files.map(both).or_else(|| OPEN_FILES.get().cloned());
+    [
+        (Resource::Nofile, open_files),
+        (Resource::Nproc, asked.processes.map(both)),
+        (Resource::As, asked.address_space.map(both)),
+        (Resource::Core, asked.core.map(both)),
+    ]
+    .map(|(resource, limit)| limit.map(|limit| (resource, limit)))
+}
+
 #[allow(unsafe_code)]
-fn prepare(command: &mut Command) {
+fn prepare(command: &mut Command, preparation: Preparation) {
     let parent = i32::try_from(std::process::id()).ok().and_then(Pid::from_raw);
-    let open_files = OPEN_FILES.get().cloned();
+    let limits = limits(preparation.limits);
     // SAFETY: the closure runs between fork and exec and makes system calls only, which is async-signal-safe.
     unsafe {
         command.pre_exec(move || {
-            set_parent_process_death_signal(Some(Signal::KILL))?;
-            // The parent may have died before the line above.
-            if getppid() != parent {
-                return Err(io::Error::from_raw_os_error(rustix::io::Errno::SRCH.raw_os_error()));
+            if !preparation.survives {
+                set_parent_process_death_signal(Some(Signal::KILL))?;
+                // The parent may have died before the line above.
+                if getppid() != parent {
+                    return Err(rustix::io::Errno::SRCH.into());
+                }
             }
-            if let Some(limit) = &open_files {
-                let limit = Rlimit { current: limit.current, maximum: limit.maximum };
-                let _ = setrlimit(Resource::Nofile, limit);
+            for (resource, limit) in limits.iter().flatten() {
+                setrlimit(*resource, *limit)?;
             }
             Ok(())
         });

@@ -4,7 +4,8 @@
 //!
 //! Invariants:
 //! * Every task has a name and is joined: [`Tasks::shut_down`] returns the names of those that did not end in time.
-//! * A child process started here dies with this process (parent-death signal) and is always reaped.
+//! * A child process started here dies with this process (parent-death signal), unless it is told to survive it, and is
+//!   always reaped.
 
 mod child;
 mod clock;
@@ -12,8 +13,10 @@ mod command;
 mod foreground;
 mod fork;
 mod memory;
+mod output_file;
 mod pace;
 mod port_owner;
+mod process;
 mod tasks;
 mod termination;
 
@@ -23,7 +26,12 @@ pub use command::{CommandOutput, run_command};
 pub use foreground::{Foreground, Input, PassedSignal, PassedSignals};
 pub use fork::raise_open_files_limit;
 pub use memory::{MemoryUse, host_name, memory_use, release_unused_code};
+pub use output_file::{Rotation, last_lines, rotate_output};
 pub use pace::{Pace, REST_MAX};
 pub use port_owner::{PortOwner, naming_port_owner, port_owner};
+pub use process::{
+    Identity, MarkedProcess, Process, ProcessId, ProcessSpec, ResourceLimits, find_program,
+    marked_processes, signal_number,
+};
 pub use tasks::{Drain, Tasks};
 pub use termination::{Hangup, LogRotation, Termination, TerminationSignal};
