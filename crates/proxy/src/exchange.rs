@@ -255,7 +255,7 @@ impl Exchange {
         if let (Some(upstream), Some(cluster)) = (&self.upstream, &self.cluster) {
             let worker = &self.client.worker;
             let rtt_ns = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX);
-            cluster.state.observe_rtt(upstream.picked.endpoint(), rtt_ns, worker.nanos(now));
+            cluster.state.observe_response(upstream.picked.endpoint(), rtt_ns, worker.nanos(now));
         }
     }
 

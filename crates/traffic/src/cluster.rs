@@ -164,8 +164,14 @@ impl ClusterState {
         self.shared.ejections_total.load(Relaxed)
     }
 
-    /// Takes in the time from the sending of a request to the head of its response; it counts where
-    /// the policy is peak EWMA. To let failures count as slow, hand in a penalty (Linkerd: 5 s).
+    /// Takes in the time from the sending of a request to the head of its response.
+    pub fn observe_response(&self, endpoint: &EndpointState, rtt_ns: u64, now_ns: u64) {
+        endpoint.counters().durations.record(rtt_ns / 1000);
+        self.observe_rtt(endpoint, rtt_ns, now_ns);
+    }
+
+    /// Takes in what counts as such a time where the policy is peak EWMA: for a failure, a penalty (Linkerd: 5 s), so that it
+    /// counts as slow.
     pub fn observe_rtt(&self, endpoint: &EndpointState, rtt_ns: u64, now_ns: u64) {
         if let Balancing::PeakEwma(ewma) = self.roster.cluster.balancing {
             endpoint.counters().latency.observe(rtt_ns, now_ns, Scale::from(ewma).decay_ns);

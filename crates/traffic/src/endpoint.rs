@@ -7,6 +7,7 @@ use std::sync::atomic::{
 
 use proxy_config::Endpoint;
 
+use crate::durations::Durations;
 use crate::ewma::Latency;
 use crate::health_check::CheckState;
 use crate::outlier::OutlierState;
@@ -59,6 +60,8 @@ pub struct EndpointCounters {
     pub cx_connect_fail: AtomicU64,
     /// Times that it was ejected.
     pub ejections: AtomicU64,
+    /// Time from the sending of a request to the head of its response.
+    pub durations: Durations,
 }
 
 impl EndpointState {

@@ -1,0 +1,86 @@
+//! Durations by bucket, of one endpoint over all workers.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Buckets of [`Durations`].
+pub const DURATION_BUCKETS: usize = 42;
+
+/// Upper bound of the first bucket, in microseconds.
+const FIRST_US: u64 = 100;
+
+/// Durations by bucket. The first bucket holds those below 100 µs, each further one those below √2 times the bound before,
+/// the last one what is 105 s and more. Recording is one addition.
+#[derive(Debug)]
+pub struct Durations([AtomicU64; DURATION_BUCKETS]);
+
+impl Default for Durations {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; DURATION_BUCKETS])
+    }
+}
+
+impl Durations {
+    pub(crate) fn record(&self, duration_us: u64) {
+        self.0[bucket_of(duration_us)].fetch_add(1, Relaxed);
+    }
+
+    /// How many there were, by bucket.
+    #[must_use]
+    pub fn counts(&self) -> [u64; DURATION_BUCKETS] {
+        std::array::from_fn(|idx| self.0[idx].load(Relaxed))
+    }
+}
+
+/// Upper bound of a bucket in microseconds: `100 * 2^(idx / 2)`; infinity for the last one.
+#[must_use]
+pub fn duration_bound_us(idx: usize) -> f64 {
+    match idx {
+        ..DURATION_BUCKETS if idx + 1 < DURATION_BUCKETS => {
+            FIRST_US as f64 * (idx as f64 / 2.0).exp2()
+        }
+        _ => f64::INFINITY,
+    }
+}
+
+/// `2 + floor(2 * log2(duration / 100 µs))`, or 0 below 100 µs, without a logarithm: the even powers of √2 are powers of two,
+/// and the odd ones are told from the squares.
+fn bucket_of(duration_us: u64) -> usize {
+    // What is beyond the last bound needs no more than 31 bits, so that twice its square fits.
+    let duration_us = duration_us.min(1 << 31);
+    let times = duration_us / FIRST_US;
+    if times == 0 {
+        return 0;
+    }
+    let octave = times.ilog2();
+    let is_upper_half = duration_us.pow(2) >= 2 * (FIRST_US << octave).pow(2);
+    let idx = 1 + 2 * octave as usize + usize::from(is_upper_half);
+    idx.min(DURATION_BUCKETS - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_duration_is_between_the_bounds_of_its_bucket() {
+        let near = |us: u64| [us.saturating_sub(1), us, us.saturating_add(1)];
+        let bounds = (0..DURATION_BUCKETS).map(|idx| duration_bound_us(idx) as u64);
+        for us in bounds.flat_map(near).chain([0, u64::MAX, 1 << 40]) {
+            let idx = bucket_of(us);
+            assert!((us as f64) < duration_bound_us(idx), "{us} in {idx}");
+            assert!(idx == 0 || us as f64 >= duration_bound_us(idx - 1), "{us} in {idx}");
+        }
+    }
+
+    #[test]
+    fn durations_are_counted_in_their_buckets() {
+        let durations = Durations::default();
+        for us in [99, 100, 141, 142, 199, 200, 105_000_000] {
+            durations.record(us);
+        }
+        let counts = durations.counts();
+        assert_eq!(counts[..4], [1, 2, 2, 1]);
+        assert_eq!(counts[DURATION_BUCKETS - 1], 1);
+        assert_eq!(counts.iter().sum::<u64>(), 7);
+    }
+}
