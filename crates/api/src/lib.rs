@@ -1,7 +1,7 @@
 //! # api: the doors that are asked
 //!
 //! HTTP in; a read of the [`Catalog`](model::Catalog), or a [`Command`](registry::Command), out. `consul` speaks
-//! Consul's HTTP API, `admin` our own under `/leno/v1`.
+//! Consul's HTTP API, `admin` our own under `/leno/v1`; `ui` holds the pages for people under `/ui/`.
 //!
 //! *May touch:* HTTP types. *Does not know:* sockets, tasks, clocks, the store. A request is answered by calling
 //! [`handle`] until it says [`Step::Reply`] or [`Step::Write`]; the shell waits, commits and calls again.
@@ -18,6 +18,7 @@ mod json;
 mod rates;
 mod settings;
 mod step;
+mod ui;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -34,6 +35,7 @@ pub use step::{
     AgentInfo, BootstrapReset, ClientIp, Context, LeafWanted, LiveCheck, Respond, Step,
     WriteOutcome,
 };
+pub use ui::page;
 
 /// Name of the setting of the certificate authority: `Roots`, a list of [`ca::Authority`] with the active one first, and
 /// `Config` and `State` as clients set them.

@@ -37,6 +37,8 @@ pub struct Settings {
     pub coordinates: bool,
     /// Metrics may be asked for in Prometheus' form.
     pub prometheus: bool,
+    /// The UI is served.
+    pub ui: bool,
 }
 
 impl Default for Settings {
@@ -57,6 +59,7 @@ impl Default for Settings {
             peering: true,
             coordinates: true,
             prometheus: true,
+            ui: true,
         }
     }
 }

@@ -37,7 +37,7 @@ function loginForm(page) {
   return h('div', null, token() && h('p', null, 'You are logged in. Another token takes its place.'), said,
     h('form', { on: { submit } }, field('Secret of a token', secret, 'The SecretID. It stays in this tab’s session storage, and is sent to this agent only.'),
       h('p', { class: 'actions' }, h('button', { type: 'submit', class: 'main' }, 'Log in'))),
-    section('No token yet?', h('p', null, 'On a new agent with access control, this makes the first one, once:'), code('consul acl bootstrap')));
+    section('No token yet?', h('p', null, 'On a new agent with access control, this makes the first one, once:'), code('leno consul acl bootstrap')));
 }
 
 function refusal(error) {
@@ -55,8 +55,12 @@ export function howToEnable() {
 /** A list that does not wait for changes: these change seldom. */
 async function showList(page, box, doing, path, options) {
   const list = listing(page, { ...options, filters: [] });
-  const answer = await page.attempt(doing, box, () => get(path, { signal: page.signal }));
+  const answer = await page.attempt(doing, box, () => get(path, { signal: page.signal }).catch((error) => {
+    if (error.status === 401) return { isOff: true };
+    throw error;
+  }));
   if (!answer || page.signal.aborted) return;
+  if (answer.isOff) return fill(box, empty('Access control is off on this agent: there is nothing here, and everybody may do everything.', howToEnable()));
   fill(box, list.node);
   list.show(answer.data.map(options.keep ?? ((it) => it)));
 }
@@ -72,7 +76,7 @@ function tokenList(page, box) {
   return showList(page, box, 'Reading the tokens', '/v1/acl/tokens', {
     one: 'token', many: 'tokens', keep: withoutSecret,
     words: (it) => [it.AccessorID, it.Description, it.AuthMethod ?? '', ...[...(it.Policies ?? []), ...(it.Roles ?? [])].map((to) => to.Name)],
-    none: empty('There are no tokens that you may see.', code('consul acl token create -policy-name web')),
+    none: empty('There are no tokens that you may see.', code('leno consul acl token create -policy-name web')),
     draw: (shown) => table('Tokens', ['Token', 'Description', 'Policies', 'Roles', 'Created', 'Expires'], shown.map((it) => [
       link(page.url('acls', 'tokens', it.AccessorID), it.AccessorID), it.Description || '–', links(page, 'policies', it.Policies, 'ID'), links(page, 'roles', it.Roles, 'ID'),
       when(Date.parse(it.CreateTime)), it.ExpirationTime ? when(Date.parse(it.ExpirationTime)) : 'never'])),
@@ -82,7 +86,7 @@ function tokenList(page, box) {
 function policyList(page, box) {
   return showList(page, box, 'Reading the policies', '/v1/acl/policies', {
     one: 'policy', many: 'policies', words: (it) => [it.Name, it.Description, it.ID],
-    none: empty('There are no policies that you may see.', code('consul acl policy create -name web -rules \'service "web" { policy = "write" }\'')),
+    none: empty('There are no policies that you may see.', code('leno consul acl policy create -name web -rules \'service "web" { policy = "write" }\'')),
     draw: (shown) => table('Policies', ['Policy', 'Description', 'ID'], shown.map((it) => [link(page.url('acls', 'policies', it.ID), it.Name), it.Description || '–', it.ID])),
   });
 }
@@ -90,7 +94,7 @@ function policyList(page, box) {
 function roleList(page, box) {
   return showList(page, box, 'Reading the roles', '/v1/acl/roles', {
     one: 'role', many: 'roles', words: (it) => [it.Name, it.Description, it.ID, ...(it.Policies ?? []).map((to) => to.Name)],
-    none: empty('There are no roles.', h('p', null, 'A role is a name for policies that many tokens share:'), code('consul acl role create -name shop -policy-name web')),
+    none: empty('There are no roles.', h('p', null, 'A role is a name for policies that many tokens share:'), code('leno consul acl role create -name shop -policy-name web')),
     draw: (shown) => table('Roles', ['Role', 'Description', 'Policies', 'Identities'], shown.map((it) => [
       link(page.url('acls', 'roles', it.ID), it.Name), it.Description || '–', links(page, 'policies', it.Policies, 'ID'), identities(page, it) ?? h('span', { class: 'quiet' }, 'none')])),
   });
@@ -99,7 +103,7 @@ function roleList(page, box) {
 function methodList(page, box) {
   return showList(page, box, 'Reading the auth methods', '/v1/acl/auth-methods', {
     one: 'auth method', many: 'auth methods', words: (it) => [it.Name, it.DisplayName ?? '', it.Type, it.Description],
-    none: empty('There are no auth methods.', h('p', null, 'With one of type jwt, programs log in by tokens of your identity provider:'), code('consul acl auth-method create -type jwt -name ci -config @ci.json')),
+    none: empty('There are no auth methods.', h('p', null, 'With one of type jwt, programs log in by tokens of your identity provider:'), code('leno consul acl auth-method create -type jwt -name ci -config @ci.json')),
     draw: (shown) => table('Auth methods', ['Auth method', 'Type', 'Description', 'Longest login'], shown.map((it) => [
       link(page.url('acls', 'auth-methods', it.Name), it.DisplayName || it.Name), it.Type, it.Description || '–', it.MaxTokenTTL ? goDuration(it.MaxTokenTTL) : 'without end'])),
   });
@@ -178,7 +182,7 @@ function oneMethod(page, name) {
     fill(box, facts([['Name', it.Name], ['Type', it.Type], ['Description', it.Description], ['Longest login', it.MaxTokenTTL ? goDuration(it.MaxTokenTTL) : 'without end'], ['Tokens are', it.TokenLocality]]),
       section('Binding rules', rules.data.length
         ? table('Binding rules', ['Gives', 'To whom', 'Description'], rules.data.map((rule) => [`${rule.BindType} ${rule.BindName ?? ''}`, rule.Selector ? h('code', null, rule.Selector) : 'everybody who logs in', rule.Description || '–']))
-        : empty('No binding rule: nobody gets anything by logging in.', code(`consul acl binding-rule create -method ${name} -bind-type role -bind-name shop`))),
+        : empty('No binding rule: nobody gets anything by logging in.', code(`leno consul acl binding-rule create -method ${name} -bind-type role -bind-name shop`))),
       section('Settings', map(config, 'No settings.')));
   });
 }

@@ -158,7 +158,10 @@ function show(isMove) {
   if (isMove) document.getElementById('notice').replaceChildren();
   for (const it of document.querySelectorAll('#nav a')) {
     const [, own] = it.pathname.slice(BASE.length).split('/');
-    if (own === name) it.setAttribute('aria-current', 'page'); else it.removeAttribute('aria-current');
+    const isShown = own === name;
+    if (isShown) it.setAttribute('aria-current', 'page'); else it.removeAttribute('aria-current');
+    // On narrow screens the bar scrolls.
+    if (isShown) it.scrollIntoView({ block: 'nearest', inline: 'nearest' });
   }
   if (dc !== undefined) {
     fill(page.open(`There is no datacenter “${dc}” here`), h('p', null, `This agent is of ${agent.dc}. `, link(page.url('overview'), `Go to ${agent.dc}`)));

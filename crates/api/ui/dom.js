@@ -50,6 +50,8 @@ export function button(text, onclick, kind = '') {
 
 const SIGNS = { passing: '✓', warning: '!', critical: '✕', maintenance: '‖', allow: '✓', deny: '✕' };
 export const STATES = ['critical', 'warning', 'maintenance', 'passing'];
+/** What a filter by state offers. */
+export const STATUS = [['all', 'Any'], ['critical', 'Critical'], ['warning', 'Warning'], ['maintenance', 'Maintenance'], ['passing', 'Passing']];
 
 /** A state by colour, sign and word. */
 export function badge(state, text = state) {

@@ -45,6 +45,7 @@ export function explain(page) {
 async function explanation(page, asked) {
   const command = section('Ask the proxy', h('p', null, 'The proxy has the last word: its routes, the pick of an endpoint and the revision behind each. It answers on its admin port (127.0.0.1:15000, unless --proxy-admin says otherwise), on the agent’s machine:'),
     code(`leno explain${asked.listener === 'ingress' ? ' --listener ingress' : ''} ${shellQuoted(asked.url.href)}`));
+  if (asked.method !== 'GET' || asked.headers.size) command.append(h('p', { class: 'quiet' }, 'It asks with the host and the path alone: methods and headers are not weighed there.'));
   if (asked.listener === 'ingress') {
     return [section('What the registry says', h('p', null, 'Requests at the ingress listener go by declared Ingress documents (', h('code', null, 'leno get'), '), which only the proxy weighs against each other.')), command];
   }
@@ -84,15 +85,16 @@ async function byRegistry(page, asked) {
 
 /** The instances of one end of the chain, and which of them may get the request. */
 async function endpoints(page, chain, { share, target: to, id, backups }) {
-  const head = [share < 1 ? h('strong', null, `${Math.round(share * 10000) / 100} %: `) : '', 'one of the instances of ', target(page, chain, id)];
+  const head = [share < 1 ? h('strong', null, `${Math.round(share * 10000) / 100} %: `) : '', `${share < 1 ? 'one' : 'One'} of the instances of `, target(page, chain, id)];
   if (to.Datacenter && to.Datacenter.toLowerCase() !== page.dc.toLowerCase()) return h('li', null, head, '. That datacenter is not reached: 503.');
   const all = await instancesOf(to.Service, to.Subset?.Filter, page.signal);
   const state = (it) => it.verdict?.State ?? 'passing';
   const mayGet = (it) => it.verdict?.Weight > 0 && (!to.Subset?.OnlyPassing || state(it) === 'passing');
   const open = all.filter(mayGet);
+  const nameOf = ({ verdict, Checks }) => Checks.find((check) => check.CheckID === verdict.Reasons[0].Check)?.Name || verdict.Reasons[0].Check;
   const rows = all.slice(0, 50).map((it) => [
     link(page.url('services', to.Service, 'instances', it.Node.Node, it.Service.ID), it.Service.ID), `${it.Service.Address || it.Node.Address}:${it.Service.Port}`, badge(state(it)),
-    mayGet(it) ? `yes, weight ${it.verdict.Weight}` : h('span', null, 'no', it.verdict?.Reasons.length ? `: ${it.verdict.Reasons[0].Check} is ${it.verdict.Reasons[0].State}` : '')]);
+    mayGet(it) ? `yes, weight ${it.verdict.Weight}` : h('span', null, 'no', it.verdict?.Reasons.length ? `: ${nameOf(it)} is ${it.verdict.Reasons[0].State}` : '')]);
   return h('li', null, head, `: ${open.length} of ${plural(all.length, 'instance')} may get it.`,
     all.length > 0 && table(`Instances of ${to.Service}`, ['Instance', 'Address', 'State', 'May get it?'], rows), all.length > 50 && h('p', null, `${all.length - 50} more are not shown.`),
     open.length === 0 && (backups.length ? h('p', null, 'So it goes to ', backups.map((it, i) => [i ? ', or else to ' : '', target(page, chain, it)]), '.') : h('p', null, 'So it gets 503: no instance may be called.')));

@@ -158,6 +158,7 @@ function watchChange(page, key, it, said) {
 }
 
 function conflict(page, key, said, text) {
+  document.getElementById('notice').replaceChildren();
   const copy = h('p', null, 'What you typed is still below: copy it before you reload, if you need it.');
   fill(said, alarm('Changed by somebody else', h('p', null, text), page.isDirty() && copy,
     h('p', null, button('Reload', () => { page.isDirty = () => false; page.reload(); }))));

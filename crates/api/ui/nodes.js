@@ -1,10 +1,8 @@
 // The list of nodes, and one node: checks, services, lock sessions, meta, coordinates.
 
 import { at, find, put } from './api.js';
-import { badge, button, code, confirm, counts, empty, facts, fill, goDuration, h, link, listing, map, notice, plural, section, table, tags, stateOf, tally, worstOf } from './dom.js';
+import { STATUS, badge, button, code, confirm, counts, empty, facts, fill, goDuration, h, link, listing, map, notice, plural, section, table, tags, stateOf, tally, worstOf } from './dom.js';
 import { checkTable } from './services.js';
-
-const STATUS = ['all', 'critical', 'warning', 'maintenance', 'passing'].map((it) => [it, it]);
 
 export function nodes(page) {
   const [name] = page.segments;

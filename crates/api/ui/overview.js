@@ -14,9 +14,9 @@ export function overview(page) {
     const [nodes, checks] = await Promise.all(['/v1/catalog/nodes', '/v1/health/state/any'].map(read));
     const bad = checks.filter((it) => it.Status !== 'passing').map((it) => ({ ...it, state: stateOf(it) }));
     const since = await reasons(page, services, bad);
-    fill(box, verdict(bad), numbers(page, services, nodes, checks), 
+    fill(box, verdict(bad, checks.length), numbers(page, services, nodes, checks),
       ['critical', 'warning', 'maintenance'].map((state) => trouble(page, bad, since, state)),
-      services.length === 0 && nothing());
+      services.length === 0 && nothing(page));
   }, { gap: GAP_MS });
 }
 
@@ -32,7 +32,8 @@ async function reasons(page, services, bad) {
   return since;
 }
 
-function verdict(bad) {
+function verdict(bad, total) {
+  if (!total) return h('p', { class: 'verdict' }, 'There are no checks, or you may see none.');
   const { critical, warning } = tally(bad.map((it) => it.state));
   if (critical) return h('p', { class: 'verdict critical' }, `${plural(critical, 'check')} critical${warning ? `, ${warning} warning` : ''}.`);
   if (warning) return h('p', { class: 'verdict warning' }, `${plural(warning, 'check')} warning, none critical.`);
@@ -79,7 +80,8 @@ function trouble(page, bad, since, state) {
     list.length > SHOWN_MAX && h('p', null, `${list.length - SHOWN_MAX} more are under `, link(`${page.url('services')}?status=${state}`, 'Services'), ' and ', link(`${page.url('nodes')}?status=${state}`, 'Nodes'), '.'));
 }
 
-function nothing() {
+function nothing(page) {
   return empty('No service is registered, or you may see none.',
-    h('p', null, 'Register one with a Consul client, or with ', h('code', null, 'consul services register web.hcl'), '.'));
+    h('p', null, 'Register one with a Consul client, or with ', h('code', null, 'leno consul services register web.hcl'), '.'),
+    h('p', null, 'If access control hides what there is, ', link(page.url('acls', 'login'), 'log in'), '.'));
 }

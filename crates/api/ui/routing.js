@@ -73,7 +73,10 @@ export function matchText(match) {
   return parts.join(', and ') || 'anything';
 }
 
-/** Why a route does not match; empty when it does. Text of a doubt when only the proxy can tell. */
+/** What only the proxy can tell. */
+class Doubt extends Error {}
+
+/** Why a route does not match; empty when it does. Throws a `Doubt`. */
 function mismatch(match, { method, url, headers }) {
   const http = match?.HTTP;
   if (!http) return '';
@@ -106,12 +109,12 @@ function holds(it, value) {
   return true;
 }
 
-/** Whether the whole of `text` matches. The proxy's expressions are not quite a browser's: what this cannot read is an error. */
+/** Whether the whole of `text` matches. The proxy's expressions are not quite a browser's: what this cannot read is a doubt. */
 function matches(expression, text, isFolded) {
   try {
     return new RegExp(`^(?:${expression})$`, isFolded ? 'iu' : 'u').test(text);
   } catch {
-    throw new Error(`The expression ${expression} can only be judged by the proxy.`);
+    throw new Doubt(`only the proxy can judge the expression ${expression}`);
   }
 }
 
@@ -127,9 +130,17 @@ export function way(page, chain, asked) {
       const list = h('li', null, `Router of ${node.Name.split('.')[0]}: the first route that matches is taken.`, tried);
       steps.push(list);
       let next = null;
+      let doubt = null;
       fill(tried, node.Routes.map((route) => {
-        if (next) return h('li', { class: 'quiet' }, `${matchText(route.Definition?.Match)}: not looked at`);
-        const why = mismatch(route.Definition?.Match, asked);
+        if (next || doubt) return h('li', { class: 'quiet' }, `${matchText(route.Definition?.Match)}: not looked at`);
+        let why;
+        try {
+          why = mismatch(route.Definition?.Match, asked);
+        } catch (error) {
+          if (!(error instanceof Doubt)) throw error;
+          doubt = error;
+          return h('li', { class: 'taken' }, `${matchText(route.Definition?.Match)}: ${error.message}`);
+        }
         if (!why) next = route.NextNode;
         return h('li', { class: why ? 'quiet' : 'taken' }, `${matchText(route.Definition?.Match)}: `, why ? `no, ${why}` : h('strong', null, 'taken'), why ? '' : destination(route.Definition?.Destination));
       }));

@@ -1,11 +1,10 @@
 // The list of services, and one service: its instances with the reasons of their states, intentions, routing, tags.
 
 import { at, find, get } from './api.js';
-import { STATES, badge, code, counts, empty, facts, fill, goDuration, h, link, listing, map, outputOf, plural, section, stateOf, table, tabs, tags, when, worstOf } from './dom.js';
+import { STATES, STATUS, badge, code, counts, empty, facts, fill, goDuration, h, link, listing, map, outputOf, plural, section, stateOf, table, tabs, tags, when, worstOf } from './dom.js';
 import { byPrecedence, intentionTable, notEnforced } from './intentions.js';
 import { chainTree } from './routing.js';
 
-const STATUS = [['all', 'Any'], ['critical', 'Critical'], ['warning', 'Warning'], ['maintenance', 'Maintenance'], ['passing', 'Passing']];
 const REGISTER = `curl -X PUT ${location.origin}/v1/agent/service/register -d '{
   "Name": "web", "ID": "web-1", "Address": "127.0.0.1", "Port": 8080,
   "Check": {"HTTP": "http://127.0.0.1:8080/health", "Interval": "1s"}
@@ -106,9 +105,10 @@ function instance(page, it, isOpen) {
   const sum = h('summary', null, badge(state), ' ', h('strong', null, Service.ID), ' ', h('span', null, it.address), ' ',
     h('span', { class: 'quiet' }, 'on ', Node.Node, verdict?.Since ? [', ', state, ' since ', when(verdict.Since)] : ''));
   const why = verdict?.Reasons ?? [];
+  const nameOf = (id) => Checks.find((check) => check.CheckID === id)?.Name || id;
   return h('details', { 'data-key': key, class: 'instance', open: isOpen || state !== 'passing' }, sum,
     why.length > 0 && h('div', { class: `why ${state}` }, h('h3', null, `Why it is ${state === 'maintenance' ? 'in ' : ''}${state}`), h('ul', null, why.map((reason) => h('li', null,
-      badge(reason.State), ' ', h('strong', null, reason.Check), reason.OfNode ? ' of the node' : '', ', since ', when(reason.SinceMs), h('pre', { class: 'output' }, reason.Text || 'no output'))))),
+      badge(reason.State), ' ', h('strong', null, nameOf(reason.Check)), reason.OfNode ? ' of the node' : '', ', since ', when(reason.SinceMs), h('pre', { class: 'output' }, reason.Text || 'no output'))))),
     facts([['Traffic', traffic(Service, verdict)], ['Node', link(page.url('nodes', Node.Node), Node.Node)], ['Kind', Service.Kind], ['Tags', tags(Service.Tags)],
       ['Proxy for', Service.Proxy?.DestinationServiceName && link(page.url('services', Service.Proxy.DestinationServiceName), Service.Proxy.DestinationServiceName)],
       ['Link', h('a', { href: page.url('services', Service.Service, 'instances', Node.Node, Service.ID) }, 'this instance alone')]]),
@@ -158,7 +158,7 @@ function routing(page, name, box) {
     facts([['Protocol', Chain.Protocol], ['Changed by', Chain.CustomizationHash ? 'the caller' : '']]), chainTree(page, Chain),
     h('p', null, link(`${page.url('explain')}?url=${encodeURIComponent(`http://${name}/`)}`, `Explain a request to ${name}`)),
     Chain.Default && [h('p', null, 'To route by path, to split, to fail over, or to time out, write an entry:'),
-      code(`consul config write - <<'END'\nKind = "service-resolver"\nName = ${JSON.stringify(name)}\nConnectTimeout = "2s"\nFailover = { "*" = { Service = "another" } }\nEND`)]);
+      code(`leno consul config write - <<'END'\nKind = "service-resolver"\nName = ${JSON.stringify(name)}\nConnectTimeout = "2s"\nFailover = { "*" = { Service = "another" } }\nEND`)]);
   });
 }
 

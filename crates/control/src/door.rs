@@ -39,16 +39,6 @@ use memo::Question;
 /// How long reading the configuration again may take: some files, and a registration for each definition.
 const RELOAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 const TEXT: &str = "text/plain; charset=utf-8";
-/// What a browser finds at `/`.
-const WELCOME: &str = "Leno agent. There is no UI in this version.
-
-  leno services                  services and their health, in a terminal
-  /v1/catalog/services           the same over Consul's HTTP API
-  /v1/agent/self                 this agent
-  /leno/v1/status                what it holds, at which revision
-  /leno/v1/documents             declared documents
-  /metrics                       for Prometheus
-";
 
 /// Everything that a request may need. Shared by all connections.
 pub struct Door {
@@ -124,9 +114,10 @@ impl Door {
     }
 
     async fn answer_within(&self, request: Request<Bytes>) -> Response<Bytes> {
+        if let Some(page) = api::page(&request, &self.agent.settings) {
+            return page;
+        }
         match (request.method().as_str(), request.uri().path()) {
-            // The server sends no body to HEAD.
-            ("GET" | "HEAD", "/" | "/ui" | "/ui/") => reply(StatusCode::OK, TEXT, WELCOME.into()),
             ("GET", "/v1/agent/monitor") => self.monitor(&request).await,
             ("GET", "/v1/agent/metrics/stream") => self.metrics_stream(&request).await,
             ("GET", "/v1/agent/host") => self.host(&request).await,

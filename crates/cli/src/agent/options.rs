@@ -136,6 +136,7 @@ fn api_settings(config: &AgentConfig) -> anyhow::Result<ApiSettings> {
         peering: config.peering_enabled.unwrap_or(true),
         coordinates: !config.disable_coordinates,
         prometheus: config.prometheus_retention.is_none_or(|it| !it.is_zero()),
+        ui: config.ui.unwrap_or(true),
     })
 }
 

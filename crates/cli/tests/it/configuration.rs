@@ -64,6 +64,7 @@ fn write(folder: &Path, name: &str, text: &str) -> String {
 
 /// Blocks written in parts, in both styles of names.
 const WHOLE: &str = r#"
+ui_config { enabled = false }
 datacenter = "dc9"
 node_meta { rack = "r1" }
 node_meta { "row" = "2" }
@@ -115,6 +116,7 @@ fn an_agent_does_what_its_files_say_and_flags_win() {
     assert_eq!((&node["Meta"]["rack"], &node["Meta"]["row"]), (&"r1".into(), &"3".into()));
     assert_eq!(node["Node"], "test", "--node goes before files");
     assert_eq!(agent.ask("PUT", "/v1/kv/a", "0123456789a").status, 413);
+    assert_eq!(agent.ask("GET", "/ui/", "").status, 404);
     let told = agent.log.iter().find(|line| line.contains("retry_join"));
     assert!(told.is_some_and(|line| line.contains("main.hcl")), "{:#?}", agent.log);
 }

@@ -118,14 +118,23 @@ async fn an_agent_that_is_asked_to_leave_says_yes_and_ends() {
 }
 
 #[tokio::test]
-async fn the_front_page_says_where_to_look() {
+async fn the_ui_is_served_unless_it_is_off() {
     let agent = agent().await;
-    for path in ["/", "/ui", "/ui/"] {
-        let answer = ask(&agent, "GET", path, "").await;
-        assert_eq!(answer.status(), 200, "{path}");
-        assert!(String::from_utf8_lossy(answer.body()).contains("leno services"), "{path}");
+    assert_eq!(ask(&agent, "GET", "/", "").await.headers()["location"], "/ui/");
+    for (method, path) in [("GET", "/ui/"), ("HEAD", "/ui/dc1/services"), ("GET", "/ui/app.js")] {
+        assert_eq!(ask(&agent, method, path, "").await.status(), 200, "{path}");
     }
-    assert_eq!(ask(&agent, "GET", "/elsewhere", "").await.status(), 404);
+    for path in ["/elsewhere", "/ui/elsewhere.js"] {
+        assert_eq!(ask(&agent, "GET", path, "").await.status(), 404, "{path}");
+    }
+    end(&agent).await;
+
+    let mut options = dev();
+    options.api.ui = false;
+    let agent = Agent::start(options).await.unwrap();
+    let front = ask(&agent, "GET", "/", "").await;
+    assert!(String::from_utf8_lossy(front.body()).contains("leno services"), "{front:?}");
+    assert_eq!(ask(&agent, "GET", "/ui/", "").await.status(), 404);
     end(&agent).await;
 }
 

@@ -121,7 +121,9 @@ async fn what_the_shell_serves_asks_for_permission_too() {
         let response = ask_as(&agent, "root", "GET", target, "").await;
         assert_eq!(response.status(), 200, "{target}: {response:?}");
     }
-    assert_eq!(ask(&agent, "GET", "/ui", "").await.status(), 200);
+    for target in ["/ui/", "/ui/app.js"] {
+        assert_eq!(ask(&agent, "GET", target, "").await.status(), 200, "{target}");
+    }
     assert_eq!(ask_as(&agent, "root", "PUT", "/v1/agent/leave", "").await.status(), 200);
     assert_eq!(timeout(HANG, agent.ending()).await.unwrap(), Ending::Left);
     end(&agent).await;
