@@ -92,6 +92,8 @@ pub struct LenoConfig {
     pub outbound: Option<Option<SocketAddr>>,
     /// The proxy's admin pages.
     pub proxy_admin: Option<Option<SocketAddr>>,
+    /// The UI, with the HTTP API that it uses; where nothing is said, it is served where the HTTP API is.
+    pub ui: Option<Option<SocketAddr>>,
     /// Folder of documents to follow.
     pub manifests: Option<PathBuf>,
 }

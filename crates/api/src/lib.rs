@@ -35,7 +35,7 @@ pub use step::{
     AgentInfo, BootstrapReset, ClientIp, Context, LeafWanted, LiveCheck, Respond, Step,
     WriteOutcome,
 };
-pub use ui::page;
+pub use ui::{WithoutUi, page};
 
 /// Name of the setting of the certificate authority: `Roots`, a list of [`ca::Authority`] with the active one first, and
 /// `Config` and `State` as clients set them.

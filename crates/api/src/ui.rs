@@ -13,6 +13,10 @@ use crate::Settings;
 #[cfg(test)]
 mod tests;
 
+/// The request came to an address where the UI is not served, as an extension of the request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WithoutUi;
+
 const HOME: &str = "/ui/";
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
@@ -23,8 +27,8 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// What is at `/` where the UI is off.
-const WELCOME: &str = "Leno agent. Its UI is switched off.
+/// What is at `/` where the UI is not.
+const WELCOME: &str = "Leno agent. There is no UI at this address.
 
   leno services                  services and their health, in a terminal
   /v1/catalog/services           the same over Consul's HTTP API
@@ -34,8 +38,10 @@ const WELCOME: &str = "Leno agent. Its UI is switched off.
   /metrics                       for Prometheus
 ";
 
-const OFF: &str = "The UI is switched off on this agent. To switch it on, leave `ui` and `ui_config.enabled` out of the \
-    agent's configuration or make them true, and start the agent again.\n";
+const OFF: &str = "The UI is switched off on this agent. To switch it on, leave `ui_config.enabled`, `ui` and `leno.ui` out \
+    of the agent's configuration, and start the agent again.\n";
+const ELSEWHERE: &str =
+    "The UI is at another address of this agent: `leno.ui` of its configuration says which.\n";
 
 struct File {
     name: &'static str,
@@ -82,9 +88,11 @@ pub fn page(request: &Request<Bytes>, settings: &Settings) -> Option<Response<By
     }
     let path = request.uri().path();
     let inside = path.strip_prefix(HOME);
+    let is_here = settings.ui && request.extensions().get::<WithoutUi>().is_none();
     Some(match (path, inside) {
-        ("/", _) if !settings.ui => text(StatusCode::OK, WELCOME),
+        ("/", _) if !is_here => text(StatusCode::OK, WELCOME),
         ("/ui", _) | (_, Some(_)) if !settings.ui => text(StatusCode::NOT_FOUND, OFF),
+        ("/ui", _) | (_, Some(_)) if !is_here => text(StatusCode::NOT_FOUND, ELSEWHERE),
         ("/" | "/ui", _) => moved(),
         (_, Some(inside)) => match file(inside) {
             Some(file) => sent(file, request),

@@ -255,6 +255,9 @@ fn say_where(node: &Node, config: &AgentConfig) {
     if let Some(http) = agent.http {
         tracing::info!("HTTP API       http://{http}");
     }
+    if let Some(ui) = agent.ui {
+        tracing::info!("UI             http://{ui}/ui/");
+    }
     if let Some(dns) = agent.dns {
         tracing::info!("DNS            {dns} (UDP and TCP)");
     }

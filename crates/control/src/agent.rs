@@ -63,6 +63,9 @@ pub struct AgentOptions {
     pub http: Option<SocketAddr>,
     /// More places where the HTTP API is served.
     pub more_http: Vec<HttpEndpoint>,
+    /// An address for the UI, with the HTTP API that it uses; then no other has the UI. `None` to serve it where the HTTP API
+    /// is.
+    pub ui_http: Option<SocketAddr>,
     /// Address of DNS, UDP and TCP; `None` for no DNS.
     pub dns: Option<SocketAddr>,
     /// More addresses of DNS.
@@ -118,6 +121,7 @@ impl Default for AgentOptions {
             data_dir: PathBuf::new(),
             http: Some(any),
             more_http: Vec::new(),
+            ui_http: None,
             more_dns: Vec::new(),
             dns: Some(any),
             dns_options: crate::dns_server::DnsOptions::default(),
@@ -156,6 +160,8 @@ pub struct Agent {
     pub supervisor: Supervisor,
     /// Address of the HTTP API; `None` where it is served on other endpoints only.
     pub http: Option<SocketAddr>,
+    /// Address of the UI; `None` where it is off, or served on other endpoints only.
+    pub ui: Option<SocketAddr>,
     /// Address of DNS.
     pub dns: Option<SocketAddr>,
     /// This agent, as clients see it.
@@ -309,6 +315,13 @@ impl Agent {
         for endpoint in &options.more_http {
             http_servers.push(HttpServer::open(endpoint)?);
         }
+        let mut ui = http.filter(|_| options.api.ui);
+        if let Some(address) = options.ui_http {
+            http_servers.iter_mut().for_each(HttpServer::leave_out_ui);
+            let server = HttpServer::bind(address)?;
+            ui = server.local_addr();
+            http_servers.push(server);
+        }
         let mut dns_servers = Vec::new();
         for address in options.dns.iter().chain(&options.more_dns) {
             dns_servers.push(DnsServer::bind(*address, options.dns_options.clone())?);
@@ -407,6 +420,7 @@ impl Agent {
             compilation,
             supervisor,
             http,
+            ui,
             dns,
             info,
             definitions,

@@ -64,6 +64,8 @@ pub struct HttpServer {
     listener: Listener,
     tls: Option<TlsAcceptor>,
     deadlines: Deadlines,
+    /// The UI is served at another address.
+    without_ui: bool,
 }
 
 /// How long a client may take, and how long its requests' heads may be.
@@ -116,13 +118,18 @@ impl HttpServer {
             }
             HttpEndpoint::Unix(endpoint) => (Listener::unix(endpoint)?, None),
         };
-        Ok(Self { listener, tls, deadlines: Deadlines::default() })
+        Ok(Self { listener, tls, deadlines: Deadlines::default(), without_ui: false })
     }
 
     /// Sets limits that the agent was told; `None` leaves them as they are.
     pub(crate) fn limit(&mut self, handshake: Option<Duration>, head_bytes_max: Option<usize>) {
         self.deadlines.handshake = handshake.unwrap_or(self.deadlines.handshake);
         self.deadlines.head_bytes_max = head_bytes_max.unwrap_or(self.deadlines.head_bytes_max);
+    }
+
+    /// Has it serve the HTTP API alone.
+    pub(crate) fn leave_out_ui(&mut self) {
+        self.without_ui = true;
     }
 
     /// The address that it listens on; `None` for a socket in the file system.
@@ -144,6 +151,7 @@ impl HttpServer {
             let Some((stream, from, place)) = accepted else { continue };
             let (door, clients) = (Arc::clone(&door), clients.clone());
             let (tls, drain) = (self.tls.clone(), drain.clone());
+            let origin = Origin { ip: from, without_ui: self.without_ui };
             tasks.spawn("HTTP connection", async move {
                 let Some(entered) = clients.enter(from) else {
                     if tls.is_none() {
@@ -158,7 +166,7 @@ impl HttpServer {
                     () = drain.begun() => return,
                 };
                 match shaken {
-                    Ok(Ok(stream)) => serve(stream, from, door, drain, self.deadlines).await,
+                    Ok(Ok(stream)) => serve(stream, origin, door, drain, self.deadlines).await,
                     Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                     Err(_) => tracing::debug!("a TLS handshake took too long"),
                 }
@@ -194,9 +202,18 @@ async fn refuse(mut stream: Connection, deadline: Duration) {
     let _ = tokio::time::timeout(deadline, telling).await;
 }
 
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    /// Address of the client; `None` at a socket in the file system.
+    ip: Option<IpAddr>,
+    /// It came to an address that has no UI.
+    without_ui: bool,
+}
+
 async fn serve(
     stream: Connection,
-    from: Option<IpAddr>,
+    from: Origin,
     door: Arc<Door>,
     drain: Drain,
     deadlines: Deadlines,
@@ -249,14 +266,17 @@ fn notice_silence(stream: &Connection, silence: Duration) {
 
 async fn respond(
     request: Request<Incoming>,
-    from: Option<IpAddr>,
+    from: Origin,
     door: &Door,
     body_timeout: Duration,
 ) -> Response<OutBody> {
     let response = match read(request, body_timeout).await {
         Ok(mut request) => {
-            if let Some(ip) = from {
+            if let Some(ip) = from.ip {
                 request.extensions_mut().insert(api::ClientIp(ip));
+            }
+            if from.without_ui {
+                request.extensions_mut().insert(api::WithoutUi);
             }
             door.answer(request).await
         }

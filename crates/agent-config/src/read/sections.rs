@@ -30,6 +30,7 @@ pub(super) fn leno(root: &mut Section<'_>, found: &mut Findings) -> LenoConfig {
         ingress_tls: address(found, "ingress_tls"),
         outbound: address(found, "outbound"),
         proxy_admin: address(found, "proxy_admin"),
+        ui: address(found, "ui"),
         manifests: section.text(found, "manifests").filter(|it| !it.is_empty()).map(Into::into),
     };
     section.finish(found);

@@ -132,6 +132,18 @@ fn a_ui_that_is_off_says_how_to_switch_it_on() {
 }
 
 #[test]
+fn an_address_without_the_ui_says_that_there_is_another() {
+    for (path, status, word) in
+        [("/", StatusCode::OK, "leno services"), ("/ui/", StatusCode::NOT_FOUND, "leno.ui")]
+    {
+        let request = Request::builder().uri(path).extension(WithoutUi).body(Bytes::new()).unwrap();
+        let response = page(&request, &Settings::default()).unwrap();
+        assert_eq!(response.status(), status, "{path}");
+        assert!(String::from_utf8_lossy(response.body()).contains(word), "{path}");
+    }
+}
+
+#[test]
 fn the_index_refers_to_files_and_pages_that_exist() {
     let index = std::str::from_utf8(FILES[0].bytes).unwrap();
     let mut named = BTreeSet::new();

@@ -46,6 +46,7 @@ pub(crate) fn agent_options(
         data_dir: data_dir(config),
         http,
         more_http,
+        ui_http: config.leno.ui.flatten().filter(|_| is_ui_on(config)),
         dns: dns.next(),
         more_dns: dns.collect(),
         dns_options: dns_options(config)?,
@@ -136,8 +137,12 @@ fn api_settings(config: &AgentConfig) -> anyhow::Result<ApiSettings> {
         peering: config.peering_enabled.unwrap_or(true),
         coordinates: !config.disable_coordinates,
         prometheus: config.prometheus_retention.is_none_or(|it| !it.is_zero()),
-        ui: config.ui.unwrap_or(true),
+        ui: is_ui_on(config),
     })
+}
+
+fn is_ui_on(config: &AgentConfig) -> bool {
+    config.ui.unwrap_or(true) && config.leno.ui != Some(None)
 }
 
 fn response_headers(config: &AgentConfig) -> anyhow::Result<Vec<(HeaderName, HeaderValue)>> {

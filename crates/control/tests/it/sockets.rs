@@ -1,5 +1,6 @@
 //! Sockets in the file system, and how many connections a client may have.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -61,6 +62,28 @@ async fn a_socket_serves_with_its_mode_and_goes_with_the_agent() {
         end(&agent).await;
         assert!(!folder.socket().exists());
     }
+}
+
+#[tokio::test]
+async fn a_ui_with_an_address_of_its_own_is_there_alone() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let folder = Folder::new();
+    let options =
+        AgentOptions { http: Some(any), ui_http: Some(any), ..options(&folder.socket(), None) };
+    let agent = start(options).await;
+    let (http, ui) = (agent.http.unwrap(), agent.ui.unwrap());
+    assert_ne!(http, ui);
+    for (target, at_ui, elsewhere) in
+        [("/", 302, 200), ("/ui/", 200, 404), ("/v1/agent/self", 200, 200)]
+    {
+        for (address, status) in [(ui, at_ui), (http, elsewhere)] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            send(&mut stream, "GET", target, b"").await;
+            assert_eq!(receive(&mut stream).await.status, status, "{target} at {address}");
+        }
+        assert_eq!(ask(&folder.socket(), "GET", target).await.status, elsewhere, "{target}");
+    }
+    end(&agent).await;
 }
 
 #[tokio::test]
