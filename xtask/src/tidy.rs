@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proxy-config", &["model"]),
     ("config-entries", &["model", "filter"]),
     ("registry", &["model", "acl", "filter", "config-entries"]),
-    ("agent-config", &["model"]),
+    ("agent-config", &["model", "filter"]),
     ("ca", &["model"]),
     ("store", &["model"]),
     ("compiler", &["model", "proxy-config", "config-entries", "filter"]),

@@ -19,6 +19,8 @@ pub struct AgentConfig {
     pub data_dir: Option<PathBuf>,
     /// Nothing is kept on disk, and what `-dev` says otherwise.
     pub dev: bool,
+    /// `bind_addr`.
+    pub bind: Option<IpAddr>,
     /// Address at which others reach the node.
     pub advertise: Option<IpAddr>,
     /// Address that everything listens on that is for clients.

@@ -2,15 +2,18 @@
 //!
 //! Values in (the files, already parsed, in the order in which they are merged; the flags of the command line as one
 //! more), an [`AgentConfig`] and findings out. A key that is Consul's and not honored is a finding by its name; a key
-//! that is not Consul's, or a value of the wrong sort, is an error.
+//! that is not Consul's, or a value of the wrong sort, is an error. Addresses may be templates, which are resolved with the
+//! addresses of the machine as one more value.
 //!
-//! *May touch:* nothing. *Does not know:* files, HCL, what an agent does with what it is told.
+//! *May touch:* nothing. *Does not know:* files, HCL, the machine, what an agent does with what it is told.
 
 mod config;
 mod instead;
 mod merge;
 mod read;
+mod resolve;
 mod section;
+pub mod template;
 #[cfg(test)]
 mod tests;
 
@@ -20,3 +23,4 @@ pub use config::{
 };
 pub use merge::{Source, merge, source_of};
 pub use read::read;
+pub use resolve::{has_templates, resolve};

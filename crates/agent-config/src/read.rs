@@ -1,9 +1,8 @@
-use std::net::IpAddr;
-
 use model::{Diagnostic, Severity};
 use serde_json::{Map, Value};
 
 use crate::config::AgentConfig;
+use crate::resolve::ip_of;
 use crate::section::{Findings, Section};
 
 mod sections;
@@ -73,14 +72,14 @@ fn read_node(root: &mut Section<'_>, found: &mut Findings, config: &mut AgentCon
         );
         found.error("bootstrap_expect".into(), text);
     }
-    let bind = root.ip(found, "bind_addr");
+    config.bind = root.ip(found, "bind_addr");
     let advertise = root.ip(found, "advertise_addr");
-    config.advertise = advertise.or(bind).filter(|it| !it.is_unspecified());
+    config.advertise = advertise.or(config.bind).filter(|it| !it.is_unspecified());
     let client = root.text(found, "client_addr").unwrap_or_default();
     for word in client.split_whitespace() {
-        match word.parse::<IpAddr>() {
-            Ok(ip) => config.client_addrs.push(ip),
-            Err(_) => found.error("client_addr".into(), format!("{word:?} is not an IP address")),
+        match ip_of(word) {
+            Some(ip) => config.client_addrs.push(ip),
+            None => found.error("client_addr".into(), format!("{word:?} is not an IP address")),
         }
     }
     if let Some(mut locality) = root.section(found, "locality") {

@@ -5,6 +5,7 @@ use model::{Diagnostic, Place, Severity, go};
 use serde_json::{Map, Value};
 
 use crate::instead;
+use crate::resolve::ip_of;
 
 /// Findings of one reading.
 #[derive(Debug, Default)]
@@ -13,6 +14,11 @@ pub(crate) struct Findings(pub(crate) Vec<Diagnostic>);
 impl Findings {
     pub(crate) fn error(&mut self, field: String, message: impl Into<String>) {
         self.push(Severity::Error, field, message.into(), "");
+    }
+
+    /// An error, with what to do about it.
+    pub(crate) fn error_to_mend(&mut self, field: String, message: String, remedy: &str) {
+        self.push(Severity::Error, field, message, remedy);
     }
 
     pub(crate) fn ignored(&mut self, field: String, message: &str) {
@@ -182,10 +188,9 @@ impl<'a> Section<'a> {
     /// An IP address.
     pub(crate) fn ip(&mut self, findings: &mut Findings, name: &str) -> Option<IpAddr> {
         let text = self.text(findings, name).filter(|it| !it.is_empty())?;
-        let ip = text.parse().ok();
+        let ip = ip_of(&text);
         if ip.is_none() {
-            let text =
-                format!("{text:?} is not an IP address; templates and names are not resolved");
+            let text = format!("{text:?} is not an IP address; names are not resolved");
             findings.error(self.path_of(name), text);
         }
         ip

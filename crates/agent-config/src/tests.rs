@@ -103,8 +103,8 @@ fn a_value_of_the_wrong_sort_says_what_is_expected() {
         (json!({"server": "perhaps"}), "server: \"perhaps\" is not true or false"),
         (json!({"ports": {"http": 70000}}), "ports.http: 70000 is not a port: -1 to 65535"),
         (
-            json!({"bind_addr": "{{ GetPrivateIP }}"}),
-            "bind_addr: \"{{ GetPrivateIP }}\" is not an IP address; templates and names are not resolved",
+            json!({"bind_addr": "node-1"}),
+            "bind_addr: \"node-1\" is not an IP address; names are not resolved",
         ),
         (
             json!({"session_ttl_min": "10"}),

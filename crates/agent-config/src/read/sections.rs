@@ -6,6 +6,7 @@ use crate::config::{
     AclConfig, AclTokens, Addresses, ConnectConfig, DefaultPolicy, DnsConfig, HttpConfig,
     LenoConfig, Limits, Listen, Ports, RateLimits, RateMode, TlsConfig, UnixSockets,
 };
+use crate::resolve::ip_of;
 use crate::section::{Findings, Section};
 
 /// Leno's own section.
@@ -58,9 +59,9 @@ fn listen(word: &str, field: &str, found: &mut Findings) -> Option<Listen> {
     if let Some(path) = word.strip_prefix("unix://") {
         return Some(Listen::Unix(path.into()));
     }
-    match word.parse() {
-        Ok(ip) => Some(Listen::Ip(ip)),
-        Err(_) => {
+    match ip_of(word) {
+        Some(ip) => Some(Listen::Ip(ip)),
+        None => {
             let text = format!("{word:?} is neither an IP address nor unix:///PATH");
             found.error(field.to_owned(), text);
             None

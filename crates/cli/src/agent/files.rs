@@ -1,8 +1,10 @@
-//! Configuration files in Consul's form, HCL 1 or JSON: found, read and merged.
+//! Configuration files in Consul's form, HCL 1 or JSON: found, read and merged, with templates of addresses resolved on
+//! this machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use agent_config::template::InterfaceAddress;
 use agent_config::{AgentConfig, Source};
 use anyhow::{Context, bail};
 use model::{Diagnostic, Severity};
@@ -32,7 +34,7 @@ pub(crate) fn load(
         let lines: Vec<String> = errors.map(ToString::to_string).collect();
         anyhow::anyhow!("the configuration is wrong:\n  {}", lines.join("\n  "))
     };
-    let merged = agent_config::merge(&sources).map_err(wrong)?;
+    let mut merged = agent_config::merge(&sources).map_err(wrong)?;
     let placed = |mut findings: Vec<Diagnostic>| {
         for finding in &mut findings {
             if let Some(source) = agent_config::source_of(&sources, &finding.field) {
@@ -41,10 +43,39 @@ pub(crate) fn load(
         }
         findings
     };
-    match agent_config::read(&merged) {
-        Ok((config, findings)) => Ok((config, placed(findings))),
-        Err(findings) => Err(wrong(placed(findings))),
+    let mut errors = Vec::new();
+    if agent_config::has_templates(&merged) {
+        let machine = machine().context("cannot resolve the templates of addresses")?;
+        errors = agent_config::resolve(&mut merged, &machine);
     }
+    match agent_config::read(&merged) {
+        Ok((config, findings)) if errors.is_empty() => Ok((config, placed(findings))),
+        Ok(_) => Err(wrong(placed(errors))),
+        Err(findings) => {
+            errors.extend(findings);
+            Err(wrong(placed(errors)))
+        }
+    }
+}
+
+/// The addresses of this machine.
+///
+/// # Errors
+/// When the kernel does not tell.
+fn machine() -> anyhow::Result<Vec<InterfaceAddress>> {
+    let found = runtime::interfaces().context("cannot read the addresses of network interfaces")?;
+    let addresses = found.into_iter().map(|it| InterfaceAddress {
+        name: it.name,
+        ip: it.ip,
+        network_bits: it.network_bits,
+        is_up: it.is_up,
+        is_loopback: it.is_loopback,
+        is_point_to_point: it.is_point_to_point,
+        is_broadcast: it.is_broadcast,
+        is_multicast: it.is_multicast,
+        has_default_route: it.has_default_route,
+    });
+    Ok(addresses.collect())
 }
 
 fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {

@@ -290,6 +290,56 @@ fn consul_agent_wants_a_place_for_its_data_or_none() {
 }
 
 #[test]
+fn addresses_may_be_templates_in_files_and_flags() {
+    let link = Link::new();
+    let data = link.folder().join("data").display().to_string();
+    let config = r#"bind_addr = "{{ GetInterfaceIP \"lo\" }}" ports { dns = -1 }"#;
+    let file = link.file("template.hcl", config);
+    let advertised = |line: &[&str]| {
+        let port = free_port();
+        let mut command = link.command();
+        command.args(["agent", "-data-dir", &data, "-http-port", &port.to_string()]).args(line);
+        let agent = Started::new(&mut command, port);
+        let own = agent.ask("GET", "/v1/agent/self", "").json();
+        own["Member"]["Addr"].as_str().map(str::to_owned)
+    };
+    let client = "{{ GetAllInterfaces | include \"name\" \"^lo$\" | include \"type\" \"IPv4\" | attr \"address\" }}";
+    let of_file = advertised(&["-config-file", &file, "-client", client]);
+    assert_eq!(of_file.as_deref(), Some("127.0.0.1"));
+    let shifted =
+        "{{ . | include `network` `127.0.0.0/8` | math `address` `+6` | attr `address` }}";
+    let of_flag = advertised(&["-config-file", &file, "-advertise", shifted]);
+    assert_eq!(of_flag.as_deref(), Some("127.0.0.7"));
+}
+
+#[test]
+fn a_template_that_gives_no_address_is_named_with_its_key_and_file() {
+    let link = Link::new();
+    let none = link.file("none.hcl", r#"advertise_addr = "{{ GetInterfaceIP `no-such` }}""#);
+    let wrong = link.file("wrong.hcl", r#"client_addr = "{{ GetPrivatIP }}" nope = 1"#);
+    for (file, line, expected) in [
+        (&none, &["agent", "-dev", "-config-file", &none][..], "advertise_addr: the template"),
+        (&none, &["validate", &none], "gives no address on this machine (name an interface"),
+        (
+            &wrong,
+            &["validate", &wrong],
+            "client_addr: the template \"{{ GetPrivatIP }}\" is wrong: there is no",
+        ),
+    ] {
+        let (code, _, errors) = said(&link.command().args(line).output().expect("it runs"));
+        assert_eq!(code, Some(1), "{line:?}: {errors}");
+        assert!(errors.contains(file) && errors.contains(expected), "{line:?}: {errors}");
+        // All that is wrong is said at once.
+        assert_eq!(errors.contains("nope: invalid config key nope"), file == &wrong, "{errors}");
+    }
+    let line = ["agent", "-dev", "-bind", "{{ GetInterfaceIPs `lo` }} 127.0.0.2"];
+    let (code, _, errors) = said(&link.command().args(line).output().expect("it runs"));
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("command line: bind_addr: the template"), "{errors}");
+    assert!(errors.contains("addresses, of which there may be one: 127.0.0.1"), "{errors}");
+}
+
+#[test]
 fn a_socket_of_the_configuration_has_its_mode() {
     use std::os::unix::fs::PermissionsExt;
     let link = Link::new();
