@@ -23,4 +23,4 @@ pub use config::{
 };
 pub use merge::{Source, merge, source_of};
 pub use read::read;
-pub use resolve::{has_templates, resolve};
+pub use resolve::{advertise, advertised_local, has_templates, resolve};

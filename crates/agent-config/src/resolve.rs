@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use model::Diagnostic;
+use model::{Diagnostic, Place, Severity};
 use serde_json::Value;
 
+use crate::config::AgentConfig;
 use crate::section::Findings;
-use crate::template::{InterfaceAddress, expand, is_template};
+use crate::template::{InterfaceAddress, expand, is_of_rfc, is_template, private, public};
 
 /// Keys that templates are resolved of, with what is wanted of them. They stay as they are in keys that are not honored.
 const KEYS: [(&str, Wanted); 7] = [
@@ -121,6 +122,51 @@ pub(crate) fn ip_of(text: &str) -> Option<IpAddr> {
     match inner {
         Some(inner) => inner.parse().ok().filter(IpAddr::is_ipv6),
         None => text.parse().ok(),
+    }
+}
+
+/// Advertises an address of this machine if none is told, as Consul does: a private one of IPv4, or a public one of IPv6 when
+/// `bind_addr` is `::`; that of the interface with the default route before others. What is told stays, and with `dev` none is
+/// looked for. Returned is a finding when there is none, or no good reason for just this one.
+pub fn advertise(config: &mut AgentConfig, machine: &[InterfaceAddress]) -> Option<Diagnostic> {
+    if config.advertise.is_some() || config.dev {
+        return None;
+    }
+    let (sort, candidates): (_, Vec<_>) = if config.bind.is_some_and(|it| it.is_ipv6()) {
+        ("public IPv6", public(machine).into_iter().filter(|it| it.ip.is_ipv6()).collect())
+    } else {
+        let is_private = |it: &InterfaceAddress| is_of_rfc(it, 1918) || is_of_rfc(it, 6598);
+        ("private IPv4", private(machine).into_iter().filter(is_private).collect())
+    };
+    config.advertise = candidates.first().map(|it| it.ip);
+    match candidates.as_slice() {
+        [] => Some(advertised_local(&format!("no interface has a {sort} address"))),
+        [first, others @ ..]
+            if !first.has_default_route && others.iter().any(|it| it.name != first.name) =>
+        {
+            Some(to_set(format!(
+                "several interfaces have a {sort} address, but not the one with the default route, \
+                 so others are told {} of {}",
+                first.ip, first.name
+            )))
+        }
+        _ => None,
+    }
+}
+
+/// The finding that an agent has no address to advertise but 127.0.0.1, and why.
+#[must_use]
+pub fn advertised_local(why: &str) -> Diagnostic {
+    to_set(format!("{why}, so others are told 127.0.0.1"))
+}
+
+fn to_set(message: String) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Approximated,
+        place: Place::default(),
+        field: "advertise_addr".into(),
+        message,
+        remedy: "set it to the address at which others reach this node".into(),
     }
 }
 

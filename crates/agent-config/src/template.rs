@@ -12,6 +12,9 @@ mod selection;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use functions::{private, public};
+pub(crate) use networks::is_of_rfc;
+
 use functions::{Value, evaluate};
 use parse::{Part, parse};
 

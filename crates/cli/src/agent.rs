@@ -27,16 +27,16 @@ pub(crate) struct Told {
     pub(crate) paths: Vec<PathBuf>,
     /// Flags in the form of files, which come last.
     pub(crate) flags: Vec<Source>,
-    /// Flags that files cannot say.
-    pub(crate) over: fn(&mut AgentConfig, &AgentArguments),
+    /// Flags that files cannot say, and what goes without saying.
+    pub(crate) over: fn(&mut AgentConfig, &AgentArguments) -> Option<Diagnostic>,
     /// Those flags.
     pub(crate) arguments: AgentArguments,
 }
 
 impl Told {
     pub(crate) fn read(&self) -> anyhow::Result<(AgentConfig, Vec<Diagnostic>)> {
-        let (mut config, findings) = files::load(&self.paths, &self.flags)?;
-        (self.over)(&mut config, &self.arguments);
+        let (mut config, mut findings) = files::load(&self.paths, &self.flags)?;
+        findings.extend((self.over)(&mut config, &self.arguments));
         Ok((config, findings))
     }
 }
@@ -138,7 +138,7 @@ impl Drop for PidFile {
 }
 
 /// What the flags of `leno agent` say goes before what files say.
-fn over(config: &mut AgentConfig, arguments: &AgentArguments) {
+fn over(config: &mut AgentConfig, arguments: &AgentArguments) -> Option<Diagnostic> {
     config.dev |= arguments.dev;
     let variable = || std::env::var_os("LENO_DATA_DIR").filter(|it| !it.is_empty());
     let told = arguments.data_dir.clone();
@@ -177,6 +177,18 @@ fn over(config: &mut AgentConfig, arguments: &AgentArguments) {
     ] {
         let given = given.map(AddressOrOff::address).or(*told);
         *told = Some(given.unwrap_or(Some(SocketAddr::from(default))));
+    }
+    None
+}
+
+/// `consul agent` advertises an address of this machine when it is told none.
+pub(crate) fn advertise(config: &mut AgentConfig) -> Option<Diagnostic> {
+    if config.advertise.is_some() || config.dev {
+        return None;
+    }
+    match files::machine() {
+        Ok(machine) => agent_config::advertise(config, &machine),
+        Err(error) => Some(agent_config::advertised_local(&format!("{error:#}"))),
     }
 }
 

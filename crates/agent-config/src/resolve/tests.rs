@@ -80,3 +80,42 @@ fn what_a_template_does_not_give_is_said_with_its_key() {
         assert_eq!(resolved(settings).1, [expected]);
     }
 }
+
+#[test]
+fn an_agent_that_is_told_no_address_advertises_one_of_its_machine() {
+    let only = |names: &[&str]| -> Vec<InterfaceAddress> {
+        machine().into_iter().filter(|it| names.contains(&it.name.as_str())).collect()
+    };
+    let none = "no interface has a private IPv4 address, so others are told 127.0.0.1";
+    let cases = [
+        (json!({}), machine(), Some("192.168.7.9"), ""),
+        (json!({"bind_addr": "0.0.0.0"}), machine(), Some("192.168.7.9"), ""),
+        (json!({"bind_addr": "10.0.0.7"}), machine(), Some("10.0.0.7"), ""),
+        (
+            json!({"bind_addr": "0.0.0.0", "advertise_addr": "10.0.0.8"}),
+            machine(),
+            Some("10.0.0.8"),
+            "",
+        ),
+        (json!({"dev": true}), machine(), None, ""),
+        (json!({}), only(&["lo", "docker0", "ppp0"]), Some("172.17.0.1"), ""),
+        (json!({}), only(&["lo", "eth0"]), Some("10.1.2.3"), ""),
+        (
+            json!({}),
+            only(&["docker0", "eth0"]),
+            Some("172.17.0.1"),
+            "several interfaces have a private IPv4 address, but not the one with the default route, \
+             so others are told 172.17.0.1 of docker0",
+        ),
+        // What is down, or public, is not taken.
+        (json!({}), only(&["lo", "eth9", "ppp0"]), None, none),
+        (json!({}), vec![], None, none),
+        (json!({"bind_addr": "::"}), machine(), Some("2600:3c00::1"), ""),
+    ];
+    for (settings, machine, expected, said) in cases {
+        let (mut config, _) = read(&settings).unwrap();
+        let finding = advertise(&mut config, &machine);
+        assert_eq!(config.advertise, expected.map(|it| it.parse().unwrap()), "{settings}");
+        assert_eq!(finding.map(|it| it.message).unwrap_or_default(), said, "{settings}");
+    }
+}

@@ -152,12 +152,12 @@ fn selected(name: &str, given: &mut Arguments) -> Result<Vec<InterfaceAddress>, 
 }
 
 /// Private addresses that others may reach, of interfaces that are up; those of the default route come first.
-fn private(machine: &[InterfaceAddress]) -> Vec<InterfaceAddress> {
+pub(crate) fn private(machine: &[InterfaceAddress]) -> Vec<InterfaceAddress> {
     reachable(machine, |it| is_of_rfc(it, 6890))
 }
 
 /// Public addresses that others may reach, of interfaces that are up; those of the default route come first.
-fn public(machine: &[InterfaceAddress]) -> Vec<InterfaceAddress> {
+pub(crate) fn public(machine: &[InterfaceAddress]) -> Vec<InterfaceAddress> {
     reachable(machine, |it| !is_of_rfc(it, 6890))
 }
 

@@ -88,7 +88,7 @@ pub(super) fn is_of_any(address: &InterfaceAddress, networks: &[&str]) -> bool {
 }
 
 /// Whether the network of an address is one that an RFC is about.
-pub(super) fn is_of_rfc(address: &InterfaceAddress, rfc: u32) -> bool {
+pub(crate) fn is_of_rfc(address: &InterfaceAddress, rfc: u32) -> bool {
     networks_of_rfc(rfc).is_some_and(|networks| is_of_any(address, networks))
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn load(
 ///
 /// # Errors
 /// When the kernel does not tell.
-fn machine() -> anyhow::Result<Vec<InterfaceAddress>> {
+pub(crate) fn machine() -> anyhow::Result<Vec<InterfaceAddress>> {
     let found = runtime::interfaces().context("cannot read the addresses of network interfaces")?;
     let addresses = found.into_iter().map(|it| InterfaceAddress {
         name: it.name,

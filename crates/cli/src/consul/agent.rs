@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::command::{Call, Command, Outcome, Reach};
 use super::flags::{Flag, Given, Kind, flag, list, switch, text, text_or};
-use crate::agent::{Told, check_files, run_as};
+use crate::agent::{Told, advertise, check_files, run_as};
 use crate::args::{Arguments, Command as Own};
 use crate::output::{self, print};
 
@@ -145,7 +145,7 @@ fn run(call: &Call) -> Outcome {
     flags.push(Source { name: "command line".into(), value: settings(call)? });
     let defaults = Arguments::try_parse_from(["leno", "agent", "--workers", "1"])?;
     let Own::Agent(arguments) = defaults.command else { bail!("the arguments are an agent's") };
-    let told = Told { paths, flags, over: |_, _| {}, arguments: *arguments };
+    let told = Told { paths, flags, over: |config, _| advertise(config), arguments: *arguments };
     let (config, _) = told.read()?;
     if !config.dev && config.data_dir.is_none() {
         bail!("data_dir cannot be empty; give -data-dir, or -dev to keep everything in memory");

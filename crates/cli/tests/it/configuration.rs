@@ -340,6 +340,25 @@ fn a_template_that_gives_no_address_is_named_with_its_key_and_file() {
 }
 
 #[test]
+fn consul_agent_tells_others_an_address_of_its_machine_unless_it_is_for_development() {
+    let link = Link::new();
+    let data = link.folder().join("data").display().to_string();
+    for line in [&["-data-dir", &data, "-bind", "0.0.0.0"][..], &["-dev"]] {
+        let port = free_port();
+        let mut command = link.command();
+        command.args(["agent", "-dns-port=-1", "-http-port", &port.to_string()]).args(line);
+        let agent = Started::new(&mut command, port);
+        let own = agent.ask("GET", "/v1/agent/self", "").json();
+        let address = own["Member"]["Addr"].as_str().expect("an address").to_owned();
+        // Which addresses this machine has is not known here; that it has a private one is not either.
+        let warned = agent.log.iter().any(|line| line.contains("advertise_addr: no interface has"));
+        let is_for_development = line == ["-dev"];
+        assert_eq!(address == "127.0.0.1", warned || is_for_development, "{:#?}", agent.log);
+        assert!(!(warned && is_for_development), "{:#?}", agent.log);
+    }
+}
+
+#[test]
 fn a_socket_of_the_configuration_has_its_mode() {
     use std::os::unix::fs::PermissionsExt;
     let link = Link::new();
