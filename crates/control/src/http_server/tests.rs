@@ -113,7 +113,8 @@ async fn a_head_that_is_too_large_is_refused() {
 #[tokio::test]
 async fn an_answer_to_head_has_no_body() {
     let world = world(Deadlines::default()).await;
-    let answer = world.exchange(b"HEAD /ui/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let answer =
+        world.exchange(b"HEAD /ui/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     starts(&answer, "200");
     assert!(answer.to_lowercase().contains("content-length: "), "{answer:?}");
     assert!(answer.ends_with("\r\n\r\n"), "{answer:?}");
