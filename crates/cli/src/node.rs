@@ -14,6 +14,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the remaining tasks may take to end.
 const SHUT_DOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Name of the proxy inside an agent among those that follow it.
+const OWN_PROXY: &str = "agent";
+
 /// A running agent with its proxy.
 pub(crate) struct Node {
     pub(crate) agent: Arc<Agent>,
@@ -64,12 +67,19 @@ async fn stop(agent: &Agent) {
 /// Hands each new configuration to the proxy.
 async fn follow(agent: Arc<Agent>, proxy: ProxyHandle, drain: runtime::Drain) {
     let mut configs = agent.compilation.configs();
+    let uses = {
+        let proxy = proxy.clone();
+        move || proxy.endpoint_uses()
+    };
+    let following = agent.compilation.fleet().join(OWN_PROXY, proxy.config().revision, uses);
     loop {
         let config = configs.borrow_and_update().clone();
+        let revision = config.revision;
         // What cannot be done is logged by the proxy; the rest holds.
         if proxy.update(config).await.is_err() {
             return;
         }
+        following.acknowledge(revision);
         tokio::select! {
             changed = configs.changed() => if changed.is_err() { return },
             () = drain.begun() => return,

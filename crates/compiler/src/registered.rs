@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{Catalog, CheckStatus, Folded, Instance, Revision, ServiceEntry, ServiceId};
+use model::{Catalog, Check, CheckStatus, Folded, Instance, Revision, ServiceEntry, ServiceId};
 use proxy_config::{Cluster, Endpoint, EndpointHealth, Endpoints, Source, UpstreamProtocol};
 
 use crate::Settings;
@@ -124,6 +124,9 @@ pub(crate) fn endpoint(catalog: &Catalog, instance: &Instance) -> Option<Endpoin
     let (weight, health) = match verdict(catalog, &node, &instance.id) {
         CheckStatus::Passing => (instance.weights.passing, EndpointHealth::Healthy),
         CheckStatus::Warning => (instance.weights.warning, EndpointHealth::Healthy),
+        CheckStatus::Critical if is_in_maintenance(catalog, &node, &instance.id) => {
+            (instance.weights.passing, EndpointHealth::Draining)
+        }
         CheckStatus::Critical => (instance.weights.passing, EndpointHealth::Unhealthy),
     };
     (!host.is_empty() && weight != 0).then(|| Endpoint {
@@ -139,7 +142,19 @@ pub(crate) fn endpoint(catalog: &Catalog, instance: &Instance) -> Option<Endpoin
 /// The worst of the checks of an instance and of its node; passing when there are none. Maintenance is a critical
 /// check.
 pub(crate) fn verdict(catalog: &Catalog, node: &Folded, id: &ServiceId) -> CheckStatus {
-    let of_node = catalog.checks_of_instance(node, &ServiceId::default()).map(|it| it.status);
-    let of_instance = catalog.checks_of_instance(node, id).map(|it| it.status);
-    of_node.chain(of_instance).max().unwrap_or(CheckStatus::Passing)
+    let worst = checks(catalog, node, id).map(|it| it.status).max();
+    worst.unwrap_or(CheckStatus::Passing)
+}
+
+fn is_in_maintenance(catalog: &Catalog, node: &Folded, id: &ServiceId) -> bool {
+    checks(catalog, node, id).any(Check::is_maintenance)
+}
+
+fn checks<'a>(
+    catalog: &'a Catalog,
+    node: &Folded,
+    id: &ServiceId,
+) -> impl Iterator<Item = &'a Check> + use<'a> {
+    let of_node = catalog.checks_of_instance(node, &ServiceId::default());
+    of_node.chain(catalog.checks_of_instance(node, id)).map(|it| &it.value)
 }

@@ -230,6 +230,15 @@ fn health_and_weight_follow_the_checks() {
 }
 
 #[test]
+fn who_is_in_maintenance_gets_no_new_requests_and_keeps_those_under_way() {
+    let own = |id, port| Object::Instance(instance(id, "web", port));
+    let mut world = World::with([node("n1"), own("a", 80), own("b", 81)]);
+    world.put(check("_service_maintenance:a", "a", CheckStatus::Critical));
+    let endpoints = endpoints(&world.compile(), "web");
+    assert_eq!(endpoints, ["n1/a 10.0.0.1:80 Draining 1", "n1/b 10.0.0.1:81 Healthy 1"]);
+}
+
+#[test]
 fn instances_that_cannot_be_called_are_no_endpoints() {
     let mut world = World::with([node("n1"), Object::Instance(instance("no-port", "web", 0))]);
     let own = Instance { address: "db.example.com".into(), ..instance("own", "web", 5) };

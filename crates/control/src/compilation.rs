@@ -11,6 +11,7 @@ use proxy_config::ProxyConfig;
 use runtime::{Pace, Tasks};
 use tokio::sync::watch;
 
+use crate::fleet::Fleet;
 use crate::mesh::Mesh;
 
 /// Least rest between two compilations: under a storm of changes 100 snapshots a second are enough, and a lone
@@ -24,6 +25,7 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Compilation {
     configs: watch::Receiver<Arc<ProxyConfig>>,
     diagnostics: Arc<ArcSwap<Vec<(DocumentKey, Diagnostic)>>>,
+    fleet: Fleet,
 }
 
 impl Compilation {
@@ -42,13 +44,19 @@ impl Compilation {
                 () = drain.begun() => {}
             }
         });
-        Self { configs, diagnostics }
+        Self { configs, diagnostics, fleet: Fleet::default() }
     }
 
     /// Follows the configuration.
     #[must_use]
     pub fn configs(&self) -> watch::Receiver<Arc<ProxyConfig>> {
         self.configs.clone()
+    }
+
+    /// The proxies that follow the configuration.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     /// What the compiler found about one document.

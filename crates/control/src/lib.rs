@@ -18,6 +18,7 @@ pub mod definitions;
 pub mod dns_server;
 pub mod documents;
 pub mod door;
+pub mod fleet;
 mod host;
 pub mod http_server;
 pub mod listen;

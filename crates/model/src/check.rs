@@ -39,6 +39,16 @@ pub struct Check {
     pub since: Timestamp,
 }
 
+impl Check {
+    /// True for the check that takes an instance, or a whole node, out of use because an operator, or a supervisor that is
+    /// about to stop it, says so.
+    #[must_use]
+    pub fn is_maintenance(&self) -> bool {
+        let id = self.id.as_str();
+        id == "_node_maintenance" || id.starts_with("_service_maintenance:")
+    }
+}
+
 /// Verdict of one check.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,

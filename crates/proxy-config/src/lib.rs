@@ -20,6 +20,7 @@ mod matching;
 mod retry;
 mod route;
 mod tls;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub use route::{
     RouteTable, RoutingPriority, VirtualHost, WeightedCluster,
 };
 pub use tls::{PrivateKey, Secret, TlsClient, TlsServer, TlsVersion, TlsVersions};
+pub use usage::{DURATION_BUCKETS, DURATION_FIRST_US, EndpointUse, duration_bound_us};
 
 /// Everything that one proxy must do. Replaced whole; unchanged resources keep their `Arc`.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]

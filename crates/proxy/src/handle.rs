@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use proxy_config::ProxyConfig;
+use proxy_config::{EndpointUse, ProxyConfig};
 use tokio::sync::{mpsc, oneshot, watch};
-use traffic::Evidence;
+use traffic::{EndpointState, Evidence};
 
 use crate::access_log::{Sinks, Target};
 use crate::admin::{AdminView, DrainListeners, LogLevels, Operator, Quit};
@@ -253,6 +253,19 @@ impl ProxyHandle {
         &self.shared.stats
     }
 
+    /// What became of requests by endpoint id, over all clusters that it is in, as far as the configuration in use has it.
+    #[must_use]
+    pub fn endpoint_uses(&self) -> BTreeMap<String, EndpointUse> {
+        let published = self.shared.published.load();
+        let mut uses: BTreeMap<String, EndpointUse> = BTreeMap::new();
+        for cluster in published.snapshot.clusters.values() {
+            for (_, endpoint) in cluster.endpoints() {
+                add_use(uses.entry(endpoint.id().to_owned()).or_default(), endpoint);
+            }
+        }
+        uses
+    }
+
     /// Reads what the admin surface shows now, for [`crate::admin::respond`] or for a page of one's own.
     pub fn with_admin_view<R>(&self, read: impl FnOnce(&AdminView<'_>) -> R) -> R {
         self.shared.with_admin_view(read)
@@ -274,4 +287,15 @@ impl ProxyHandle {
     async fn command(&self, command: ControlCommand) -> Result<(), ProxyError> {
         self.commands.send(command).await.map_err(|_| ProxyError::WorkerGone)
     }
+}
+
+fn add_use(to: &mut EndpointUse, endpoint: &EndpointState) {
+    let counters = endpoint.counters();
+    to.active += u64::from(endpoint.active());
+    to.connections += counters.cx_active.load(Ordering::Relaxed);
+    to.successes += counters.rq_success.load(Ordering::Relaxed);
+    to.failures += counters.rq_error.load(Ordering::Relaxed);
+    let durations = counters.durations.counts();
+    to.durations.resize(durations.len(), 0);
+    to.durations.iter_mut().zip(durations).for_each(|(sum, it)| *sum += it);
 }

@@ -83,8 +83,7 @@ pub fn aggregate<'a>(checks: impl IntoIterator<Item = &'a Check>) -> VerdictStat
 }
 
 fn state_of(check: &Check) -> VerdictState {
-    let id = check.id.as_str();
-    if id == "_node_maintenance" || id.starts_with("_service_maintenance:") {
+    if check.is_maintenance() {
         return VerdictState::Maintenance;
     }
     match check.status {

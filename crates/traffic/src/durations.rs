@@ -2,13 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Buckets of [`Durations`].
-pub const DURATION_BUCKETS: usize = 42;
+use proxy_config::{DURATION_BUCKETS, DURATION_FIRST_US};
 
-/// Upper bound of the first bucket, in microseconds.
-const FIRST_US: u64 = 100;
-
-/// Durations by bucket. The first bucket holds those below 100 µs, each further one those below √2 times the bound before,
+/// Durations by bucket ([`proxy_config::duration_bound_us`]). The first bucket holds those below 100 µs, each further one those below √2 times the bound before,
 /// the last one what is 105 s and more. Recording is one addition.
 #[derive(Debug)]
 pub struct Durations([AtomicU64; DURATION_BUCKETS]);
@@ -31,34 +27,25 @@ impl Durations {
     }
 }
 
-/// Upper bound of a bucket in microseconds: `100 * 2^(idx / 2)`; infinity for the last one.
-#[must_use]
-pub fn duration_bound_us(idx: usize) -> f64 {
-    match idx {
-        ..DURATION_BUCKETS if idx + 1 < DURATION_BUCKETS => {
-            FIRST_US as f64 * (idx as f64 / 2.0).exp2()
-        }
-        _ => f64::INFINITY,
-    }
-}
-
 /// `2 + floor(2 * log2(duration / 100 µs))`, or 0 below 100 µs, without a logarithm: the even powers of √2 are powers of two,
 /// and the odd ones are told from the squares.
 fn bucket_of(duration_us: u64) -> usize {
     // What is beyond the last bound needs no more than 31 bits, so that twice its square fits.
     let duration_us = duration_us.min(1 << 31);
-    let times = duration_us / FIRST_US;
+    let times = duration_us / DURATION_FIRST_US;
     if times == 0 {
         return 0;
     }
     let octave = times.ilog2();
-    let is_upper_half = duration_us.pow(2) >= 2 * (FIRST_US << octave).pow(2);
+    let is_upper_half = duration_us.pow(2) >= 2 * (DURATION_FIRST_US << octave).pow(2);
     let idx = 1 + 2 * octave as usize + usize::from(is_upper_half);
     idx.min(DURATION_BUCKETS - 1)
 }
 
 #[cfg(test)]
 mod tests {
+    use proxy_config::duration_bound_us;
+
     use super::*;
 
     #[test]

@@ -1,0 +1,184 @@
+//! The proxies that follow this agent: which configuration each has taken, and what it says of its endpoints.
+//!
+//! Who takes an instance out of use waits here until no proxy uses it any more: until each has acknowledged a
+//! configuration of a revision that does not have it, and its requests under way have ended.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use model::Revision;
+use parking_lot::Mutex;
+use proxy_config::EndpointUse;
+use tokio::sync::watch;
+use tokio::time::timeout_at;
+
+#[cfg(test)]
+mod tests;
+
+/// What a proxy says of its endpoints, by their ids.
+pub type Uses = BTreeMap<String, EndpointUse>;
+
+/// How often requests under way are looked at while their end is waited for.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
+
+/// The proxies that follow this agent. A cheap clone.
+#[derive(Clone, Default)]
+pub struct Fleet {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    proxies: Mutex<BTreeMap<String, Member>>,
+    /// Counts acknowledgements, arrivals and departures.
+    moves: watch::Sender<u64>,
+}
+
+struct Member {
+    acknowledged: Revision,
+    at: Instant,
+    uses: Box<dyn Fn() -> Uses + Send + Sync>,
+}
+
+/// A proxy as others see it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProxyState {
+    /// Its name.
+    pub name: String,
+    /// Revision of the catalog that its configuration was compiled from.
+    pub acknowledged: Revision,
+    /// When it had taken that.
+    pub at: Instant,
+}
+
+/// A proxy that follows; when this is dropped, it does so no more, and nobody waits for it.
+pub struct Following {
+    fleet: Fleet,
+    name: String,
+}
+
+impl fmt::Debug for Following {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Following").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How it ended to wait for the proxies.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Waited {
+    /// Names of those that had not done it when the time was over.
+    pub laggards: Vec<String>,
+}
+
+impl Fleet {
+    /// A proxy begins to follow, with the configuration of `revision`. `uses` says what it knows of its endpoints; it is
+    /// called seldom, and must not block. A name that another has already is taken over from it.
+    #[must_use]
+    pub fn join(
+        &self,
+        name: &str,
+        revision: Revision,
+        uses: impl Fn() -> Uses + Send + Sync + 'static,
+    ) -> Following {
+        let member =
+            Member { acknowledged: revision, at: runtime::monotonic(), uses: Box::new(uses) };
+        self.shared.proxies.lock().insert(name.to_owned(), member);
+        self.moved();
+        Following { fleet: self.clone(), name: name.to_owned() }
+    }
+
+    /// All proxies, by name.
+    #[must_use]
+    pub fn proxies(&self) -> Vec<ProxyState> {
+        let proxies = self.shared.proxies.lock();
+        let state = |(name, it): (&String, &Member)| ProxyState {
+            name: name.clone(),
+            acknowledged: it.acknowledged,
+            at: it.at,
+        };
+        proxies.iter().map(state).collect()
+    }
+
+    /// What all proxies together say of their endpoints.
+    #[must_use]
+    pub fn uses(&self) -> Uses {
+        let proxies = self.shared.proxies.lock();
+        let mut all = Uses::new();
+        for (id, it) in proxies.values().flat_map(|it| (it.uses)()) {
+            let sum = all.entry(id).or_default();
+            sum.active += it.active;
+            sum.connections += it.connections;
+            sum.successes += it.successes;
+            sum.failures += it.failures;
+            sum.durations.resize(sum.durations.len().max(it.durations.len()), 0);
+            sum.durations.iter_mut().zip(it.durations).for_each(|(sum, it)| *sum += it);
+        }
+        all
+    }
+
+    /// Waits until every proxy has a configuration that was compiled from `revision` or a newer one, at most until
+    /// `deadline`.
+    pub async fn acknowledged(&self, revision: Revision, deadline: Instant) -> Waited {
+        let mut moves = self.shared.moves.subscribe();
+        loop {
+            moves.borrow_and_update();
+            let laggards = self.behind(revision);
+            if laggards.is_empty() {
+                return Waited::default();
+            }
+            match timeout_at(deadline.into(), moves.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Waited { laggards },
+            }
+        }
+    }
+
+    fn behind(&self, revision: Revision) -> Vec<String> {
+        let proxies = self.shared.proxies.lock();
+        let behind = proxies.iter().filter(|it| it.1.acknowledged < revision);
+        behind.map(|it| it.0.clone()).collect()
+    }
+
+    /// Waits until no proxy has a request to the endpoint `id` under way, at most until `deadline`. Names those that have
+    /// one then.
+    pub async fn unused(&self, id: &str, deadline: Instant) -> Waited {
+        loop {
+            let laggards = self.users(id);
+            let now = runtime::monotonic();
+            if laggards.is_empty() || now >= deadline {
+                return Waited { laggards };
+            }
+            tokio::time::sleep_until((now + LOOK_PAUSE).min(deadline).into()).await;
+        }
+    }
+
+    fn users(&self, id: &str) -> Vec<String> {
+        let proxies = self.shared.proxies.lock();
+        let uses = |it: &Member| (it.uses)().get(id).is_some_and(|it| it.active > 0);
+        proxies.iter().filter(|it| uses(it.1)).map(|it| it.0.clone()).collect()
+    }
+
+    fn moved(&self) {
+        self.shared.moves.send_modify(|it| *it = it.wrapping_add(1));
+    }
+}
+
+impl Following {
+    /// The proxy has taken a configuration that was compiled from `revision`: no request is decided by an older one.
+    pub fn acknowledge(&self, revision: Revision) {
+        if let Some(member) = self.fleet.shared.proxies.lock().get_mut(&self.name) {
+            member.acknowledged = revision;
+            member.at = runtime::monotonic();
+        }
+        self.fleet.moved();
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.fleet.shared.proxies.lock().remove(&self.name);
+        self.fleet.moved();
+    }
+}
