@@ -117,10 +117,11 @@ pub(crate) async fn get(arguments: GetArguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Kinds with the other words for them that kubectl knows.
-const KINDS: [(&str, &[&str]); 3] = [
+const KINDS: [(&str, &[&str]); 4] = [
     ("Ingress", &["ingress", "ingresses", "ing"]),
     ("Secret", &["secret", "secrets"]),
     ("Service", &["service", "services", "svc"]),
+    ("Workload", &["workload", "workloads", "wl"]),
 ];
 
 /// The kind that a word means.

@@ -70,7 +70,7 @@ pub(crate) fn service_documents(
 fn service_spec(document: &Document) -> Option<&ServiceSpec> {
     match &document.spec {
         Spec::Service(service) => Some(service),
-        Spec::Ingress(_) | Spec::Secret(_) => None,
+        Spec::Ingress(_) | Spec::Secret(_) | Spec::Workload(_) => None,
     }
 }
 

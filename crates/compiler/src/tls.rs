@@ -129,7 +129,9 @@ fn secret<'a>(
     let document = catalog.document(&key).ok_or_else(|| format!("{key} does not exist"))?;
     let SecretSpec { kind, data } = match &document.spec {
         Spec::Secret(secret) => secret,
-        Spec::Service(_) | Spec::Ingress(_) => return Err(format!("{key} is no secret")),
+        Spec::Service(_) | Spec::Ingress(_) | Spec::Workload(_) => {
+            return Err(format!("{key} is no secret"));
+        }
     };
     let (Some(certificate), Some(private)) = (data.get("tls.crt"), data.get("tls.key")) else {
         return Err(format!("{key} holds no certificate with its key"));

@@ -13,7 +13,7 @@ pub struct Reading {
     pub errors: Vec<Diagnostic>,
 }
 
-/// Reads files of documents. A document that stands in two files is an error.
+/// Reads files of documents. A document that stands in two files is an error, and workloads that wait for each other in a circle.
 pub fn read_all<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Reading {
     let mut all = Reading::default();
     let mut seen: BTreeMap<DocumentKey, String> = BTreeMap::new();
@@ -35,6 +35,7 @@ pub fn read_all<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Read
             all.documents.push(document);
         }
     }
+    all.errors.extend(manifests::find_circles(&all.documents));
     all
 }
 

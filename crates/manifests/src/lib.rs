@@ -11,8 +11,9 @@
 //! * The values of a secret are in its spec and nowhere else, not in the body and not in a diagnostic.
 //! * Input is bounded: 4 MiB, 48 levels, 20,000 documents, 50,000 values from aliases.
 //! * Documents do not refer to each other here, so they can be applied in any order; the compiler reports what a
-//!   reference does not find.
+//!   reference does not find. [`find_circles`] alone looks at several.
 
+mod dependencies;
 mod fields;
 mod ingress;
 mod metadata;
@@ -20,11 +21,14 @@ mod node;
 mod reference;
 mod secret;
 mod service;
+mod values;
+mod workload;
 
 use std::collections::BTreeMap;
 
 use model::{Diagnostic, Document, DocumentKey, Spec};
 
+pub use crate::dependencies::find_circles;
 use crate::fields::{Field, Fields, Report};
 use crate::metadata::Metadata;
 use crate::node::Node;
@@ -144,6 +148,7 @@ fn read_document(root: &Field<'_>, report: &mut Report<'_>) -> Option<Document> 
             secret::hide(&mut body);
             Spec::Secret(secret::read(&mut fields, report))
         }
+        Kind::Workload => Spec::Workload(Box::new(workload::read(&mut fields, &metadata, report))),
     };
     metadata.annotations.finish(report);
     fields.finish(report);
@@ -158,6 +163,7 @@ pub(crate) enum Kind {
     Service,
     Ingress,
     Secret,
+    Workload,
 }
 
 /// All pairs of `apiVersion` and `kind` that are known.
@@ -167,6 +173,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("networking.k8s.io/v1", "Ingress", Kind::Ingress),
     ("networking.k8s.io/v1beta1", "Ingress", Kind::Ingress),
     ("extensions/v1beta1", "Ingress", Kind::Ingress),
+    ("leno.dev/v1", "Workload", Kind::Workload),
 ];
 
 impl Kind {
@@ -199,6 +206,7 @@ impl Kind {
             Kind::Service => ("", "Service"),
             Kind::Ingress => ("networking.k8s.io", "Ingress"),
             Kind::Secret => ("", "Secret"),
+            Kind::Workload => ("leno.dev", "Workload"),
         }
     }
 }

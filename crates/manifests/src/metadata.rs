@@ -76,8 +76,10 @@ fn read_name<'a>(fields: &mut Fields<'a>, kind: Kind, report: &mut Report<'_>) -
     let field = fields.require("name", report)?;
     let name = field.text(report)?;
     let (good, remedy) = match kind {
-        // The name is a label of `name.namespace.svc.cluster.local`.
-        Kind::Service => (is_label(name), "use a-z, 0-9 and `-`, at most 63 characters"),
+        // The name is a label of `name.namespace.svc.cluster.local`; a workload's is by default that of its service.
+        Kind::Service | Kind::Workload => {
+            (is_label(name), "use a-z, 0-9 and `-`, at most 63 characters")
+        }
         Kind::Ingress | Kind::Secret => {
             (is_subdomain(name), "use a-z, 0-9, `-` and `.`, at most 253 characters")
         }

@@ -74,6 +74,19 @@ fn every_field_of_a_service_is_honored_or_reported() {
 }
 
 #[test]
+fn every_field_of_a_workload_is_honored_or_reported() {
+    assert_eq!(check("workloads").errors, []);
+}
+
+#[test]
+fn all_errors_of_a_workload_are_told_at_once() {
+    let reading = check("bad-workloads");
+    assert!(reading.errors.iter().all(|it| it.place.line > 0 && !it.remedy.is_empty()));
+    let many = reading.errors.iter().filter(|it| (14..42).contains(&it.place.line));
+    assert!(many.count() > 25);
+}
+
+#[test]
 fn the_values_of_a_secret_are_nowhere_but_in_its_spec() {
     let reading = check("secrets");
     assert_eq!(reading.errors, []);

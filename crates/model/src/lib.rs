@@ -30,6 +30,7 @@ mod session;
 mod spec;
 mod time;
 mod virtual_address;
+pub mod workload;
 
 pub use acl::{
     AclAuthMethod, AclBindingRule, AclNode, AclPolicy, AclRole, AclService, AclTemplate, AclToken,
@@ -60,3 +61,4 @@ pub use spec::{
 };
 pub use time::{Timestamp, duration_ns};
 pub use virtual_address::VirtualAddress;
+pub use workload::WorkloadSpec;

@@ -3,6 +3,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::WorkloadSpec;
+
 /// What a document asks for, in our own words. Foreign forms (three versions of Ingress, …) end in the room
 /// `manifests`, which reads them into this.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -14,6 +16,8 @@ pub enum Spec {
     Ingress(IngressSpec),
     /// Confidential data, for example a certificate with its key.
     Secret(SecretSpec),
+    /// A process to supervise.
+    Workload(Box<WorkloadSpec>),
 }
 
 /// A Kubernetes-style service.
