@@ -56,6 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "agent-config",
             "control",
             "hcl",
+            "manifests",
             "proxy",
             "proxy-config",
             "runtime",

@@ -39,6 +39,11 @@ pub(crate) enum Command {
     Get(GetArguments),
     /// Remove declared documents.
     Delete(FilesArguments),
+    /// Turn a file of another supervisor into `Workload` documents, and say what of it is not taken over.
+    Import {
+        #[command(subcommand)]
+        what: ImportWhat,
+    },
     /// List services, or the instances of one.
     Services(ServicesArguments),
     /// List the catalog.
@@ -325,6 +330,23 @@ pub(crate) struct FilesArguments {
     pub(crate) connection: Connection,
     #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImportWhat {
+    /// A Procfile: lines of the form `name: command`.
+    Procfile(ImportArguments),
+    /// A docker-compose file: what its services say of their processes.
+    Compose(ImportArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// The file; `-` for standard input.
+    pub(crate) file: String,
+    /// Folder that the commands run in, unless the file names one [default: the file's; of standard input none].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) working_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

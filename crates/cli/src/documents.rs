@@ -57,12 +57,16 @@ async fn change(arguments: FilesArguments, path: &str) -> anyhow::Result<ExitCod
 
 fn print_findings(row: &DocumentRow) {
     for finding in &row.diagnostics {
-        let word = match finding.severity {
-            Severity::Ignored => "ignored",
-            Severity::Approximated => "approximated",
-            Severity::Error => "error",
-        };
-        print_line(&format!("  {word}: {finding}"));
+        print_line(&format!("  {}: {finding}", severity_word(finding.severity)));
+    }
+}
+
+/// The word for it before a finding.
+pub(crate) fn severity_word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Ignored => "ignored",
+        Severity::Approximated => "approximated",
+        Severity::Error => "error",
     }
 }
 

@@ -12,6 +12,7 @@ mod data_plane;
 mod demo;
 mod documents;
 mod echo;
+mod import;
 mod kv;
 mod list;
 mod load;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     let alone = match &arguments.command {
         Command::Proxy(options) => Some(data_plane::run(options, log_levels)),
         Command::Validate(options) => Some(validate::run(options)),
+        Command::Import { what } => Some(import::run(what)),
         _ => None,
     };
     if let Some(result) = alone {
@@ -72,7 +74,10 @@ fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Agent(options) => agent::run(*options).await,
-        Command::Proxy(_) | Command::Validate(_) | Command::Consul { .. } => {
+        Command::Proxy(_)
+        | Command::Validate(_)
+        | Command::Import { .. }
+        | Command::Consul { .. } => {
             unreachable!("they run without this runtime")
         }
         Command::Demo(options) => demo::run(options).await,

@@ -52,7 +52,8 @@ fn verdict(arguments: &ValidateArguments, findings: &[Finding]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn read_file(file: &str) -> anyhow::Result<String> {
+/// The text of a file, or of standard input for `-`.
+pub(crate) fn read_file(file: &str) -> anyhow::Result<String> {
     if file != "-" {
         return fs::read_to_string(file).with_context(|| format!("cannot read {file}"));
     }

@@ -190,6 +190,16 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// All pairs, in the order written; null is a value.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'a str, Field<'a>)> {
+        self.entries.iter().map(|entry| (entry.key.as_str(), self.field(entry)))
+    }
+
+    /// The pairs that nobody asked for.
+    pub(crate) fn unasked(&self) -> impl Iterator<Item = (&'a str, Field<'a>)> {
+        self.all().filter(|(name, _)| !self.asked.contains(name))
+    }
+
     /// Reports every field that nobody asked for.
     pub(crate) fn finish(self, report: &mut Report<'_>) {
         for entry in self.entries {

@@ -3,6 +3,8 @@
 //! Reads YAML or JSON as a Kubernetes cluster would and turns it into [`Document`]s: each with what it asks for in our
 //! own words ([`model::Spec`]), the whole text as JSON, and a [`Diagnostic`] for every field that is not honored.
 //!
+//! Also turns files of other supervisors into such documents, as text ([`import`]).
+//!
 //! *May touch:* nothing; a text comes in. *Does not know:* files, sockets, the catalog, what routes come of it.
 //!
 //! Invariants:
@@ -15,6 +17,7 @@
 
 mod dependencies;
 mod fields;
+pub mod import;
 mod ingress;
 mod metadata;
 mod node;
@@ -95,7 +98,7 @@ fn each_document(
     errors: &mut Vec<Diagnostic>,
     mut visit: impl FnMut(&Field<'_>, &mut Report<'_>) -> Option<usize>,
 ) -> Vec<(usize, Vec<Diagnostic>)> {
-    let source = if source == "-" { "stdin" } else { source };
+    let source = source_name(source);
     let nodes = match node::parse(text, source) {
         Ok(nodes) => nodes,
         Err(error) => {
@@ -119,6 +122,11 @@ fn each_document(
         found.extend(idx.map(|idx| (idx, rest)));
     }
     found
+}
+
+/// What a text is called in findings.
+fn source_name(source: &str) -> &str {
+    if source == "-" { "stdin" } else { source }
 }
 
 fn is_list(node: &Node) -> bool {

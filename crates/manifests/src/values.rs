@@ -11,7 +11,7 @@ use crate::node::Content;
 
 mod quantity;
 
-pub(crate) use quantity::{bytes, thousandths};
+pub(crate) use quantity::{binary, bytes, thousandths};
 
 /// Sets `slot` if there is a value.
 pub(crate) fn set<T>(slot: &mut T, value: Option<T>) {

@@ -16,6 +16,7 @@ mod consul_waits;
 mod crash;
 mod demo;
 mod discovery;
+mod import;
 mod linearizability;
 mod locks;
 mod manifests;
