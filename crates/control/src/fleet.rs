@@ -85,7 +85,7 @@ impl Fleet {
         let member =
             Member { acknowledged: revision, at: runtime::monotonic(), uses: Box::new(uses) };
         self.shared.proxies.lock().insert(name.to_owned(), member);
-        self.moved();
+        self.tell();
         Following { fleet: self.clone(), name: name.to_owned() }
     }
 
@@ -101,21 +101,25 @@ impl Fleet {
         proxies.iter().map(state).collect()
     }
 
-    /// What all proxies together say of their endpoints.
+    /// What each proxy says of its endpoints, by the proxy's name.
     #[must_use]
-    pub fn uses(&self) -> Uses {
+    pub fn uses(&self) -> Vec<(String, Uses)> {
         let proxies = self.shared.proxies.lock();
-        let mut all = Uses::new();
-        for (id, it) in proxies.values().flat_map(|it| (it.uses)()) {
-            let sum = all.entry(id).or_default();
-            sum.active += it.active;
-            sum.connections += it.connections;
-            sum.successes += it.successes;
-            sum.failures += it.failures;
-            sum.durations.resize(sum.durations.len().max(it.durations.len()), 0);
-            sum.durations.iter_mut().zip(it.durations).for_each(|(sum, it)| *sum += it);
-        }
-        all
+        proxies.iter().map(|(name, it)| (name.clone(), (it.uses)())).collect()
+    }
+
+    /// Names of the proxies that do not have a configuration of `revision` or a newer one yet.
+    #[must_use]
+    pub fn behind(&self, revision: Revision) -> Vec<String> {
+        let proxies = self.shared.proxies.lock();
+        let behind = proxies.iter().filter(|it| it.1.acknowledged < revision);
+        behind.map(|it| it.0.clone()).collect()
+    }
+
+    /// Resolves at the next acknowledgement, arrival or departure of a proxy.
+    pub async fn moved(&self) {
+        // The sender lives as long as this.
+        let _ = self.shared.moves.subscribe().changed().await;
     }
 
     /// Waits until every proxy has a configuration that was compiled from `revision` or a newer one, at most until
@@ -133,12 +137,6 @@ impl Fleet {
                 Ok(Err(_)) | Err(_) => return Waited { laggards },
             }
         }
-    }
-
-    fn behind(&self, revision: Revision) -> Vec<String> {
-        let proxies = self.shared.proxies.lock();
-        let behind = proxies.iter().filter(|it| it.1.acknowledged < revision);
-        behind.map(|it| it.0.clone()).collect()
     }
 
     /// Waits until no proxy has a request to the endpoint `id` under way, at most until `deadline`. Names those that have
@@ -160,7 +158,7 @@ impl Fleet {
         proxies.iter().filter(|it| uses(it.1)).map(|it| it.0.clone()).collect()
     }
 
-    fn moved(&self) {
+    fn tell(&self) {
         self.shared.moves.send_modify(|it| *it = it.wrapping_add(1));
     }
 }
@@ -172,13 +170,13 @@ impl Following {
             member.acknowledged = revision;
             member.at = runtime::monotonic();
         }
-        self.fleet.moved();
+        self.fleet.tell();
     }
 }
 
 impl Drop for Following {
     fn drop(&mut self) {
         self.fleet.shared.proxies.lock().remove(&self.name);
-        self.fleet.moved();
+        self.fleet.tell();
     }
 }

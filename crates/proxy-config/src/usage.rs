@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 /// Buckets of [`EndpointUse::durations`].
-pub const DURATION_BUCKETS: usize = 42;
+pub const DURATION_BUCKETS: usize = 32;
 
 /// Upper bound of the first bucket of durations, in microseconds.
-pub const DURATION_FIRST_US: u64 = 100;
+pub const DURATION_FIRST_US: u64 = 200;
 
-/// Upper bound of a bucket of durations in microseconds: `100 * 2^(idx / 2)`; infinity for the last one.
+/// Upper bound of a bucket of durations in microseconds: `200 * 2^(idx / 2)`; infinity for the last one.
 #[must_use]
 pub fn duration_bound_us(idx: usize) -> f64 {
     if idx + 1 < DURATION_BUCKETS {
@@ -34,4 +34,6 @@ pub struct EndpointUse {
     /// Requests by the time to the head of their response: a count for each bucket ([`duration_bound_us`]), not
     /// cumulative.
     pub durations: Vec<u64>,
+    /// The sum of these times, in microseconds.
+    pub duration_sum_us: u64,
 }

@@ -298,4 +298,5 @@ fn add_use(to: &mut EndpointUse, endpoint: &EndpointState) {
     let durations = counters.durations.counts();
     to.durations.resize(durations.len(), 0);
     to.durations.iter_mut().zip(durations).for_each(|(sum, it)| *sum += it);
+    to.duration_sum_us += counters.durations.sum_us();
 }
