@@ -1,20 +1,29 @@
-//! # recovery: restart, order of starts and evidence, as state machines
+//! # recovery: restart, rollout and rollback as state machines
 //!
 //! What to do when a supervised process ends: start it again, when, and when to stop trying ([`Restart`]). In which order
-//! workloads that depend on each other start and stop ([`Order`]). Whether a new release is worse than the old one, from
-//! the counters of the proxies ([`Evidence`]), or a changed configuration worse than the one before ([`Guard`]). (state, evidence, now) -> action, and nothing else.
+//! workloads that depend on each other start and stop ([`Order`]). How a new release takes over and is taken back, and how a
+//! copy is removed without losing a request ([`Workload`]). Whether a release is worse than the old one, from the counters
+//! of the proxies ([`Evidence`]), or a changed configuration worse than the one before ([`Guard`]). (state, evidence, now)
+//! -> actions, and nothing else.
 //!
-//! *May touch:* nothing. `now` and `rng` are arguments. *Does not know:* processes, the registry, time's source.
+//! *May touch:* nothing. `now` and `rng` are arguments: `Instant` where state lives as long as the process ([`Restart`]),
+//! `Timestamp` where it is written down. *Does not know:* processes, proxies, the registry, time's source.
 //!
 //! Invariants:
 //! * A release that is as good as the old one is called worse with at most the chance that its settings allow, however
 //!   often it is looked at.
+//! * No act of ours leaves fewer available copies serving than are promised.
+//! * A process is signalled only after every proxy acknowledged the configuration without it (or was named and passed) and
+//!   its requests have ended (or their deadline has passed).
+//! * At most one rollout of a workload at a time, and every one ends.
+//! * A state that is written and read goes on where it was; time in which the agent was away counts for no deadline.
 
 mod clock;
 mod evidence;
 mod guard;
 mod order;
 mod restart;
+mod rollout;
 
 pub use evidence::{
     Counts, Evidence, Figures, LATENCY_BOUNDS_US, Regression, Report, Settings, Verdict,
@@ -22,3 +31,8 @@ pub use evidence::{
 pub use guard::{Guard, GuardVerdict};
 pub use order::{Order, OrderError, Standing};
 pub use restart::{CheckAction, Ended, Next, Policy, Restart, RestartLimits};
+pub use rollout::{
+    Action, Amount, Command, Copy, CopyId, Deadlines, LittleTraffic, Note, Observed, Outcome,
+    Phase, Reason, Record, Refusal, Release, ReleaseId, ReleaseReport, Spec, Split, Step, Strategy,
+    WORKLOAD_FORMAT, Workload,
+};

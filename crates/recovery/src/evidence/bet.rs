@@ -94,7 +94,7 @@ fn nearest_on_line(line: Line, old_n: u64, new_n: u64, old_rate: f64, new_rate: 
     let for_new = ((new_rate - line.slack) / line.ratio).clamp(1e-12, 1.0 - 1e-12);
     let (mut low, mut high) = (old_rate.min(for_new), old_rate.max(for_new));
     let pull = |rate: f64, to: f64| (rate - to) / (rate * (1.0 - rate));
-    for _ in 0..40 {
+    for _ in 0..32 {
         let middle = f64::midpoint(low, high);
         let new_middle = line.at(middle);
         let slope = if new_middle >= 1.0 {
