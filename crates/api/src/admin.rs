@@ -27,6 +27,17 @@ const ENDPOINTS: &[(&str, &str, Check, &str)] = &[
     ("GET", "/leno/v1/documents", OPERATOR, "declared documents, and what became of them"),
     ("POST", "/leno/v1/apply", OPERATOR, "declare documents"),
     ("POST", "/leno/v1/delete", OPERATOR, "delete documents"),
+    ("GET", "/leno/v1/workloads", OPERATOR, "supervised processes (?name=)"),
+    ("GET", "/leno/v1/workloads/logs", OPERATOR, "what they wrote (?name=&copy=&lines=&after=)"),
+    ("POST", "/leno/v1/workloads/start", OPERATOR, "run a workload again (?name=)"),
+    ("POST", "/leno/v1/workloads/stop", OPERATOR, "drain and stop a workload (?name=)"),
+    ("POST", "/leno/v1/workloads/restart", OPERATOR, "replace all copies (?name=)"),
+    ("POST", "/leno/v1/workloads/scale", OPERATOR, "run so many copies (?name=&replicas=)"),
+    ("POST", "/leno/v1/workloads/pause", OPERATOR, "stay at this step of a rollout (?name=)"),
+    ("POST", "/leno/v1/workloads/resume", OPERATOR, "go on with a rollout (?name=)"),
+    ("POST", "/leno/v1/workloads/promote", OPERATOR, "go to the end of a rollout (?name=)"),
+    ("POST", "/leno/v1/workloads/undo", OPERATOR, "go back to the good release before (?name=)"),
+    ("GET", "/leno/v1/proxies", OPERATOR, "proxies, and the configurations that they have"),
 ];
 
 /// Path and method of each.

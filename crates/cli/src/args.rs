@@ -44,6 +44,23 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: ImportWhat,
     },
+    /// List supervised processes (workloads), or the copies of one.
+    Ps(PsArguments),
+    /// Run a workload again that was stopped.
+    Start(OrderArguments),
+    /// Drain and stop all copies of a workload.
+    Stop(OrderArguments),
+    /// Replace all copies of a workload by new ones, without losing a request.
+    Restart(OrderArguments),
+    /// Run another number of copies of a workload.
+    Scale(ScaleArguments),
+    /// Show what the copies of a workload wrote.
+    Logs(LogsArguments),
+    /// Show, steer and undo the rollout of a workload.
+    Rollout {
+        #[command(subcommand)]
+        what: RolloutWhat,
+    },
     /// List services, or the instances of one.
     Services(ServicesArguments),
     /// List the catalog.
@@ -369,6 +386,67 @@ pub(crate) struct ListArguments {
     /// Form of the output.
     #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PsArguments {
+    /// Workload whose copies to list: NAME or NAMESPACE/NAME.
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) list: ListArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OrderArguments {
+    /// Workload: NAME or NAMESPACE/NAME.
+    pub(crate) name: String,
+    /// Do not wait until it is done.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScaleArguments {
+    #[command(flatten)]
+    pub(crate) order: OrderArguments,
+    /// Copies.
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) replicas: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArguments {
+    /// Workload: NAME or NAMESPACE/NAME.
+    pub(crate) name: String,
+    /// Show what comes, too, until it is interrupted.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only this copy, for example `web-3-0`; the logs of copies that are gone are kept.
+    #[arg(long)]
+    pub(crate) copy: Option<String>,
+    /// Last lines of each copy.
+    #[arg(short = 'n', long, default_value_t = 100)]
+    pub(crate) lines: u32,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RolloutWhat {
+    /// How far it is, what the proxies' counters say, and what has happened.
+    Status(PsArguments),
+    /// Rollouts that have ended, and why.
+    History(PsArguments),
+    /// Stay at this step; bad evidence still takes it back.
+    Pause(OrderArguments),
+    /// Go on.
+    Resume(OrderArguments),
+    /// Take it back, or go back to the good release before.
+    Undo(OrderArguments),
+    /// Go to the end, whatever the evidence says.
+    Promote(OrderArguments),
 }
 
 #[derive(Debug, Args)]

@@ -20,6 +20,7 @@ mod node;
 mod output;
 mod usable;
 mod validate;
+mod workloads;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -85,6 +86,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Apply(options) => documents::apply(options).await,
         Command::Get(options) => documents::get(options).await,
         Command::Delete(options) => documents::delete(options).await,
+        Command::Ps(options) => workloads::ps(options).await,
+        Command::Start(options) => workloads::order("start", options).await,
+        Command::Stop(options) => workloads::order("stop", options).await,
+        Command::Restart(options) => workloads::order("restart", options).await,
+        Command::Scale(options) => workloads::scale(options).await,
+        Command::Logs(options) => workloads::logs(options).await,
+        Command::Rollout { what } => workloads::rollout(what).await,
         Command::Services(options) => list::services(options).await,
         Command::Catalog(options) => list::catalog(options).await,
         Command::Kv { what } => kv::run(what).await,

@@ -30,6 +30,7 @@ use crate::probes::{ProbeOptions, Probes, ProbesHandle};
 use crate::sessions::Sessions;
 use crate::supervisor::Supervisor;
 use crate::tokens::{self, AclOptions, AgentAccess};
+use crate::workloads::{Place, Workloads};
 
 mod beginning;
 #[cfg(test)]
@@ -365,10 +366,21 @@ impl Agent {
             Some(path) => Some(ManifestFolder::open(path, &mesh).await?),
             None => None,
         };
+        let logs = logs_folder(&options);
         let compilation = Compilation::start(&mesh, Compiler::new(options.compiler), core);
         if let Some(folder) = folder {
             folder.follow(mesh.clone(), doors);
         }
+        let place = Place {
+            node: info.node_name.clone(),
+            node_id: info.node_id.clone(),
+            address: info.address.clone(),
+            logs,
+            scripts_may_run: options.script_checks || options.definitions.script_checks,
+        };
+        let fleet = compilation.fleet().clone();
+        let workloads =
+            Workloads::start(mesh.clone(), probes.clone(), fleet, place, processes).await;
         let leave = Drain::new();
         let (reload, reloads) = mpsc::channel(RELOADS_MAX);
         let door = Arc::new(Door {
@@ -385,6 +397,7 @@ impl Agent {
             probes: probes.clone(),
             sessions: Sessions::start(mesh.clone(), core),
             compilation: compilation.clone(),
+            workloads,
             metrics: Arc::new(Metrics::default()),
             tasks: doors.clone(),
             leave: leave.clone(),
@@ -495,6 +508,14 @@ async fn open_store(options: &AgentOptions) -> Result<Arc<dyn Store>, AgentError
     // Opening may repair what a crash left behind, which takes its time.
     let opened = tokio::task::spawn_blocking(move || store::open_redb(&folder)).await;
     Ok(opened.expect("opening a store does not panic, and nobody aborts it")?)
+}
+
+/// Where copies of workloads write. Without a data folder it is one for this process alone.
+fn logs_folder(options: &AgentOptions) -> PathBuf {
+    if options.dev {
+        return std::env::temp_dir().join(format!("leno-{}", std::process::id())).join("logs");
+    }
+    options.data_dir.join("logs")
 }
 
 /// The node's UUID: made once, kept beside the data. If the file was lost, the store still knows.

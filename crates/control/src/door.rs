@@ -26,12 +26,14 @@ use crate::metrics::Metrics;
 use crate::probes::ProbesHandle;
 use crate::sessions::SessionsHandle;
 use crate::tokens::{AgentAccess, ResetFile};
+use crate::workloads::Workloads;
 use crate::{host, monitor, snapshots, streams};
 
 pub mod documents;
 mod memo;
 #[cfg(test)]
 mod tests;
+pub mod workloads;
 
 pub(crate) use memo::Memo;
 use memo::Question;
@@ -54,6 +56,8 @@ pub struct Door {
     pub probes: ProbesHandle,
     /// Keeps the sessions.
     pub sessions: SessionsHandle,
+    /// The processes that are looked after.
+    pub workloads: Workloads,
     /// What the compiler made of the truth, for the status of documents.
     pub compilation: Compilation,
     /// Counters.
@@ -129,6 +133,10 @@ impl Door {
             | ("POST", "/leno/v1/apply" | "/leno/v1/delete") => match self.refusal(&request) {
                 Some(refusal) => refusal,
                 None => self.serve(&request).await,
+            },
+            (_, path) if is_of_workloads(path) => match self.refusal(&request) {
+                Some(refusal) => refusal,
+                None => self.workloads(&request).await,
             },
             _ => self.ask_api(&request).await,
         }
@@ -530,6 +538,11 @@ impl Maintenance {
             None => tracing::info!(node, service, "left maintenance mode"),
         }
     }
+}
+
+fn is_of_workloads(path: &str) -> bool {
+    let rest = path.strip_prefix("/leno/v1/").unwrap_or_default();
+    rest == "proxies" || rest == "workloads" || rest.starts_with("workloads/")
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response<Bytes> {

@@ -32,3 +32,4 @@ mod snapshots;
 mod streams;
 pub mod supervisor;
 pub mod tokens;
+pub mod workloads;

@@ -76,7 +76,7 @@ fn limits(asked: ResourceLimits) -> [Option<(Resource, Rlimit)>; 4] {
     [
         (Resource::Nofile, open_files),
         (Resource::Nproc, asked.processes.map(both)),
-        (Resource::As, asked.address_space.map(both)),
+        (Resource::Data, asked.data.map(both)),
         (Resource::Core, asked.core.map(both)),
     ]
     .map(|(resource, limit)| limit.map(|limit| (resource, limit)))

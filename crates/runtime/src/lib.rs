@@ -28,7 +28,7 @@ pub use foreground::{Foreground, Input, PassedSignal, PassedSignals};
 pub use fork::raise_open_files_limit;
 pub use interfaces::{InterfaceAddress, interfaces};
 pub use memory::{MemoryUse, host_name, memory_use, release_unused_code};
-pub use output_file::{Rotation, last_lines, rotate_output};
+pub use output_file::{Rotation, last_lines, output_after, rotate_output};
 pub use pace::{Pace, REST_MAX};
 pub use port_owner::{PortOwner, naming_port_owner, port_owner};
 pub use process::{

@@ -99,6 +99,24 @@ pub fn last_lines(path: &Path, lines: usize, bytes_max: u64) -> io::Result<(Vec<
     Ok((bytes.split_off(from), end))
 }
 
+/// What was written to a file of output after `after`, and where its end is now; all of it if the file was begun anew since,
+/// which may show again what was shown. At most `bytes_max` bytes. A file that is not there is empty.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn output_after(path: &Path, after: u64, bytes_max: u64) -> io::Result<(Vec<u8>, u64)> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
+        Err(error) => return Err(error),
+    };
+    let start = if after <= file.metadata()?.len() { after } else { 0 };
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    let read = file.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok((bytes, start + read as u64))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -157,6 +175,10 @@ mod tests {
         assert_eq!(last(2, 100), ("two\nthree".into(), 13));
         assert_eq!(last(9, 100), ("one\ntwo\nthree".into(), 13));
         assert_eq!(last(9, 11), ("two\nthree".into(), 13));
+        let after = |at| output_after(&path, at, 4).unwrap();
+        assert_eq!(after(8), (b"thre".to_vec(), 12));
+        assert_eq!(after(13), (Vec::new(), 13));
+        assert_eq!(after(99), (b"one\n".to_vec(), 4), "it was begun anew");
         appending(&path).write_all(b"\n").unwrap();
         assert_eq!(last(2, 100), ("two\nthree\n".into(), 14));
         assert_eq!(last(2, 3), (String::new(), 14));

@@ -50,6 +50,48 @@ pub struct Identity {
     pub group: u32,
 }
 
+impl Identity {
+    /// Who is meant by a user and a group, each a name or a number; without a group, the user's own.
+    ///
+    /// Names are looked up in `/etc/passwd` and `/etc/group` alone.
+    ///
+    /// # Errors
+    /// What is not known, and what to say instead.
+    pub fn find(user: &str, group: Option<&str>) -> Result<Self, String> {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        Self::find_in(user, group, &read("/etc/passwd"), &read("/etc/group"))
+    }
+
+    fn find_in(user: &str, group: Option<&str>, users: &str, groups: &str) -> Result<Self, String> {
+        // Both tables begin with name, password and number; users go on with the number of their group.
+        let entry = |table: &str, name: &str| -> Option<(u32, Option<u32>)> {
+            table.lines().find_map(|line| {
+                let mut fields = line.split(':');
+                let (found, number) = (fields.next()?, fields.nth(1)?);
+                let is_it = found == name || number == name;
+                is_it
+                    .then_some((number.parse().ok()?, fields.next().and_then(|it| it.parse().ok())))
+            })
+        };
+        let of_user = entry(users, user);
+        let number = of_user.map(|it| it.0).or_else(|| user.parse().ok());
+        let number = number
+            .ok_or_else(|| format!("the user {user:?} is not in /etc/passwd; say the number"))?;
+        let own = of_user.and_then(|it| it.1);
+        let group = match group {
+            Some(name) => {
+                entry(groups, name).map(|it| it.0).or_else(|| name.parse().ok()).ok_or_else(
+                    || format!("the group {name:?} is not in /etc/group; say the number"),
+                )?
+            }
+            None => own.ok_or_else(|| {
+                format!("the user {user} has no group in /etc/passwd; say one: {user}:GROUP")
+            })?,
+        };
+        Ok(Self { user: number, group })
+    }
+}
+
 /// Limits of resources of one process (`setrlimit`), each for soft and hard; what is `None` stays as it is here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ResourceLimits {
@@ -57,8 +99,8 @@ pub struct ResourceLimits {
     pub open_files: Option<u64>,
     /// Processes and threads of its user.
     pub processes: Option<u64>,
-    /// Bytes of address space.
-    pub address_space: Option<u64>,
+    /// Bytes of memory that it may write to, without what it shares (`RLIMIT_DATA`).
+    pub data: Option<u64>,
     /// Bytes of a core dump.
     pub core: Option<u64>,
 }

@@ -118,6 +118,21 @@ async fn who_does_not_survive_is_killed_when_it_is_dropped() {
 }
 
 #[test]
+fn users_and_groups_have_names_and_numbers() {
+    let users = "root:x:0:0::/:/bin/sh\nweb:x:33:44::/:/bin/false\n";
+    let groups = "root:x:0:\nlogs:x:55:web\n";
+    let find = |user: &str, group| Identity::find_in(user, group, users, groups);
+    let is = |user, group| Ok(Identity { user, group });
+    assert_eq!(find("web", None), is(33, 44));
+    assert_eq!(find("33", None), is(33, 44));
+    assert_eq!(find("web", Some("logs")), is(33, 55));
+    assert_eq!(find("1000", Some("1001")), is(1000, 1001));
+    assert!(find("nobody", None).unwrap_err().contains("\"nobody\" is not in /etc/passwd"));
+    assert!(find("1000", None).unwrap_err().contains("say one: 1000:GROUP"));
+    assert!(find("web", Some("none")).unwrap_err().contains("\"none\" is not in /etc/group"));
+}
+
+#[test]
 fn signals_have_names_and_numbers() {
     for name in ["SIGTERM", "TERM", "sigterm", "15"] {
         assert_eq!(signal_number(name), Some(libc::SIGTERM), "{name}");

@@ -274,3 +274,13 @@ fn while_the_agent_is_away_no_deadline_runs_out() {
     world.run_until(250, 120_000, ended);
     assert_eq!(world.last_outcome(), Some(&Outcome::Promoted));
 }
+
+#[test]
+fn a_release_that_gets_nowhere_is_taken_back_at_the_deadline() {
+    let mut world = World::with_good(1, canary());
+    // Each check passes once, so no check is late, and no proxy ever has a copy.
+    let flapping = Quality { crashes_after_ms: Some(0), ..GOOD };
+    world.release("v2", Spec { crashes_max: u32::MAX, ..canary() }, flapping);
+    world.run_until(250, 1_000_000, ended);
+    assert_eq!(world.last_outcome(), Some(&Outcome::RolledBack(Reason::NoProgress)));
+}

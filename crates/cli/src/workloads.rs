@@ -1,0 +1,294 @@
+//! `leno ps`, `start`, `stop`, `restart`, `scale`, `logs` and `rollout`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use control::door::workloads::CopyLog;
+use control::workloads::{CopyReport, WorkloadReport};
+use http::{Method, StatusCode};
+
+use crate::args::{
+    Format, LogsArguments, OrderArguments, PsArguments, RolloutWhat, ScaleArguments,
+};
+use crate::client::AgentAt;
+use crate::list::encoded;
+use crate::output::{finish, note, print, print_line, print_rows};
+
+/// Pause between two looks at a log that is followed.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
+/// Pause between two looks at what is waited for.
+const WAIT_PAUSE: Duration = Duration::from_millis(100);
+
+pub(crate) async fn ps(arguments: PsArguments) -> anyhow::Result<ExitCode> {
+    let agent = AgentAt::of(&arguments.list.connection)?;
+    let Some(name) = &arguments.name else {
+        let reports = reports(&agent, None).await?;
+        let rows = reports.iter().map(workload_row).collect();
+        let header = ["workload", "version", "ready", "state", "why"];
+        print_rows(arguments.list.output, &header, rows, &serde_json::to_value(&reports)?)?;
+        if reports.is_empty() && arguments.list.output == Format::Table {
+            note("no workloads; `leno apply -f` a document of kind Workload");
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let report = report(&agent, name).await?;
+    if arguments.list.output == Format::Table {
+        print_line(&summary(&report));
+    }
+    let rows = report.copies.iter().map(copy_row).collect();
+    let header = ["copy", "version", "state", "since", "pid", "port", "restarts", "why"];
+    print_rows(arguments.list.output, &header, rows, &serde_json::to_value(&report)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn full_name(report: &WorkloadReport) -> String {
+    match report.namespace.as_str() {
+        "default" => report.name.clone(),
+        namespace => format!("{namespace}/{}", report.name),
+    }
+}
+
+fn workload_row(it: &WorkloadReport) -> Vec<String> {
+    vec![
+        full_name(it),
+        it.version.clone(),
+        format!("{}/{}", it.ready, it.replicas),
+        it.state.clone(),
+        it.reason.clone(),
+    ]
+}
+
+fn summary(it: &WorkloadReport) -> String {
+    let why = if it.reason.is_empty() { String::new() } else { format!(": {}", it.reason) };
+    let version = if it.version.is_empty() { "none" } else { &it.version };
+    let (name, ready, replicas) = (full_name(it), it.ready, it.replicas);
+    format!("{name}, version {version}, {ready} of {replicas} ready, {}{why}", it.state)
+}
+
+fn copy_row(it: &CopyReport) -> Vec<String> {
+    let number = |it: Option<u64>| it.map_or_else(String::new, |it| it.to_string());
+    vec![
+        it.id.clone(),
+        it.version.clone(),
+        it.state.clone(),
+        ago(it.since_ms),
+        number(it.pid.map(u64::from)),
+        number(it.port.map(u64::from)),
+        it.restarts.to_string(),
+        it.output.clone(),
+    ]
+}
+
+/// How long ago a time was, in one unit.
+fn ago(at_ms: u64) -> String {
+    let seconds = runtime::unix_ms().saturating_sub(at_ms) / 1000;
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+async fn reports(agent: &AgentAt, name: Option<&str>) -> anyhow::Result<Vec<WorkloadReport>> {
+    let query = name.map_or_else(String::new, |it| format!("?name={}", encoded(it)));
+    let path = format!("/leno/v1/workloads{query}");
+    let (status, body) = agent.send(Method::GET, &path, Bytes::new()).await?;
+    if status != StatusCode::OK {
+        bail!("{}", String::from_utf8_lossy(&body).trim());
+    }
+    serde_json::from_slice(&body).with_context(|| format!("{agent} answered something else"))
+}
+
+async fn report(agent: &AgentAt, name: &str) -> anyhow::Result<WorkloadReport> {
+    let found = reports(agent, Some(name)).await?.into_iter().next();
+    found.with_context(|| format!("there is no workload {name}"))
+}
+
+async fn send_order(agent: &AgentAt, order: &str, name: &str, more: &str) -> anyhow::Result<()> {
+    let path = format!("/leno/v1/workloads/{order}?name={}{more}", encoded(name));
+    let (status, body) = agent.send(Method::POST, &path, Bytes::new()).await?;
+    if status != StatusCode::OK {
+        bail!("{}", String::from_utf8_lossy(&body).trim());
+    }
+    Ok(())
+}
+
+pub(crate) async fn order(order: &str, arguments: OrderArguments) -> anyhow::Result<ExitCode> {
+    let agent = AgentAt::of(&arguments.connection)?;
+    send_order(&agent, order, &arguments.name, "").await?;
+    if arguments.no_wait {
+        return Ok(ExitCode::SUCCESS);
+    }
+    settle(&agent, &arguments.name).await
+}
+
+pub(crate) async fn scale(arguments: ScaleArguments) -> anyhow::Result<ExitCode> {
+    let agent = AgentAt::of(&arguments.order.connection)?;
+    let more = format!("&replicas={}", arguments.replicas);
+    send_order(&agent, "scale", &arguments.order.name, &more).await?;
+    if arguments.order.no_wait {
+        return Ok(ExitCode::SUCCESS);
+    }
+    settle(&agent, &arguments.order.name).await
+}
+
+/// Says each new state until there is one that stays.
+async fn settle(agent: &AgentAt, name: &str) -> anyhow::Result<ExitCode> {
+    let mut said = String::new();
+    let mut first = true;
+    loop {
+        // What was ordered is seen by the look after it.
+        tokio::time::sleep(WAIT_PAUSE).await;
+        let report = report(agent, name).await?;
+        let text = summary(&report);
+        if text != said {
+            print_line(&text);
+            finish()?;
+            said = text;
+        }
+        let is_changing =
+            ["starting", "rolling out", "rolling back", "stopping"].contains(&&*report.state);
+        if !std::mem::take(&mut first) && !is_changing {
+            let is_well = ["running", "stopped"].contains(&&*report.state);
+            // Copies that were just asked for are on their way.
+            if is_well || report.state != "degraded" || !has_copies_to_come(&report) {
+                return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            }
+        }
+    }
+}
+
+fn has_copies_to_come(report: &WorkloadReport) -> bool {
+    let on_its_way = |it: &CopyReport| ["starting", "checking", "waiting"].contains(&&*it.state);
+    report.copies.iter().any(on_its_way) || report.copies.len() < report.replicas as usize
+}
+
+pub(crate) async fn logs(arguments: LogsArguments) -> anyhow::Result<ExitCode> {
+    let agent = AgentAt::of(&arguments.connection)?;
+    let name = encoded(&arguments.name);
+    let copy = arguments.copy.as_deref().map(|it| format!("&copy={}", encoded(it)));
+    let path = format!(
+        "/leno/v1/workloads/logs?name={name}{}&lines={}",
+        copy.unwrap_or_default(),
+        arguments.lines
+    );
+    let logs = read_logs(&agent, &path).await?;
+    let mut ends: BTreeMap<String, u64> = BTreeMap::new();
+    let has_several = logs.len() > 1;
+    for log in &logs {
+        print_log(log, has_several);
+        ends.insert(log.id.clone(), log.end);
+    }
+    while arguments.follow {
+        finish()?;
+        tokio::time::sleep(FOLLOW_PAUSE).await;
+        if arguments.copy.is_none() {
+            // Copies come and go.
+            for copy in report(&agent, &arguments.name).await?.copies {
+                ends.entry(copy.id).or_insert(0);
+            }
+        }
+        let mut gone = Vec::new();
+        for (id, end) in &mut ends {
+            let path =
+                format!("/leno/v1/workloads/logs?name={name}&copy={}&after={end}", encoded(id));
+            match read_logs(&agent, &path).await {
+                Ok(logs) => {
+                    for log in logs {
+                        *end = log.end;
+                        print_log(&log, has_several || arguments.copy.is_none());
+                    }
+                }
+                Err(_) => gone.push(id.clone()),
+            }
+        }
+        ends.retain(|id, _| !gone.contains(id));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn read_logs(agent: &AgentAt, path: &str) -> anyhow::Result<Vec<CopyLog>> {
+    let (status, body) = agent.send(Method::GET, path, Bytes::new()).await?;
+    if status != StatusCode::OK {
+        bail!("{}", String::from_utf8_lossy(&body).trim());
+    }
+    serde_json::from_slice(&body).with_context(|| format!("{agent} answered something else"))
+}
+
+fn print_log(log: &CopyLog, with_name: bool) {
+    if !with_name {
+        print(&log.text);
+        return;
+    }
+    for line in log.text.lines() {
+        print_line(&format!("{}  {line}", log.id));
+    }
+}
+
+pub(crate) async fn rollout(what: RolloutWhat) -> anyhow::Result<ExitCode> {
+    let (word, arguments) = match what {
+        RolloutWhat::Status(arguments) => return status(arguments).await,
+        RolloutWhat::History(arguments) => return history(arguments).await,
+        RolloutWhat::Pause(arguments) => ("pause", arguments),
+        RolloutWhat::Resume(arguments) => ("resume", arguments),
+        RolloutWhat::Undo(arguments) => ("undo", arguments),
+        RolloutWhat::Promote(arguments) => ("promote", arguments),
+    };
+    let arguments = OrderArguments { no_wait: arguments.no_wait || word == "pause", ..arguments };
+    order(word, arguments).await
+}
+
+async fn status(arguments: PsArguments) -> anyhow::Result<ExitCode> {
+    let agent = AgentAt::of(&arguments.list.connection)?;
+    let Some(name) = &arguments.name else { bail!("say which workload") };
+    let report = report(&agent, name).await?;
+    let rollout = &report.rollout;
+    if arguments.list.output != Format::Table {
+        print_rows(arguments.list.output, &[], Vec::new(), &serde_json::to_value(&report)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    print_line(&summary(&report));
+    if !rollout.target.is_empty() {
+        print_line(&format!("rolling out {}: {}", rollout.target, rollout.progress));
+        print_line(&format!("evidence: {}", rollout.evidence));
+    }
+    for (release, share) in &rollout.shares {
+        print_line(&format!("release {release} gets {share} % of the requests"));
+    }
+    if let Some(last) = rollout.history.first().filter(|_| rollout.target.is_empty()) {
+        let why = if last.reason.is_empty() { String::new() } else { format!(": {}", last.reason) };
+        let (release, version, outcome) = (last.release, &last.version, &last.outcome);
+        print_line(&format!(
+            "release {release} (version {version}) was {outcome} {} ago{why}",
+            ago(last.ended_ms)
+        ));
+        print_line(&format!("figures: {}", last.figures));
+    }
+    for (at_ms, text) in &rollout.events {
+        print_line(&format!("{:>7} ago  {text}", ago(*at_ms)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn history(arguments: PsArguments) -> anyhow::Result<ExitCode> {
+    let agent = AgentAt::of(&arguments.list.connection)?;
+    let Some(name) = &arguments.name else { bail!("say which workload") };
+    let history = report(&agent, name).await?.rollout.history;
+    let rows = history.iter().map(|it| {
+        vec![
+            it.release.to_string(),
+            it.version.clone(),
+            it.outcome.clone(),
+            format!("{} ago", ago(it.ended_ms)),
+            format!("{:.1} s", it.ended_ms.saturating_sub(it.began_ms) as f64 / 1000.0),
+            it.reason.clone(),
+        ]
+    });
+    let header = ["release", "version", "outcome", "ended", "took", "why"];
+    print_rows(arguments.list.output, &header, rows.collect(), &serde_json::to_value(&history)?)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,207 @@
+//! `/leno/v1/workloads`, with its orders and logs, and `/leno/v1/proxies`.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+
+use super::{Door, TEXT, reply};
+use crate::workloads::{Ask, WorkloadName, WorkloadReport};
+
+const JSON: &str = "application/json";
+/// Lines of a log that are shown when nobody says how many.
+const LINES: usize = 100;
+/// Most bytes of a log in one answer, for each copy.
+const LOG_BYTES_MAX: u64 = 1 << 20;
+
+/// What a copy wrote.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CopyLog {
+    /// What the copy is registered as.
+    pub id: String,
+    /// What it wrote; bytes that are not UTF-8 are replaced.
+    pub text: String,
+    /// Where the log ended then, to be given as `after` for what comes next.
+    pub end: u64,
+}
+
+/// A proxy that follows this agent.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProxyRow {
+    /// Its name.
+    pub name: String,
+    /// Revision of the configuration that it has taken.
+    pub acknowledged: u64,
+    /// Revisions that it is behind the registry.
+    pub behind: u64,
+}
+
+/// Parameters of a query.
+struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    fn of(request: &Request<Bytes>) -> Self {
+        let query = request.uri().query().unwrap_or_default();
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let pairs = query.split('&').map(|it| it.split_once('=').unwrap_or((it, "")));
+        Self(pairs.map(|(name, value)| (decoded(name), decoded(value))).collect())
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|it| it.0 == name).map(|it| it.1.as_str())
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>, Response<Bytes>> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let wrong = |_| bad(format!("{name}: {text:?} is not a number"));
+        text.parse().map(Some).map_err(wrong)
+    }
+
+    fn workload(&self) -> Result<WorkloadName, Response<Bytes>> {
+        match self.text("name") {
+            Some(name) if !name.is_empty() => Ok(WorkloadName::parse(name)),
+            _ => Err(bad("name: say which workload: NAME or NAMESPACE/NAME".to_owned())),
+        }
+    }
+}
+
+fn bad(text: String) -> Response<Bytes> {
+    reply(StatusCode::BAD_REQUEST, TEXT, text + "\n")
+}
+
+fn json(value: &impl Serialize) -> Response<Bytes> {
+    let body = serde_json::to_string(value).expect("it has text keys only");
+    reply(StatusCode::OK, JSON, body + "\n")
+}
+
+impl Door {
+    /// Answers what is about workloads and proxies; whoever asks may.
+    pub(super) async fn workloads(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        let parameters = Parameters::of(request);
+        let path = request.uri().path();
+        let rest = path.strip_prefix("/leno/v1/").unwrap_or_default();
+        let answer = match (request.method(), rest) {
+            (&Method::GET, "workloads") => self.list(&parameters),
+            (&Method::GET, "workloads/logs") => self.logs(&parameters).await,
+            (&Method::GET, "proxies") => Ok(self.proxies()),
+            (&Method::POST, _) => match rest.strip_prefix("workloads/") {
+                Some(order) => self.order(order, &parameters).await,
+                None => Err(reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET reads it\n".into())),
+            },
+            _ => Err(reply(
+                StatusCode::NOT_FOUND,
+                TEXT,
+                format!("there is nothing at {path}; /leno/v1 lists what there is\n"),
+            )),
+        };
+        answer.unwrap_or_else(|refusal| refusal)
+    }
+
+    fn list(&self, parameters: &Parameters) -> Result<Response<Bytes>, Response<Bytes>> {
+        if parameters.text("name").is_none() {
+            return Ok(json(&self.workloads.reports()));
+        }
+        Ok(json(&[self.one(&parameters.workload()?)?]))
+    }
+
+    fn one(&self, name: &WorkloadName) -> Result<WorkloadReport, Response<Bytes>> {
+        let missing = || {
+            let text = format!("there is no workload {name}\n");
+            reply(StatusCode::NOT_FOUND, TEXT, text)
+        };
+        self.workloads.report(name).ok_or_else(missing)
+    }
+
+    async fn order(
+        &self,
+        order: &str,
+        parameters: &Parameters,
+    ) -> Result<Response<Bytes>, Response<Bytes>> {
+        let ask = match order {
+            "start" => Ask::Start,
+            "stop" => Ask::Stop,
+            "restart" => Ask::Restart,
+            "pause" => Ask::Pause,
+            "resume" => Ask::Resume,
+            "promote" => Ask::Promote,
+            "undo" => Ask::Undo,
+            "scale" => match parameters.number("replicas")?.map(u32::try_from) {
+                Some(Ok(0)) => return Err(bad("replicas: at least 1; stop stops it".into())),
+                Some(Ok(replicas)) => Ask::Scale(replicas),
+                _ => return Err(bad("replicas: say how many copies".into())),
+            },
+            _ => {
+                let text = format!(
+                    "there is no order {order:?}: start, stop, restart, scale, pause, resume, promote, undo\n"
+                );
+                return Err(reply(StatusCode::NOT_FOUND, TEXT, text));
+            }
+        };
+        let name = parameters.workload()?;
+        self.one(&name)?;
+        match self.workloads.ask(name, ask).await {
+            Ok(()) => Ok(reply(StatusCode::OK, JSON, "true\n".to_owned())),
+            Err(text) => Err(reply(StatusCode::CONFLICT, TEXT, text + "\n")),
+        }
+    }
+
+    async fn logs(&self, parameters: &Parameters) -> Result<Response<Bytes>, Response<Bytes>> {
+        let report = self.one(&parameters.workload()?)?;
+        let lines = parameters
+            .number("lines")?
+            .map_or(LINES, |it| usize::try_from(it).unwrap_or(usize::MAX));
+        let after = parameters.number("after")?;
+        let copy = parameters.text("copy").map(str::to_owned);
+        let wanted = |id: &str| copy.as_deref().is_none_or(|it| it == id);
+        let mut files: Vec<(String, PathBuf)> = report
+            .copies
+            .iter()
+            .filter(|it| wanted(&it.id))
+            .map(|it| (it.id.clone(), it.log.clone().into()))
+            .collect();
+        if let (Some(id), true) = (&copy, files.is_empty()) {
+            // The logs of copies that are gone are kept.
+            let path = self.workloads.log_of(&report.namespace, id);
+            match path.filter(|it| it.is_file()) {
+                Some(path) => files.push((id.clone(), path)),
+                None => {
+                    let text = format!("there is no copy {id}, and no log of it\n");
+                    return Err(reply(StatusCode::NOT_FOUND, TEXT, text));
+                }
+            }
+        }
+        let read = tokio::task::spawn_blocking(move || {
+            let read = |(id, path): (String, PathBuf)| -> std::io::Result<CopyLog> {
+                let (text, end) = match after {
+                    Some(after) => runtime::output_after(&path, after, LOG_BYTES_MAX)?,
+                    None => runtime::last_lines(&path, lines, LOG_BYTES_MAX)?,
+                };
+                Ok(CopyLog { id, text: String::from_utf8_lossy(&text).into_owned(), end })
+            };
+            files.into_iter().map(read).collect::<std::io::Result<Vec<CopyLog>>>()
+        });
+        match read.await {
+            Ok(Ok(logs)) => Ok(json(&logs)),
+            Ok(Err(error)) => {
+                let text = format!("the log cannot be read: {error}\n");
+                Err(reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, text))
+            }
+            Err(_) => Err(bad("the log cannot be read".into())),
+        }
+    }
+
+    fn proxies(&self) -> Response<Bytes> {
+        let revision = self.mesh.catalog().revision().0;
+        let row = |it: crate::fleet::ProxyState| ProxyRow {
+            name: it.name,
+            acknowledged: it.acknowledged.0,
+            behind: revision.saturating_sub(it.acknowledged.0),
+        };
+        let rows: Vec<ProxyRow> = self.compilation.fleet().proxies().into_iter().map(row).collect();
+        json(&rows)
+    }
+}

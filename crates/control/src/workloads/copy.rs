@@ -1,0 +1,373 @@
+//! One copy of a workload: its process is started, watched, restarted as `recovery` says, and told to end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use api::WriteOutcome;
+use model::workload::OnAgentExit;
+use model::{Catalog, CheckId, CheckStatus};
+use parking_lot::Mutex;
+use recovery::{CheckAction, Ended, Next, Restart};
+use registry::Command;
+use runtime::{ChildError, Drain, Exit, Process, Rotation, Tasks};
+use tokio::sync::{Notify, watch};
+
+use super::plan::{self, CopyPlan};
+use crate::mesh::Mesh;
+use crate::probes::ProbesHandle;
+
+/// First pause before a started process is probed; it doubles up to [`LOOK_PAUSE_MAX`], until the checks pass.
+const LOOK_PAUSE_MIN: Duration = Duration::from_millis(10);
+/// Longest pause between two looks at a running copy.
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Longest wait for the end of a process after its signal when the agent itself ends.
+const GRACE_AT_EXIT_MAX: Duration = Duration::from_secs(5);
+
+/// Pause before a process is killed once more that did not end by it, as one that hangs in the kernel does not.
+const KILL_AGAIN_PAUSE: Duration = Duration::from_secs(10);
+
+/// What copies need of the agent.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub mesh: Mesh,
+    pub probes: ProbesHandle,
+    /// Told when something has happened to a copy.
+    pub wake: Arc<Notify>,
+    pub tasks: Tasks,
+}
+
+/// A copy that is looked after.
+pub(super) struct CopyHandle {
+    pub plan: Arc<CopyPlan>,
+    /// It is marked so that no proxy uses it for new requests, because it is about to be stopped.
+    pub is_draining: bool,
+    state: Arc<Mutex<CopyState>>,
+    stop: watch::Sender<bool>,
+}
+
+/// How a copy is.
+#[derive(Clone, Debug)]
+pub(super) struct CopyState {
+    pub stage: Stage,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Its process, if it has one.
+    pub pid: Option<u32>,
+    /// How often its process has ended by itself.
+    pub crashes: u32,
+    /// How its process ended last; empty before the first end.
+    pub last_end: String,
+}
+
+/// How far a copy is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    Starting,
+    Running,
+    /// Its process ended; it is started again later.
+    Waiting,
+    Stopping,
+    /// Its process ended too often; an operator has to look.
+    Held,
+    /// Its process ended, and is not started again.
+    Left,
+    /// It was told to stop, and has.
+    Stopped,
+}
+
+impl CopyHandle {
+    /// Begins to look after a copy; with `adopted`, after a process that runs already.
+    pub(super) fn start(
+        plan: Arc<CopyPlan>,
+        log: PathBuf,
+        around: &Surroundings,
+        adopted: Option<Process>,
+    ) -> Self {
+        let state = Arc::new(Mutex::new(CopyState {
+            stage: Stage::Starting,
+            since_ms: runtime::unix_ms(),
+            pid: None,
+            crashes: 0,
+            last_end: String::new(),
+        }));
+        let (stop, stops) = watch::channel(false);
+        let task = CopyTask {
+            plan: Arc::clone(&plan),
+            log,
+            around: around.clone(),
+            drain: around.tasks.drain(),
+            state: Arc::clone(&state),
+            stops,
+        };
+        around.tasks.spawn("copy of a workload", task.run(adopted));
+        Self { plan, is_draining: false, state, stop }
+    }
+
+    pub(super) fn state(&self) -> CopyState {
+        self.state.lock().clone()
+    }
+
+    /// Tells its process to end; it is not started again.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+}
+
+/// Whether all checks of a copy pass; what keeps it out of use otherwise does not count.
+pub(super) fn is_ready(catalog: &Catalog, plan: &CopyPlan) -> bool {
+    let mut checks = catalog.checks_of_instance(&plan.node.folded(), &plan.id());
+    checks.all(|it| it.is_maintenance() || it.status == CheckStatus::Passing)
+}
+
+/// A process was told to end.
+struct Told {
+    kill_at: Instant,
+    /// It is started again.
+    goes_on: bool,
+}
+
+struct CopyTask {
+    plan: Arc<CopyPlan>,
+    log: PathBuf,
+    around: Surroundings,
+    drain: Drain,
+    state: Arc<Mutex<CopyState>>,
+    stops: watch::Receiver<bool>,
+}
+
+impl CopyTask {
+    async fn run(self, mut adopted: Option<Process>) {
+        let mut stops = self.stops.clone();
+        let mut restart = plan::restart(&self.plan.spec);
+        loop {
+            self.set(Stage::Starting, None);
+            let started = match adopted.take() {
+                Some(process) => Ok(process),
+                None => self.start(),
+            };
+            let ended = match started {
+                Ok(process) => {
+                    restart.handle_started(runtime::monotonic());
+                    match self.watch(process, &mut restart).await {
+                        Some(ended) => ended,
+                        None => return,
+                    }
+                }
+                Err(text) => {
+                    self.note_end(&text, true);
+                    self.take_out(&text).await;
+                    Ended::Badly
+                }
+            };
+            let next = restart.handle_ended(ended, runtime::monotonic(), &mut rand::rng());
+            let until = match next {
+                Next::StartAt(at) => {
+                    self.set(Stage::Waiting, None);
+                    Some(at)
+                }
+                Next::Leave => {
+                    self.set(Stage::Left, None);
+                    None
+                }
+                Next::Hold { restarts } => {
+                    tracing::error!(
+                        copy = %self.plan.id(), restarts,
+                        "held: it ends again and again, and is not started any more"
+                    );
+                    self.set(Stage::Held, None);
+                    None
+                }
+            };
+            let pause = async {
+                match until {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = pause => {}
+                () = told_to_stop(&mut stops) => {
+                    self.set(Stage::Stopped, None);
+                    return;
+                }
+                () = self.drain.begun() => return,
+            }
+        }
+    }
+
+    fn start(&self) -> Result<Process, String> {
+        let spec = self.plan.process(&self.log)?;
+        Process::start(&spec).map_err(|error| describe(&error))
+    }
+
+    /// From start to end of one run; `None` when it is not to be started again.
+    async fn watch(&self, mut process: Process, restart: &mut Restart) -> Option<Ended> {
+        let mut stops = self.stops.clone();
+        let pid = process.id().pid;
+        self.set(Stage::Running, Some(pid));
+        self.begin(pid).await;
+        let mut pause = LOOK_PAUSE_MIN;
+        let mut look_at = runtime::monotonic() + pause;
+        let mut told: Option<Told> = None;
+        loop {
+            let (is_told, kill_at) = (told.is_some(), told.as_ref().map(|it| it.kill_at));
+            tokio::select! {
+                exit = process.end() => {
+                    let (text, ended) = told_end(&exit);
+                    let text = format!("process {pid} ended: {text}");
+                    let goes_on = told.as_ref().is_none_or(|it| it.goes_on);
+                    self.note_end(&text, goes_on);
+                    self.take_out(&text).await;
+                    if goes_on {
+                        tracing::warn!(copy = %self.plan.id(), "{text}");
+                        let was_told = told.is_some();
+                        return Some(if was_told { Ended::Badly } else { ended });
+                    }
+                    self.set(Stage::Stopped, None);
+                    return None;
+                }
+                () = told_to_stop(&mut stops), if !is_told => {
+                    let grace = self.plan.spec.stop.grace_period;
+                    told = Some(self.tell_to_end(&process, grace, false));
+                }
+                () = self.drain.begun(), if !is_told => {
+                    if self.plan.spec.on_agent_exit == OnAgentExit::Keep {
+                        return None;
+                    }
+                    self.take_out("the agent is shutting down").await;
+                    let grace = self.plan.spec.stop.grace_period.min(GRACE_AT_EXIT_MAX);
+                    told = Some(self.tell_to_end(&process, grace, false));
+                }
+                () = tokio::time::sleep_until(kill_at.unwrap_or(look_at).into()) => {
+                    if let Some(told) = &mut told {
+                        tracing::warn!(copy = %self.plan.id(), pid, "killed: it did not end in time");
+                        process.kill();
+                        told.kill_at += KILL_AGAIN_PAUSE;
+                        continue;
+                    }
+                    self.rotate().await;
+                    if let CheckAction::RestartUnhealthy { failed } = self.look(restart) {
+                        tracing::warn!(copy = %self.plan.id(), failed, "restarted: its checks fail");
+                        let grace = self.plan.spec.stop.grace_period;
+                        told = Some(self.tell_to_end(&process, grace, true));
+                    }
+                    pause = (pause * 2).min(LOOK_PAUSE_MAX);
+                    look_at = runtime::monotonic() + pause;
+                }
+            }
+        }
+    }
+
+    fn tell_to_end(&self, process: &Process, grace: Duration, goes_on: bool) -> Told {
+        if !goes_on {
+            self.set(Stage::Stopping, Some(process.id().pid));
+        }
+        process.signal(signal_of(&self.plan));
+        Told { kill_at: runtime::monotonic() + grace, goes_on }
+    }
+
+    /// Has it probed while it is not ready, and tells the restart rule of it.
+    fn look(&self, restart: &mut Restart) -> CheckAction {
+        if self.plan.spec.service.is_none() {
+            return CheckAction::Leave;
+        }
+        let is_ready = is_ready(&self.around.mesh.catalog(), &self.plan);
+        if !is_ready {
+            self.around.probes.probe_now(&self.plan.node, &self.plan.id());
+        }
+        restart.handle_check(is_ready, runtime::monotonic())
+    }
+
+    /// Its process runs: it is probed from now on.
+    async fn begin(&self, pid: u32) {
+        if self.plan.spec.service.is_none() {
+            return;
+        }
+        let text = format!("process {pid} runs");
+        self.set_check(self.plan.process_check(), CheckStatus::Passing, &text).await;
+        self.around.probes.release(&self.plan.id());
+        self.around.probes.probe_now(&self.plan.node, &self.plan.id());
+        self.around.wake.notify_one();
+    }
+
+    /// Makes all of its checks critical. Its probes rest until it has a process again: one that is under way still saw the
+    /// old one, and somebody else may answer at its address.
+    async fn take_out(&self, reason: &str) {
+        if self.plan.spec.service.is_none() {
+            return;
+        }
+        self.around.probes.hold(&self.plan.id(), reason);
+        for check in self.plan.checks() {
+            self.set_check(check.id, CheckStatus::Critical, reason).await;
+        }
+    }
+
+    async fn set_check(&self, id: CheckId, status: CheckStatus, output: &str) {
+        let command = Command::SetCheckStatus {
+            node: self.plan.node.clone(),
+            id,
+            status,
+            output: output.to_owned(),
+            output_matters: true,
+        };
+        // A check that is gone belongs to an instance that somebody deregistered.
+        if let WriteOutcome::Failed(error) = self.around.mesh.run(command).await {
+            tracing::error!(copy = %self.plan.id(), error, "the state of a process cannot be registered");
+        }
+    }
+
+    async fn rotate(&self) {
+        let (log, logs) = (self.log.clone(), &self.plan.spec.logs);
+        let rotation =
+            Rotation { bytes_max: logs.file_bytes_max, kept_max: logs.files_max.saturating_sub(1) };
+        let rotated =
+            tokio::task::spawn_blocking(move || runtime::rotate_output(&log, rotation)).await;
+        if let Ok(Err(error)) = rotated {
+            tracing::warn!(copy = %self.plan.id(), %error, "its log cannot be begun anew");
+        }
+    }
+
+    fn note_end(&self, text: &str, is_crash: bool) {
+        let mut state = self.state.lock();
+        text.clone_into(&mut state.last_end);
+        state.crashes = state.crashes.saturating_add(u32::from(is_crash));
+    }
+
+    fn set(&self, stage: Stage, pid: Option<u32>) {
+        let mut state = self.state.lock();
+        (state.stage, state.pid, state.since_ms) = (stage, pid, runtime::unix_ms());
+        drop(state);
+        self.around.wake.notify_one();
+    }
+}
+
+/// Resolves when the copy is told to stop; never if nobody is left who could say so, for the agent's end is told otherwise.
+async fn told_to_stop(stops: &mut watch::Receiver<bool>) {
+    if stops.wait_for(|it| *it).await.map(drop).is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn signal_of(plan: &CopyPlan) -> i32 {
+    let name = plan.spec.stop.signal.as_str();
+    runtime::signal_number(name).expect("every signal of a document has a number")
+}
+
+/// How a process ended, in words, and whether that was well.
+fn told_end(exit: &Result<Option<Exit>, ChildError>) -> (String, Ended) {
+    match exit {
+        Ok(Some(exit @ Exit::Code(0))) => (exit.to_string(), Ended::Well),
+        Ok(Some(exit)) => (exit.to_string(), Ended::Badly),
+        // An earlier agent started it.
+        Ok(None) => ("how is not known, for it was adopted".to_owned(), Ended::Badly),
+        Err(error) => (describe(error), Ended::Badly),
+    }
+}
+
+fn describe(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,160 @@
+//! What is known of one workload, and what of it is kept in the store.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use model::workload::WorkloadSpec;
+use model::{Catalog, NodeName, Record, RecordKey, Revision, Setting, Table, Timestamp};
+use recovery::{CopyId, Release, ReleaseId, Split, Workload};
+use serde::{Deserialize, Serialize};
+
+use super::copy::CopyHandle;
+use super::name::WorkloadName;
+use super::tally::Tally;
+
+/// What has happened to a workload that is remembered for operators.
+const EVENTS_MAX: usize = 50;
+
+/// What the store keeps of a workload, so that the next life of the agent goes on where this one ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// Its releases, and what is being rolled out.
+    pub workload: Workload,
+    /// What its document asked for when it was last followed.
+    pub told: Option<WorkloadSpec>,
+    /// Restarts that operators asked for; each is a release.
+    pub restarts: u64,
+    /// Copies that an operator asked for since the document was last followed.
+    pub replicas: Option<u32>,
+    /// An operator stopped it: what of it is on its way out.
+    pub stopped: Option<Workload>,
+    /// How requests are divided.
+    pub split: Option<Split>,
+    /// What the releases run.
+    pub specs: BTreeMap<ReleaseId, Arc<WorkloadSpec>>,
+    /// What has happened, the oldest first: milliseconds since 1970, and words.
+    pub events: VecDeque<(u64, String)>,
+}
+
+impl Kept {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            workload: Workload::new(now),
+            told: None,
+            restarts: 0,
+            replicas: None,
+            stopped: None,
+            split: None,
+            specs: BTreeMap::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Reads what the store has; `None` when there is nothing that this version can read.
+    pub(super) fn load(catalog: &Catalog, node: &NodeName, name: &WorkloadName) -> Option<Self> {
+        let stored = catalog.record::<Setting>(&record_name(node, name))?;
+        match serde_json::from_value::<Self>(stored.value.body.clone()) {
+            Ok(kept) if kept.workload.is_readable() => Some(kept),
+            Ok(_) => {
+                tracing::error!(workload = %name, "its state is of another version, and begins anew");
+                None
+            }
+            Err(error) => {
+                tracing::error!(workload = %name, %error, "its state cannot be read, and begins anew");
+                None
+            }
+        }
+    }
+
+    pub(super) fn record(&self, node: &NodeName, name: &WorkloadName) -> Record {
+        let body = serde_json::to_value(self).expect("it has text keys only");
+        Record::Setting(Setting { name: record_name(node, name), body })
+    }
+
+    /// The state machine that says what to do now.
+    pub(super) fn machine(&mut self) -> &mut Workload {
+        self.stopped.as_mut().unwrap_or(&mut self.workload)
+    }
+
+    /// Equal for equal processes that an operator did not ask to be started anew in between.
+    pub(super) fn fingerprint(&self, spec: &WorkloadSpec) -> String {
+        format!("{}.{}", spec.template_hash(), self.restarts)
+    }
+
+    /// Remembers what a release runs, and forgets those that nobody can go back to.
+    pub(super) fn remember(&mut self, fingerprint: &str, spec: &WorkloadSpec) {
+        let workload = &self.workload;
+        let known = [workload.target(), workload.stable(), workload.previous()];
+        let is_it = |it: &&Release| it.fingerprint == fingerprint;
+        if let Some(release) = known.into_iter().flatten().find(is_it) {
+            self.specs.insert(release.id, Arc::new(spec.clone()));
+        }
+    }
+
+    /// Forgets what releases ran that nobody can go back to, and that have no copies.
+    pub(super) fn forget(&mut self, copies: &BTreeMap<CopyId, CopyHandle>) {
+        let workload = &self.workload;
+        self.specs.retain(|id, _| {
+            workload.release(*id).is_some() || copies.keys().any(|copy| copy.release == *id)
+        });
+    }
+
+    pub(super) fn note(&mut self, text: String) {
+        if self.events.len() == EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back((runtime::unix_ms(), text));
+    }
+}
+
+fn record_name(node: &NodeName, name: &WorkloadName) -> String {
+    format!("workload/{}/{}/{}", node.folded(), name.namespace, name.name)
+}
+
+pub(super) fn record_key(node: &NodeName, name: &WorkloadName) -> RecordKey {
+    RecordKey::new(Table::Setting, &record_name(node, name))
+}
+
+/// The names of all workloads whose state the store keeps for this node.
+pub(super) fn stored_names(catalog: &Catalog, node: &NodeName) -> Vec<WorkloadName> {
+    let prefix = format!("workload/{}/", node.folded());
+    let stored = catalog.records_under::<Setting>(&prefix);
+    stored
+        .filter_map(|it| Some(WorkloadName::parse(it.value.name.strip_prefix(&prefix)?)))
+        .collect()
+}
+
+/// A workload in memory.
+pub(super) struct Running {
+    pub kept: Kept,
+    /// Revision of the state machine that the store has.
+    pub persisted: u64,
+    /// When the store last got it, in milliseconds since 1970.
+    pub persisted_ms: u64,
+    pub copies: BTreeMap<CopyId, CopyHandle>,
+    /// Revision from which on the proxies have the split.
+    pub split_at: Revision,
+    pub tally: Tally,
+    /// What keeps it from following its document.
+    pub obstacles: Vec<String>,
+    /// What it waits for before it starts.
+    pub waits_for: Vec<String>,
+    /// When obstacles were last looked for, in milliseconds since 1970.
+    pub looked_ms: u64,
+}
+
+impl Running {
+    pub(super) fn new(kept: Kept, catalog: &Catalog) -> Self {
+        Self {
+            persisted: kept.workload.revision(),
+            kept,
+            persisted_ms: 0,
+            copies: BTreeMap::new(),
+            split_at: catalog.revision(),
+            tally: Tally::default(),
+            obstacles: Vec::new(),
+            waits_for: Vec::new(),
+            looked_ms: 0,
+        }
+    }
+}

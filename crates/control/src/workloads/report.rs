@@ -1,0 +1,268 @@
+//! How workloads are, for operators: what `leno ps` and `leno rollout` print.
+
+use model::Catalog;
+use model::workload::WorkloadSpec;
+use recovery::{Outcome, Split, Verdict};
+use serde::{Deserialize, Serialize};
+
+use super::copy::{Stage, is_ready};
+use super::kept::Running;
+use super::name::WorkloadName;
+use super::{Place, log_of, output_of};
+
+/// How a workload is.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkloadReport {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// `running`, `starting`, `degraded`, `rolling out`, `rolling back`, `held`, `waiting`, `stopping`, `stopped`, `removing`,
+    /// `not started`.
+    pub state: String,
+    /// Why it is so, where that is to be asked; empty otherwise.
+    pub reason: String,
+    /// Version that serves.
+    pub version: String,
+    /// Copies that are wanted.
+    pub replicas: u32,
+    /// Copies that may be used.
+    pub ready: u32,
+    /// Its copies.
+    pub copies: Vec<CopyReport>,
+    /// Its rollout, and those before.
+    pub rollout: RolloutReport,
+}
+
+impl WorkloadReport {
+    /// All its copies may be used: what depends on it may start.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.replicas > 0 && self.ready >= self.replicas
+    }
+}
+
+/// How a copy is.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CopyReport {
+    /// What it is registered as.
+    pub id: String,
+    /// Number of its release.
+    pub release: u64,
+    /// Version of its release.
+    pub version: String,
+    /// `starting`, `checking`, `ready`, `unused` (its release gets no requests), `draining`, `stopping`, `waiting` (for its
+    /// restart), `held`, `ended`.
+    pub state: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Its port.
+    pub port: Option<u16>,
+    /// How often its process ended by itself.
+    pub restarts: u32,
+    /// What it or its check said last, where that is to be asked.
+    pub output: String,
+    /// File that it writes to.
+    pub log: String,
+}
+
+/// The rollouts of a workload.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RolloutReport {
+    /// What is being rolled out, as `release N (version V)`; empty when nothing is.
+    pub target: String,
+    /// How far it is.
+    pub progress: String,
+    /// What the proxies' counters say so far.
+    pub evidence: String,
+    /// Share of the requests by release, where there are several.
+    pub shares: Vec<(u64, u32)>,
+    /// Rollouts that have ended, the newest first.
+    pub history: Vec<PastRollout>,
+    /// What has happened, the newest first: milliseconds since 1970, and words.
+    pub events: Vec<(u64, String)>,
+}
+
+/// A rollout that has ended.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PastRollout {
+    /// Number of the release.
+    pub release: u64,
+    /// Its version.
+    pub version: String,
+    /// When it began and ended, in milliseconds since 1970.
+    pub began_ms: u64,
+    /// See `began_ms`.
+    pub ended_ms: u64,
+    /// `promoted`, `rolled back` or `held`.
+    pub outcome: String,
+    /// Why; empty when it was promoted.
+    pub reason: String,
+    /// What was counted meanwhile.
+    pub figures: String,
+}
+
+pub(super) fn of(
+    name: &WorkloadName,
+    spec: Option<&WorkloadSpec>,
+    running: &Running,
+    catalog: &Catalog,
+    place: &Place,
+) -> WorkloadReport {
+    let kept = &running.kept;
+    let copies: Vec<CopyReport> = copies(running, catalog, place);
+    let workload = &kept.workload;
+    let serving = workload.stable().or(workload.target());
+    let replicas = match (&kept.stopped, serving) {
+        (Some(_), _) => 0,
+        (None, Some(release)) => release.spec.replicas,
+        (None, None) => spec.map_or(0, |it| it.replicas),
+    };
+    let ready = copies.iter().filter(|it| it.state == "ready").count();
+    let ready = u32::try_from(ready).unwrap_or(u32::MAX);
+    let version = serving.map_or_else(String::new, |it| it.version.clone());
+    let (state, reason) = state(spec, running, ready >= replicas, &copies);
+    WorkloadReport {
+        namespace: name.namespace.clone(),
+        name: name.name.clone(),
+        state,
+        reason,
+        version,
+        replicas,
+        ready,
+        copies,
+        rollout: rollout(running),
+    }
+}
+
+fn copies(running: &Running, catalog: &Catalog, place: &Place) -> Vec<CopyReport> {
+    let report = |(id, handle): (&recovery::CopyId, &super::CopyHandle)| {
+        let (state, plan) = (handle.state(), &handle.plan);
+        let serves = running.kept.split.as_ref().is_none_or(|it| it.serves(id.release));
+        let word = match state.stage {
+            Stage::Starting => "starting",
+            Stage::Waiting => "waiting",
+            Stage::Stopping => "stopping",
+            Stage::Held => "held",
+            Stage::Left | Stage::Stopped => "ended",
+            Stage::Running if handle.is_draining => "draining",
+            Stage::Running if !is_ready(catalog, plan) => "checking",
+            Stage::Running if !serves => "unused",
+            Stage::Running => "ready",
+        };
+        let is_well = ["ready", "unused", "draining"].contains(&word);
+        let output = output_of(catalog, handle, &state.last_end);
+        CopyReport {
+            id: plan.id().to_string(),
+            release: id.release.0,
+            version: plan.spec.version.clone(),
+            state: word.to_owned(),
+            since_ms: state.since_ms,
+            pid: state.pid,
+            port: plan.port,
+            restarts: state.crashes,
+            output: if is_well { state.last_end } else { output },
+            log: log_of(place, plan).display().to_string(),
+        }
+    };
+    running.copies.iter().map(report).collect()
+}
+
+/// The state in a word, and why.
+fn state(
+    spec: Option<&WorkloadSpec>,
+    running: &Running,
+    all_ready: bool,
+    copies: &[CopyReport],
+) -> (String, String) {
+    let workload = &running.kept.workload;
+    let is = |word: &str, reason: String| (word.to_owned(), reason);
+    if spec.is_none() {
+        return is("removing", "its document is gone".into());
+    }
+    if running.kept.stopped.is_some() {
+        let word = if copies.is_empty() { "stopped" } else { "stopping" };
+        return is(word, "an operator stopped it".into());
+    }
+    if !running.obstacles.is_empty() {
+        let word = if copies.is_empty() { "not started" } else { "held" };
+        return is(word, running.obstacles.join("; "));
+    }
+    if let Some(reason) = workload.held() {
+        return is("held", reason.to_string());
+    }
+    let held = copies.iter().find(|it| it.state == "held");
+    if !running.waits_for.is_empty() && copies.is_empty() {
+        return is("waiting", format!("for {}", running.waits_for.join(", ")));
+    }
+    if let Some(progress) = workload.progress() {
+        let word = if progress.starts_with("rolling back") {
+            "rolling back"
+        } else if workload.stable().is_none() {
+            "starting"
+        } else {
+            "rolling out"
+        };
+        return is(word, progress);
+    }
+    if let Some(copy) = held {
+        return is("degraded", format!("{} is held: {}", copy.id, copy.output));
+    }
+    if all_ready {
+        let undone = workload.history().next_back().map(|it| &it.outcome);
+        let note = match undone {
+            Some(Outcome::RolledBack(reason)) => format!("the last rollout was undone: {reason}"),
+            _ => String::new(),
+        };
+        return is("running", note);
+    }
+    let missing = copies.iter().find(|it| it.state != "ready" && !it.output.is_empty());
+    is("degraded", missing.map_or_else(String::new, |it| format!("{}: {}", it.id, it.output)))
+}
+
+fn rollout(running: &Running) -> RolloutReport {
+    let kept = &running.kept;
+    let workload = &kept.workload;
+    let target = workload.target().map(|it| format!("release {} (version {})", it.id, it.version));
+    let evidence = workload.verdict().map(|verdict| match verdict {
+        Verdict::Undecided { .. } => "undecided".to_owned(),
+        Verdict::Worse { by, figures } => format!("worse: {by}: {figures}"),
+        Verdict::AsGood { figures } => format!("as good: {figures}"),
+    });
+    let shares = match &kept.split {
+        Some(Split::Weights(shares)) if shares.len() > 1 => {
+            shares.iter().map(|(release, share)| (release.0, *share)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let past = |record: &recovery::Record| {
+        let (outcome, reason) = match &record.outcome {
+            Outcome::Promoted => ("promoted", String::new()),
+            Outcome::RolledBack(reason) => ("rolled back", reason.to_string()),
+            Outcome::Held(reason) => ("held", reason.to_string()),
+        };
+        PastRollout {
+            release: record.release.id.0,
+            version: record.release.version.clone(),
+            began_ms: record.began.0,
+            ended_ms: record.ended.0,
+            outcome: outcome.to_owned(),
+            reason,
+            figures: record.figures.to_string(),
+        }
+    };
+    RolloutReport {
+        target: target.unwrap_or_default(),
+        progress: workload.progress().unwrap_or_default(),
+        evidence: evidence.unwrap_or_default(),
+        shares,
+        history: workload.history().rev().map(past).collect(),
+        events: kept.events.iter().rev().cloned().collect(),
+    }
+}
