@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::observed::{Action, Copy, CopyId, Note, Phase, ReleaseId};
+use super::observed::{Action, Copy, CopyId, Note, Phase, ReleaseId, Split};
 use super::plan::Plan;
 use super::view::{View, count};
 use super::{Drain, Workload};
@@ -174,11 +174,16 @@ impl Workload {
             return;
         }
         let not_missed = plan.bad.filter(|it| now.is_some_and(|now| now.serves(*it)));
+        // What was told to drain just now serves no more.
+        let serving_with = |split: &Split| {
+            let stays = |it: &&CopyId| split.serves(it.release) && !self.drains.contains_key(it);
+            count(view.available().filter(stays))
+        };
         let lost = not_missed.map_or(0, |it| view.available_of(it));
-        let serving = now.map_or(0, |now| view.serving(Some(now))).saturating_sub(lost);
+        let serving = now.map_or(0, serving_with).saturating_sub(lost);
         // Of a workload that others run, the number of copies is not ours to promise, but one there must be.
         let promise = if self.is_supervised() { self.promise() } else { 1 };
-        if view.serving(Some(split)) >= serving.min(promise).max(u32::from(now.is_some())) {
+        if serving_with(split) >= serving.min(promise).max(u32::from(now.is_some())) {
             actions.push(Action::SetSplit(split.clone()));
         }
     }

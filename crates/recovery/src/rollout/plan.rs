@@ -106,15 +106,20 @@ impl Workload {
         let old = self.stable.as_ref().map_or(0, |it| it.spec.replicas);
         let mut plan = self.plan_all_by_copies(rollout, view);
         plan.starts.insert(to.id);
-        if rollout.paused_ms.is_some() {
-            for release in plan_releases(view) {
-                plan.wants.insert(release, self.staying(view, release));
-            }
+        if let Some(stable) = self.stable.as_ref().filter(|_| !rolling.judged) {
+            // They stay until the first ones are judged, and come back if all processes were lost with an agent.
+            plan.wants.insert(stable.id, old.saturating_sub(first));
+            plan.starts.insert(stable.id);
+            plan.wants.insert(to.id, first);
             return plan;
         }
-        plan.wants.insert(to.id, if rolling.judged { to.spec.replicas } else { first });
-        if let Some(stable) = self.stable.as_ref().filter(|_| !rolling.judged) {
-            plan.wants.insert(stable.id, old.saturating_sub(first));
+        plan.wants.insert(to.id, to.spec.replicas);
+        if rollout.paused_ms.is_some() {
+            let releases = plan_releases(view).into_iter().filter(|it| *it != to.id);
+            let olds: BTreeMap<_, _> = releases.map(|it| (it, self.staying(view, it))).collect();
+            let lacking = to.spec.replicas.saturating_sub(olds.values().sum());
+            plan.wants.extend(olds);
+            plan.wants.insert(to.id, self.staying(view, to.id).max(lacking));
         }
         plan
     }

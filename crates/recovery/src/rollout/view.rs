@@ -29,6 +29,10 @@ impl<'a> View<'a> {
         self.available.contains(&id)
     }
 
+    pub(super) fn available(&self) -> impl Iterator<Item = &CopyId> {
+        self.available.iter()
+    }
+
     /// Available copies of a release.
     pub(super) fn available_of(&self, release: ReleaseId) -> u32 {
         count(self.available.iter().filter(|it| it.release == release))
@@ -73,6 +77,10 @@ impl Workload {
         };
         let before = self.drains.len();
         self.drains.retain(|id, _| !stopped(id));
+        // A copy that was gone comes back as another: what was passed was the one before.
+        for (_, wait) in self.waits.iter_mut().filter(|it| stopped(it.0)) {
+            (wait.unacknowledged_since_ms, wait.passed) = (None, false);
+        }
         changed |= self.drains.len() != before;
         for copy in &observed.copies {
             let name = || Note::NotAcknowledged {

@@ -284,3 +284,20 @@ fn a_release_that_gets_nowhere_is_taken_back_at_the_deadline() {
     world.run_until(250, 1_000_000, ended);
     assert_eq!(world.last_outcome(), Some(&Outcome::RolledBack(Reason::NoProgress)));
 }
+
+#[test]
+fn copies_that_an_agent_took_with_it_come_back_also_in_the_middle_of_a_rollout() {
+    for spec in all() {
+        let mut world = World::with_good(1, spec.clone());
+        world.release("v2", spec, GOOD);
+        world.run(250, 1_500);
+        assert!(!ended(&world));
+        world.kill_agent();
+        world.processes.clear();
+        world.run(250, 1_500);
+        let copies: usize = world.copies().values().sum();
+        assert!(copies >= 3, "{:?}", world.copies());
+        world.run_until(250, 120_000, ended);
+        assert_eq!(world.last_outcome(), Some(&Outcome::Promoted));
+    }
+}
