@@ -119,25 +119,38 @@ async fn send_order(agent: &AgentAt, order: &str, name: &str, more: &str) -> any
 
 pub(crate) async fn order(order: &str, arguments: OrderArguments) -> anyhow::Result<ExitCode> {
     let agent = AgentAt::of(&arguments.connection)?;
+    let before = last_ended(&report(&agent, &arguments.name).await?);
     send_order(&agent, order, &arguments.name, "").await?;
     if arguments.no_wait {
         return Ok(ExitCode::SUCCESS);
     }
-    settle(&agent, &arguments.name).await
+    settle(&agent, &arguments.name, before, order == "undo").await
+}
+
+/// When the last rollout ended, in milliseconds since 1970.
+fn last_ended(report: &WorkloadReport) -> u64 {
+    report.rollout.history.first().map_or(0, |it| it.ended_ms)
 }
 
 pub(crate) async fn scale(arguments: ScaleArguments) -> anyhow::Result<ExitCode> {
     let agent = AgentAt::of(&arguments.order.connection)?;
+    let before = last_ended(&report(&agent, &arguments.order.name).await?);
     let more = format!("&replicas={}", arguments.replicas);
     send_order(&agent, "scale", &arguments.order.name, &more).await?;
     if arguments.order.no_wait {
         return Ok(ExitCode::SUCCESS);
     }
-    settle(&agent, &arguments.order.name).await
+    settle(&agent, &arguments.order.name, before, false).await
 }
 
-/// Says each new state until there is one that stays.
-async fn settle(agent: &AgentAt, name: &str) -> anyhow::Result<ExitCode> {
+/// Says each new state until there is one that stays. It failed if a rollout has ended since `before` that was not promoted,
+/// unless it was `undone` on purpose.
+async fn settle(
+    agent: &AgentAt,
+    name: &str,
+    before: u64,
+    undone: bool,
+) -> anyhow::Result<ExitCode> {
     let mut said = String::new();
     let mut first = true;
     loop {
@@ -153,6 +166,10 @@ async fn settle(agent: &AgentAt, name: &str) -> anyhow::Result<ExitCode> {
         let is_changing =
             ["starting", "rolling out", "rolling back", "stopping"].contains(&&*report.state);
         if !std::mem::take(&mut first) && !is_changing {
+            let last = report.rollout.history.first().filter(|it| it.ended_ms > before);
+            if let Some(last) = last.filter(|it| it.outcome != "promoted" && !undone) {
+                bail!("release {} was {}: {}", last.release, last.outcome, last.reason);
+            }
             let is_well = ["running", "stopped"].contains(&&*report.state);
             // Copies that were just asked for are on their way.
             if is_well || report.state != "degraded" || !has_copies_to_come(&report) {
@@ -183,7 +200,10 @@ pub(crate) async fn logs(arguments: LogsArguments) -> anyhow::Result<ExitCode> {
         print_log(log, has_several);
         ends.insert(log.id.clone(), log.end);
     }
-    while arguments.follow {
+    if !arguments.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         finish()?;
         tokio::time::sleep(FOLLOW_PAUSE).await;
         if arguments.copy.is_none() {
@@ -208,7 +228,6 @@ pub(crate) async fn logs(arguments: LogsArguments) -> anyhow::Result<ExitCode> {
         }
         ends.retain(|id, _| !gone.contains(id));
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 async fn read_logs(agent: &AgentAt, path: &str) -> anyhow::Result<Vec<CopyLog>> {

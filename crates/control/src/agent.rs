@@ -376,6 +376,7 @@ impl Agent {
             node_id: info.node_id.clone(),
             address: info.address.clone(),
             logs,
+            can_survive: !options.dev,
             scripts_may_run: options.script_checks || options.definitions.script_checks,
         };
         let fleet = compilation.fleet().clone();

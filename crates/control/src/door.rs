@@ -87,6 +87,7 @@ impl Door {
     pub async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let refusal = api::refused_by_rule(&request, &self.agent.settings, &self.access.acl);
+        let refusal = refusal.or_else(|| refused_to_pages(&request));
         let mut response = match refusal.or_else(|| self.beyond_rate(&request)) {
             Some(refusal) => refusal,
             None => self.answer_within(request).await,
@@ -538,6 +539,18 @@ impl Maintenance {
             None => tracing::info!(node, service, "left maintenance mode"),
         }
     }
+}
+
+/// A page in somebody's browser may send requests here without being asked, under whatever name its site has; documents start
+/// processes, so it may not write them. Programs do not say where they come from, as browsers do.
+fn refused_to_pages(request: &Request<Bytes>) -> Option<Response<Bytes>> {
+    let is_ours = request.uri().path().starts_with("/leno/v1/");
+    let header = |name: &str| request.headers().get(name).and_then(|it| it.to_str().ok());
+    let is_from_page = header("origin").is_some() || header("sec-fetch-site").is_some();
+    (is_ours && is_from_page && request.method() != http::Method::GET).then(|| {
+        let text = "pages in browsers may not write here; use the command line\n";
+        reply(StatusCode::FORBIDDEN, TEXT, text.to_owned())
+    })
 }
 
 fn is_of_workloads(path: &str) -> bool {

@@ -37,6 +37,8 @@ struct Shared {
 }
 
 struct Member {
+    /// Tells apart those that have had this name.
+    generation: u64,
     acknowledged: Revision,
     at: Instant,
     uses: Box<dyn Fn() -> Uses + Send + Sync>,
@@ -57,6 +59,7 @@ pub struct ProxyState {
 pub struct Following {
     fleet: Fleet,
     name: String,
+    generation: u64,
 }
 
 impl fmt::Debug for Following {
@@ -82,11 +85,18 @@ impl Fleet {
         revision: Revision,
         uses: impl Fn() -> Uses + Send + Sync + 'static,
     ) -> Following {
-        let member =
-            Member { acknowledged: revision, at: runtime::monotonic(), uses: Box::new(uses) };
-        self.shared.proxies.lock().insert(name.to_owned(), member);
+        let mut proxies = self.shared.proxies.lock();
+        let generation = proxies.get(name).map_or(0, |it| it.generation + 1);
+        let member = Member {
+            generation,
+            acknowledged: revision,
+            at: runtime::monotonic(),
+            uses: Box::new(uses),
+        };
+        proxies.insert(name.to_owned(), member);
+        drop(proxies);
         self.tell();
-        Following { fleet: self.clone(), name: name.to_owned() }
+        Following { fleet: self.clone(), name: name.to_owned(), generation }
     }
 
     /// All proxies, by name.
@@ -116,10 +126,10 @@ impl Fleet {
         behind.map(|it| it.0.clone()).collect()
     }
 
-    /// Resolves at the next acknowledgement, arrival or departure of a proxy.
-    pub async fn moved(&self) {
-        // The sender lives as long as this.
-        let _ = self.shared.moves.subscribe().changed().await;
+    /// Follows acknowledgements, arrivals and departures of proxies: it has changed when there was one.
+    #[must_use]
+    pub fn moves(&self) -> watch::Receiver<u64> {
+        self.shared.moves.subscribe()
     }
 
     /// Waits until every proxy has a configuration that was compiled from `revision` or a newer one, at most until
@@ -166,17 +176,24 @@ impl Fleet {
 impl Following {
     /// The proxy has taken a configuration that was compiled from `revision`: no request is decided by an older one.
     pub fn acknowledge(&self, revision: Revision) {
-        if let Some(member) = self.fleet.shared.proxies.lock().get_mut(&self.name) {
+        let mut proxies = self.fleet.shared.proxies.lock();
+        let own = proxies.get_mut(&self.name).filter(|it| it.generation == self.generation);
+        if let Some(member) = own {
             member.acknowledged = revision;
             member.at = runtime::monotonic();
         }
+        drop(proxies);
         self.fleet.tell();
     }
 }
 
 impl Drop for Following {
     fn drop(&mut self) {
-        self.fleet.shared.proxies.lock().remove(&self.name);
+        let mut proxies = self.fleet.shared.proxies.lock();
+        if proxies.get(&self.name).is_some_and(|it| it.generation == self.generation) {
+            proxies.remove(&self.name);
+        }
+        drop(proxies);
         self.fleet.tell();
     }
 }

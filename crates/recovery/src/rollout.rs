@@ -144,6 +144,12 @@ impl Workload {
         self.format == WORKLOAD_FORMAT
     }
 
+    /// It is being removed, for good.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.removed
+    }
+
     /// What serves when there is no rollout.
     #[must_use]
     pub fn stable(&self) -> Option<&Release> {

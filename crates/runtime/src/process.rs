@@ -206,6 +206,7 @@ impl Process {
                     let readable = end.readable().await.map(drop);
                     readable.map_err(|source| ChildError::Wait { pid, source })?;
                 }
+                table::kill_leftovers(pid);
                 Ok(None)
             }
         };

@@ -55,13 +55,13 @@ impl Parameters {
         self.0.iter().find(|it| it.0 == name).map(|it| it.1.as_str())
     }
 
-    fn number(&self, name: &str) -> Result<Option<u64>, Response<Bytes>> {
+    fn number(&self, name: &str) -> Result<Option<u64>, Refused> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let wrong = |_| bad(format!("{name}: {text:?} is not a number"));
         text.parse().map(Some).map_err(wrong)
     }
 
-    fn workload(&self) -> Result<WorkloadName, Response<Bytes>> {
+    fn workload(&self) -> Result<WorkloadName, Refused> {
         match self.text("name") {
             Some(name) if !name.is_empty() => Ok(WorkloadName::parse(name)),
             _ => Err(bad("name: say which workload: NAME or NAMESPACE/NAME".to_owned())),
@@ -69,8 +69,24 @@ impl Parameters {
     }
 }
 
-fn bad(text: String) -> Response<Bytes> {
-    reply(StatusCode::BAD_REQUEST, TEXT, text + "\n")
+/// Why something is not done.
+struct Refused {
+    status: StatusCode,
+    text: String,
+}
+
+impl From<Refused> for Response<Bytes> {
+    fn from(it: Refused) -> Self {
+        reply(it.status, TEXT, it.text + "\n")
+    }
+}
+
+fn refused(status: StatusCode, text: String) -> Refused {
+    Refused { status, text }
+}
+
+fn bad(text: String) -> Refused {
+    refused(StatusCode::BAD_REQUEST, text)
 }
 
 fn json(value: &impl Serialize) -> Response<Bytes> {
@@ -90,29 +106,25 @@ impl Door {
             (&Method::GET, "proxies") => Ok(self.proxies()),
             (&Method::POST, _) => match rest.strip_prefix("workloads/") {
                 Some(order) => self.order(order, &parameters).await,
-                None => Err(reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET reads it\n".into())),
+                None => Err(refused(StatusCode::METHOD_NOT_ALLOWED, "GET reads it".into())),
             },
-            _ => Err(reply(
+            _ => Err(refused(
                 StatusCode::NOT_FOUND,
-                TEXT,
-                format!("there is nothing at {path}; /leno/v1 lists what there is\n"),
+                format!("there is nothing at {path}; /leno/v1 lists what there is"),
             )),
         };
-        answer.unwrap_or_else(|refusal| refusal)
+        answer.unwrap_or_else(Response::from)
     }
 
-    fn list(&self, parameters: &Parameters) -> Result<Response<Bytes>, Response<Bytes>> {
+    fn list(&self, parameters: &Parameters) -> Result<Response<Bytes>, Refused> {
         if parameters.text("name").is_none() {
             return Ok(json(&self.workloads.reports()));
         }
         Ok(json(&[self.one(&parameters.workload()?)?]))
     }
 
-    fn one(&self, name: &WorkloadName) -> Result<WorkloadReport, Response<Bytes>> {
-        let missing = || {
-            let text = format!("there is no workload {name}\n");
-            reply(StatusCode::NOT_FOUND, TEXT, text)
-        };
+    fn one(&self, name: &WorkloadName) -> Result<WorkloadReport, Refused> {
+        let missing = || refused(StatusCode::NOT_FOUND, format!("there is no workload {name}"));
         self.workloads.report(name).ok_or_else(missing)
     }
 
@@ -120,7 +132,7 @@ impl Door {
         &self,
         order: &str,
         parameters: &Parameters,
-    ) -> Result<Response<Bytes>, Response<Bytes>> {
+    ) -> Result<Response<Bytes>, Refused> {
         let ask = match order {
             "start" => Ask::Start,
             "stop" => Ask::Stop,
@@ -136,20 +148,20 @@ impl Door {
             },
             _ => {
                 let text = format!(
-                    "there is no order {order:?}: start, stop, restart, scale, pause, resume, promote, undo\n"
+                    "there is no order {order:?}: start, stop, restart, scale, pause, resume, promote, undo"
                 );
-                return Err(reply(StatusCode::NOT_FOUND, TEXT, text));
+                return Err(refused(StatusCode::NOT_FOUND, text));
             }
         };
         let name = parameters.workload()?;
         self.one(&name)?;
         match self.workloads.ask(name, ask).await {
             Ok(()) => Ok(reply(StatusCode::OK, JSON, "true\n".to_owned())),
-            Err(text) => Err(reply(StatusCode::CONFLICT, TEXT, text + "\n")),
+            Err(text) => Err(refused(StatusCode::CONFLICT, text)),
         }
     }
 
-    async fn logs(&self, parameters: &Parameters) -> Result<Response<Bytes>, Response<Bytes>> {
+    async fn logs(&self, parameters: &Parameters) -> Result<Response<Bytes>, Refused> {
         let report = self.one(&parameters.workload()?)?;
         let lines = parameters
             .number("lines")?
@@ -169,8 +181,8 @@ impl Door {
             match path.filter(|it| it.is_file()) {
                 Some(path) => files.push((id.clone(), path)),
                 None => {
-                    let text = format!("there is no copy {id}, and no log of it\n");
-                    return Err(reply(StatusCode::NOT_FOUND, TEXT, text));
+                    let text = format!("there is no copy {id}, and no log of it");
+                    return Err(refused(StatusCode::NOT_FOUND, text));
                 }
             }
         }
@@ -187,8 +199,8 @@ impl Door {
         match read.await {
             Ok(Ok(logs)) => Ok(json(&logs)),
             Ok(Err(error)) => {
-                let text = format!("the log cannot be read: {error}\n");
-                Err(reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, text))
+                let text = format!("the log cannot be read: {error}");
+                Err(refused(StatusCode::INTERNAL_SERVER_ERROR, text))
             }
             Err(_) => Err(bad("the log cannot be read".into())),
         }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::WriteOutcome;
-use model::workload::OnAgentExit;
 use model::{Catalog, CheckId, CheckStatus};
 use parking_lot::Mutex;
 use recovery::{CheckAction, Ended, Next, Restart};
 use registry::Command;
-use runtime::{ChildError, Drain, Exit, Process, Rotation, Tasks};
+use runtime::{ChildError, Drain, Exit, Process, ProcessId, Rotation, Tasks};
 use tokio::sync::{Notify, watch};
 
 use super::plan::{self, CopyPlan};
@@ -53,7 +52,7 @@ pub(super) struct CopyState {
     /// Since when, in milliseconds since 1970.
     pub since_ms: u64,
     /// Its process, if it has one.
-    pub pid: Option<u32>,
+    pub process: Option<ProcessId>,
     /// How often its process has ended by itself.
     pub crashes: u32,
     /// How its process ended last; empty before the first end.
@@ -87,7 +86,7 @@ impl CopyHandle {
         let state = Arc::new(Mutex::new(CopyState {
             stage: Stage::Starting,
             since_ms: runtime::unix_ms(),
-            pid: None,
+            process: None,
             crashes: 0,
             last_end: String::new(),
         }));
@@ -116,8 +115,13 @@ impl CopyHandle {
 
 /// Whether all checks of a copy pass; what keeps it out of use otherwise does not count.
 pub(super) fn is_ready(catalog: &Catalog, plan: &CopyPlan) -> bool {
-    let mut checks = catalog.checks_of_instance(&plan.node.folded(), &plan.id());
-    checks.all(|it| it.is_maintenance() || it.status == CheckStatus::Passing)
+    let node = plan.node.folded();
+    // Somebody may have deregistered it, or only its check.
+    let is_registered = catalog.instance(&node, &plan.id()).is_some()
+        && catalog.check(&node, &plan.process_check()).is_some();
+    let mut checks = catalog.checks_of_instance(&node, &plan.id());
+    let passes = checks.all(|it| it.is_maintenance() || it.status == CheckStatus::Passing);
+    plan.spec.service.is_none() || (is_registered && passes)
 }
 
 /// A process was told to end.
@@ -205,7 +209,7 @@ impl CopyTask {
     async fn watch(&self, mut process: Process, restart: &mut Restart) -> Option<Ended> {
         let mut stops = self.stops.clone();
         let pid = process.id().pid;
-        self.set(Stage::Running, Some(pid));
+        self.set(Stage::Running, Some(process.id()));
         self.begin(pid).await;
         let mut pause = LOOK_PAUSE_MIN;
         let mut look_at = runtime::monotonic() + pause;
@@ -232,7 +236,7 @@ impl CopyTask {
                     told = Some(self.tell_to_end(&process, grace, false));
                 }
                 () = self.drain.begun(), if !is_told => {
-                    if self.plan.spec.on_agent_exit == OnAgentExit::Keep {
+                    if self.plan.survives() {
                         return None;
                     }
                     self.take_out("the agent is shutting down").await;
@@ -261,7 +265,7 @@ impl CopyTask {
 
     fn tell_to_end(&self, process: &Process, grace: Duration, goes_on: bool) -> Told {
         if !goes_on {
-            self.set(Stage::Stopping, Some(process.id().pid));
+            self.set(Stage::Stopping, Some(process.id()));
         }
         process.signal(signal_of(&self.plan));
         Told { kill_at: runtime::monotonic() + grace, goes_on }
@@ -334,9 +338,9 @@ impl CopyTask {
         state.crashes = state.crashes.saturating_add(u32::from(is_crash));
     }
 
-    fn set(&self, stage: Stage, pid: Option<u32>) {
+    fn set(&self, stage: Stage, process: Option<ProcessId>) {
         let mut state = self.state.lock();
-        (state.stage, state.pid, state.since_ms) = (stage, pid, runtime::unix_ms());
+        (state.stage, state.process, state.since_ms) = (stage, process, runtime::unix_ms());
         drop(state);
         self.around.wake.notify_one();
     }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use model::workload::WorkloadSpec;
+use model::workload::{Rollout, WorkloadSpec};
 use model::{Catalog, NodeName, Record, RecordKey, Revision, Setting, Table, Timestamp};
+use proxy_config::content_version;
 use recovery::{CopyId, Release, ReleaseId, Split, Workload};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,18 @@ pub(super) struct Kept {
     pub specs: BTreeMap<ReleaseId, Arc<WorkloadSpec>>,
     /// What has happened, the oldest first: milliseconds since 1970, and words.
     pub events: VecDeque<(u64, String)>,
+    /// The processes of its copies, for the next life of the agent.
+    #[serde(default)]
+    pub processes: BTreeMap<CopyId, KeptProcess>,
+}
+
+/// A process, as it is known again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct KeptProcess {
+    pub pid: u32,
+    /// See [`runtime::ProcessId::started`].
+    pub started: u64,
+    pub port: Option<u16>,
 }
 
 impl Kept {
@@ -47,6 +60,7 @@ impl Kept {
             split: None,
             specs: BTreeMap::new(),
             events: VecDeque::new(),
+            processes: BTreeMap::new(),
         }
     }
 
@@ -76,9 +90,16 @@ impl Kept {
         self.stopped.as_mut().unwrap_or(&mut self.workload)
     }
 
-    /// Equal for equal processes that an operator did not ask to be started anew in between.
+    /// Equal for equal copies that an operator did not ask to be started anew in between. How many there are, how they are
+    /// replaced and what they wait for is not of the copies.
     pub(super) fn fingerprint(&self, spec: &WorkloadSpec) -> String {
-        format!("{}.{}", spec.template_hash(), self.restarts)
+        let of_copies = WorkloadSpec {
+            replicas: 1,
+            rollout: Rollout::default(),
+            depends_on: Vec::new(),
+            ..spec.clone()
+        };
+        format!("{}.{}", content_version(&of_copies), self.restarts)
     }
 
     /// Remembers what a release runs, and forgets those that nobody can go back to.
@@ -141,6 +162,8 @@ pub(super) struct Running {
     pub waits_for: Vec<String>,
     /// When obstacles were last looked for, in milliseconds since 1970.
     pub looked_ms: u64,
+    /// Something has changed that the store does not have yet.
+    pub is_dirty: bool,
 }
 
 impl Running {
@@ -155,6 +178,7 @@ impl Running {
             obstacles: Vec::new(),
             waits_for: Vec::new(),
             looked_ms: 0,
+            is_dirty: false,
         }
     }
 }

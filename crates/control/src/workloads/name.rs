@@ -49,7 +49,8 @@ impl WorkloadName {
         let base = if self.namespace == DEFAULT {
             self.name.clone()
         } else {
-            format!("{}-{}", self.namespace, self.name)
+            // A name has no dot, so that no two workloads have the same.
+            format!("{}.{}", self.namespace, self.name)
         };
         format!("{base}-{copy}").into()
     }
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_namespace_is_named_where_it_is_not_the_usual_one() {
-        for (text, instance) in [("web", "web-3-0"), ("a/web", "a-web-3-0")] {
+        for (text, instance) in [("web", "web-3-0"), ("a/web", "a.web-3-0")] {
             let name = WorkloadName::parse(text);
             assert_eq!(name.to_string(), text);
             assert_eq!(name.instance("3-0".parse().unwrap()).as_str(), instance);

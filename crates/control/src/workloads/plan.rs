@@ -16,6 +16,10 @@ use runtime::{Identity, ProcessSpec, ResourceLimits};
 
 use super::name::{MARK, Mark, WorkloadName};
 
+/// How long a rollout waits for requests to judge it by, beyond what it takes anyway, in milliseconds; then checks and time
+/// decide. Who deploys what nobody calls waits for it.
+const EVIDENCE_MS: u64 = 20_000;
+
 /// Metadata of an instance that says of which workload, and which copy, it is.
 pub(super) const META_WORKLOAD: &str = "leno-workload";
 pub(super) const META_COPY: &str = "leno-copy";
@@ -31,9 +35,16 @@ pub(super) struct CopyPlan {
     /// The address that it is registered with.
     pub address: String,
     pub port: Option<u16>,
+    /// The next agent can know the process again.
+    pub can_survive: bool,
 }
 
 impl CopyPlan {
+    /// It goes on without the agent.
+    pub(super) fn survives(&self) -> bool {
+        self.can_survive && self.spec.on_agent_exit == OnAgentExit::Keep
+    }
+
     pub(super) fn id(&self) -> ServiceId {
         self.workload.instance(self.copy)
     }
@@ -90,7 +101,7 @@ impl CopyPlan {
                 core: limits.core_bytes,
             },
             output: output.to_owned(),
-            survives: self.spec.on_agent_exit == OnAgentExit::Keep,
+            survives: self.survives(),
         })
     }
 
@@ -228,6 +239,10 @@ pub(super) fn obstacles(
         found.push(format!("spec.port: {port} on {address} cannot be had: {error}"));
     }
     let runs_scripts = spec.checks.iter().any(|it| matches!(it.probe, Probe::Command(_)));
+    if runs_scripts && spec.run_as.is_some() {
+        let text = "spec.checks: a check that runs a command would run as the agent's user, not as spec.user; use http, tcp or grpc";
+        found.push(text.to_owned());
+    }
     if runs_scripts && !scripts_may_run {
         let text =
             "spec.checks: a check runs a command, which needs an agent with --enable-script-checks";
@@ -292,6 +307,8 @@ pub(super) fn rollout(spec: &WorkloadSpec, replicas: u32) -> recovery::Spec {
             ready_ms: ms(spec.start_timeout),
             drain_ms: ms(spec.stop.drain_timeout),
             progress_ms: ms(*deadline),
+            // Of what is not called there is no evidence to wait for.
+            evidence_ms: if spec.service.is_some() { EVIDENCE_MS } else { 0 },
             ..defaults.deadlines
         },
         evidence: recovery::Settings {

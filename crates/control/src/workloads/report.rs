@@ -1,14 +1,18 @@
 //! How workloads are, for operators: what `leno ps` and `leno rollout` print.
 
-use model::Catalog;
+use std::collections::BTreeMap;
+
+use api::LiveCheck;
 use model::workload::WorkloadSpec;
+use model::{Catalog, CheckId};
 use recovery::{Outcome, Split, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::copy::{Stage, is_ready};
 use super::kept::Running;
 use super::name::WorkloadName;
-use super::{Place, log_of, output_of};
+use super::seen::output_of;
+use super::{Place, log_of};
 
 /// How a workload is.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -113,10 +117,11 @@ pub(super) fn of(
     spec: Option<&WorkloadSpec>,
     running: &Running,
     catalog: &Catalog,
+    live: &BTreeMap<CheckId, LiveCheck>,
     place: &Place,
 ) -> WorkloadReport {
     let kept = &running.kept;
-    let copies: Vec<CopyReport> = copies(running, catalog, place);
+    let copies: Vec<CopyReport> = copies(running, catalog, live, place);
     let workload = &kept.workload;
     let serving = workload.stable().or(workload.target());
     let replicas = match (&kept.stopped, serving) {
@@ -141,7 +146,12 @@ pub(super) fn of(
     }
 }
 
-fn copies(running: &Running, catalog: &Catalog, place: &Place) -> Vec<CopyReport> {
+fn copies(
+    running: &Running,
+    catalog: &Catalog,
+    live: &BTreeMap<CheckId, LiveCheck>,
+    place: &Place,
+) -> Vec<CopyReport> {
     let report = |(id, handle): (&recovery::CopyId, &super::CopyHandle)| {
         let (state, plan) = (handle.state(), &handle.plan);
         let serves = running.kept.split.as_ref().is_none_or(|it| it.serves(id.release));
@@ -157,14 +167,14 @@ fn copies(running: &Running, catalog: &Catalog, place: &Place) -> Vec<CopyReport
             Stage::Running => "ready",
         };
         let is_well = ["ready", "unused", "draining"].contains(&word);
-        let output = output_of(catalog, handle, &state.last_end);
+        let output = output_of(catalog, live, handle, &state);
         CopyReport {
             id: plan.id().to_string(),
             release: id.release.0,
             version: plan.spec.version.clone(),
             state: word.to_owned(),
             since_ms: state.since_ms,
-            pid: state.pid,
+            pid: state.process.map(|it| it.pid),
             port: plan.port,
             restarts: state.crashes,
             output: if is_well { state.last_end } else { output },

@@ -68,8 +68,8 @@ pub struct CanaryStep {
 impl CanaryStep {
     /// Steps of a canary that names none.
     pub const DEFAULT: [CanaryStep; 2] = [
-        CanaryStep { weight_percent: 10, duration: Duration::from_secs(30) },
-        CanaryStep { weight_percent: 50, duration: Duration::from_secs(30) },
+        CanaryStep { weight_percent: 20, duration: Duration::from_secs(20) },
+        CanaryStep { weight_percent: 50, duration: Duration::from_secs(20) },
     ];
 }
 
@@ -127,11 +127,12 @@ pub struct Evidence {
 }
 
 impl Default for Evidence {
-    /// After 100 requests, half a percentage point of errors and a quarter of latency.
+    /// After 100 requests, a tenth of a percentage point of errors and a quarter of latency: against more, a few failures of
+    /// a small share of the requests would convince too late.
     fn default() -> Self {
         Self {
             requests_min: 100,
-            error_increase_max_basis_points: 50,
+            error_increase_max_basis_points: 10,
             latency_increase_max_basis_points: 2500,
         }
     }

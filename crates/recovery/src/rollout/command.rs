@@ -3,7 +3,7 @@ use model::Timestamp;
 use super::Workload;
 use super::observed::{Action, Note, ReleaseId};
 use super::record::{Outcome, Reason, Release};
-use super::spec::{Spec, Strategy};
+use super::spec::{Amount, Spec, Strategy};
 use super::stage::{Rolling, Rollout, Shifting, Stage};
 use crate::evidence::{Counts, Evidence};
 
@@ -169,7 +169,11 @@ impl Workload {
             self.roll_back(Reason::Undone);
             return Ok(());
         }
-        let previous = self.previous.clone().ok_or(Refusal::NothingBefore)?;
+        let mut previous = self.previous.clone().ok_or(Refusal::NothingBefore)?;
+        if let Some(stable) = &self.stable {
+            // How many there are was said since.
+            previous.spec.replicas = stable.spec.replicas;
+        }
         self.begin(previous, true, now);
         Ok(())
     }
@@ -193,14 +197,18 @@ impl Workload {
 
     fn begin(&mut self, to: Release, direct: bool, now: Timestamp) {
         let now_ms = self.clock.elapsed_ms();
-        let rolls = !direct && matches!(to.spec.strategy, Strategy::Rolling { .. });
+        // Where there is no room for both beside each other, even a way back goes copy by copy.
+        let is_exclusive =
+            matches!(to.spec.strategy, Strategy::Rolling { max_surge: Amount::Count(0), .. });
+        let rolls = matches!(to.spec.strategy, Strategy::Rolling { .. })
+            && (!direct || (is_exclusive && self.stable.is_some()));
         if self.previous.as_ref().is_none_or(|it| it.id != to.id) {
             self.kept_until_ms = None;
         }
         self.pending.push(Action::Note(Note::Began(to.id)));
         let evidence = Evidence::new(to.spec.evidence.clone(), Counts::default());
         let stage = if rolls {
-            Stage::Rolling(Rolling::default())
+            Stage::Rolling(Rolling { judged: direct, ..Rolling::default() })
         } else {
             Stage::Shifting(Shifting::default())
         };

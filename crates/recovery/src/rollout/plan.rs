@@ -31,7 +31,8 @@ impl Workload {
         let Some(rollout) = &self.rollout else { return stable.unwrap_or(0) };
         let replicas = rollout.to.spec.replicas.min(stable.unwrap_or(u32::MAX));
         let (_, unavailable) = rollout.to.spec.surge_and_unavailable();
-        replicas.saturating_sub(if rollout.direct { 0 } else { unavailable })
+        let shifts = rollout.direct && !matches!(rollout.stage, Stage::Rolling(_));
+        replicas.saturating_sub(if shifts { 0 } else { unavailable })
     }
 
     pub(super) fn plan(&self, view: &View<'_>) -> Plan {

@@ -42,6 +42,20 @@ pub(super) fn start_of(pid: u32) -> Option<u64> {
     Stat::of(pid).filter(|it| !it.has_ended).map(|it| it.started)
 }
 
+/// Kills the members of a process group whose leader has ended. As long as there is one, no other process can get the
+/// number; if there is a process of that number all the same, it is another's, and left alone with its group.
+pub(super) fn kill_leftovers(group: u32) {
+    if Stat::of(group).is_some_and(|it| !it.has_ended) {
+        return;
+    }
+    let Ok(all) = fs::read_dir("/proc") else { return };
+    let pids = all.flatten().filter_map(|it| it.file_name().to_str()?.parse().ok());
+    for pid in pids.filter(|pid| Stat::of(*pid).is_some_and(|it| it.group == group)) {
+        // It may have ended just now.
+        let _ = crate::kill(pid);
+    }
+}
+
 struct Stat {
     has_ended: bool,
     parent: u32,

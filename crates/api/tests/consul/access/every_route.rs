@@ -221,14 +221,40 @@ const ROWS: &[Row] = &[
     ("/leno/v1/documents", "GET", "", "", Read),
     ("/leno/v1/apply", "POST", "", r#"{"files":[]}"#, Write),
     ("/leno/v1/delete", "POST", "", r#"{"files":[]}"#, Write),
+    ("/leno/v1/workloads", "GET", "", "", Read),
+    ("/leno/v1/workloads/logs", "GET", "", "", Read),
+    ("/leno/v1/workloads/start", "POST", "", "", Write),
+    ("/leno/v1/workloads/stop", "POST", "", "", Write),
+    ("/leno/v1/workloads/restart", "POST", "", "", Write),
+    ("/leno/v1/workloads/scale", "POST", "", "", Write),
+    ("/leno/v1/workloads/pause", "POST", "", "", Write),
+    ("/leno/v1/workloads/resume", "POST", "", "", Write),
+    ("/leno/v1/workloads/promote", "POST", "", "", Write),
+    ("/leno/v1/workloads/undo", "POST", "", "", Write),
+    ("/leno/v1/proxies", "GET", "", "", Read),
     ("/metrics", "GET", "", "", Read),
 ];
 
 /// `/v1/acl/logout` has a test of its own: who may not is refused as who has not logged in is.
 const ELSEWHERE: &[&str] = &["/v1/acl/logout"];
 /// What the shell serves, once the door has nothing against it.
-const OF_THE_SHELL: &[&str] =
-    &["/leno/v1/documents", "/leno/v1/apply", "/leno/v1/delete", "/metrics"];
+const OF_THE_SHELL: &[&str] = &[
+    "/leno/v1/documents",
+    "/leno/v1/apply",
+    "/leno/v1/delete",
+    "/leno/v1/workloads",
+    "/leno/v1/workloads/logs",
+    "/leno/v1/workloads/start",
+    "/leno/v1/workloads/stop",
+    "/leno/v1/workloads/restart",
+    "/leno/v1/workloads/scale",
+    "/leno/v1/workloads/pause",
+    "/leno/v1/workloads/resume",
+    "/leno/v1/workloads/promote",
+    "/leno/v1/workloads/undo",
+    "/leno/v1/proxies",
+    "/metrics",
+];
 
 /// What came of a request, as far as it matters.
 #[derive(Debug)]

@@ -1,0 +1,133 @@
+//! What an earlier life of the agent has left: processes that are taken over, and instances that have none.
+
+use std::sync::Arc;
+
+use model::{Catalog, ServiceId};
+use recovery::CopyId;
+use runtime::{Process, ProcessId};
+
+use super::copy::CopyHandle;
+use super::kept::{Kept, Running, stored_names};
+use super::name::{MARK, Mark, WorkloadName};
+use super::plan::{CopyPlan, META_COPY, META_WORKLOAD};
+use super::{DRAINING, Keeper, address_of, log_of, maintenance_of};
+
+impl Keeper {
+    /// Finds what an earlier life of the agent has left: processes, and instances that have none.
+    pub(super) async fn take_over(&mut self) {
+        let catalog = self.around.mesh.catalog();
+        for name in stored_names(&catalog, &self.place.node) {
+            if let Some(kept) = Kept::load(&catalog, &self.place.node, &name) {
+                self.all.insert(name, Running::new(kept, &catalog));
+            }
+        }
+        self.adopt_the_recorded(&catalog);
+        // Between the start of a process and its record there is only its mark.
+        let marked = tokio::task::spawn_blocking(|| runtime::marked_processes(MARK)).await;
+        let marked = marked.unwrap_or_default();
+        let ours = marked.iter().filter_map(|it| Some((it, Mark::parse(&it.value)?)));
+        let ours: Vec<_> = ours.filter(|it| it.1.node_id == self.place.node_id).collect();
+        for (process, mark) in &ours {
+            // What a copy has started is in its group, or has left it and has a parent in it.
+            let is_inner = process.group != process.id.pid
+                || ours.iter().any(|it| it.0.id.pid == process.parent);
+            if is_inner {
+                continue;
+            }
+            if self.is_adopted(mark) == Some(process.id) {
+                continue;
+            }
+            match Process::adopt(process.id) {
+                Ok(Some(adopted)) => self.adopt(&catalog, mark, adopted),
+                Ok(None) => {}
+                Err(error) => tracing::error!(pid = process.id.pid, %error, "it is not adopted"),
+            }
+        }
+        self.deregister_the_dead(&catalog).await;
+    }
+
+    /// Processes may have overwritten the environment that their marks were in; they are in the store, too.
+    fn adopt_the_recorded(&mut self, catalog: &Catalog) {
+        let recorded: Vec<(Mark, ProcessId)> = self
+            .all
+            .iter()
+            .flat_map(|(name, running)| {
+                running.kept.processes.iter().map(|(copy, it)| {
+                    let mark = Mark {
+                        node_id: self.place.node_id.clone(),
+                        workload: name.clone(),
+                        copy: *copy,
+                        port: it.port,
+                    };
+                    (mark, ProcessId { pid: it.pid, started: it.started })
+                })
+            })
+            .collect();
+        for (mark, id) in recorded {
+            match Process::adopt(id) {
+                Ok(Some(process)) => self.adopt(catalog, &mark, process),
+                Ok(None) => {}
+                Err(error) => tracing::error!(pid = id.pid, %error, "it is not adopted"),
+            }
+        }
+    }
+
+    /// The process that a copy was taken over with.
+    fn is_adopted(&self, mark: &Mark) -> Option<ProcessId> {
+        let copies = &self.all.get(&mark.workload)?.copies;
+        let known = self.all.get(&mark.workload)?.kept.processes.get(&mark.copy)?;
+        let id = ProcessId { pid: known.pid, started: known.started };
+        copies.contains_key(&mark.copy).then_some(id)
+    }
+
+    pub(super) fn adopt(&mut self, catalog: &Catalog, mark: &Mark, process: Process) {
+        let pid = process.id().pid;
+        let place = &self.place;
+        let Some(running) = self.all.get_mut(&mark.workload) else {
+            tracing::warn!(pid, workload = %mark.workload, "killed: nobody asks for it any more");
+            process.kill();
+            return;
+        };
+        let known = running.kept.specs.get(&mark.copy.release);
+        let Some(spec) = known.filter(|_| !running.copies.contains_key(&mark.copy)) else {
+            tracing::warn!(pid, copy = %mark.workload.instance(mark.copy), "killed: it is not known");
+            process.kill();
+            return;
+        };
+        let plan = CopyPlan {
+            workload: mark.workload.clone(),
+            copy: mark.copy,
+            spec: Arc::clone(spec),
+            node: place.node.clone(),
+            node_id: place.node_id.clone(),
+            address: address_of(spec, place),
+            port: mark.port,
+            can_survive: place.can_survive,
+        };
+        tracing::info!(pid, copy = %plan.id(), "adopted");
+        let maintenance = maintenance_of(catalog, &place.node, &plan.id());
+        let log = log_of(place, &plan);
+        let mut handle = CopyHandle::start(Arc::new(plan), log, &self.around, Some(process));
+        handle.is_draining = maintenance.is_some_and(|it| it.notes == DRAINING);
+        running.copies.insert(mark.copy, handle);
+    }
+
+    /// Deregisters copies that have no process: nothing may be sent to where nobody is.
+    pub(super) async fn deregister_the_dead(&self, catalog: &Catalog) {
+        let node = self.place.node.folded();
+        let dead: Vec<ServiceId> = catalog
+            .instances_of_node(&node)
+            .filter_map(|instance| {
+                let meta = instance.meta.as_ref()?;
+                let (namespace, name) = meta.get(META_WORKLOAD)?.split_once('/')?;
+                let name = WorkloadName { namespace: namespace.to_owned(), name: name.to_owned() };
+                let copy: CopyId = meta.get(META_COPY)?.parse().ok()?;
+                let lives = self.all.get(&name).is_some_and(|it| it.copies.contains_key(&copy));
+                (!lives).then(|| instance.id.clone())
+            })
+            .collect();
+        for id in dead {
+            self.deregister(&id).await;
+        }
+    }
+}

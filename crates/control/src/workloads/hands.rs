@@ -1,0 +1,257 @@
+//! What is done to copies: they are registered, started, marked and weighed.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use api::WriteOutcome;
+use model::workload::{PortChoice, WorkloadSpec};
+use model::{CheckStatus, Revision, ServiceId};
+use recovery::{Action, CopyId, ReleaseId, Split};
+use registry::{Command, Rejection, ServiceRegistration};
+
+use super::copy::{CopyHandle, is_ready};
+use super::kept::Running;
+use super::name::WorkloadName;
+use super::plan::{CopyPlan, META_WORKLOAD};
+use super::report::WorkloadReport;
+use super::{DRAINING, Keeper, UNUSED, WEIGHT_SCALE, address_of, log_of, maintenance_of};
+
+impl Keeper {
+    pub(super) async fn act(&mut self, name: &WorkloadName, action: Action, running: &mut Running) {
+        match action {
+            Action::StartCopy(copy) => self.start_copy(name, copy, running).await,
+            Action::Drain(copy) => {
+                if let Some(handle) = running.copies.get_mut(&copy) {
+                    handle.is_draining = true;
+                }
+            }
+            Action::Undrain(copy) => {
+                if let Some(handle) = running.copies.get_mut(&copy) {
+                    handle.is_draining = false;
+                }
+            }
+            Action::Stop(copy) => {
+                if let Some(handle) = running.copies.get(&copy) {
+                    handle.stop();
+                }
+            }
+            Action::SetSplit(_) | Action::Note(_) | Action::Finish(_) => {}
+        }
+    }
+
+    pub(super) async fn start_copy(
+        &mut self,
+        name: &WorkloadName,
+        copy: CopyId,
+        running: &mut Running,
+    ) {
+        if running.copies.contains_key(&copy) {
+            return;
+        }
+        let Some(spec) = running.kept.specs.get(&copy.release) else {
+            tracing::error!(workload = %name, %copy, "it is not known what it runs");
+            return;
+        };
+        let address = address_of(spec, &self.place);
+        let port = match spec.port {
+            PortChoice::None => None,
+            // The copy before it may still have it.
+            PortChoice::Fixed(port) if TcpListener::bind((&*address, port)).is_err() => return,
+            PortChoice::Fixed(port) => Some(port),
+            PortChoice::Auto => match free_port(&address) {
+                Ok(port) => Some(port),
+                Err(error) => {
+                    tracing::error!(workload = %name, %copy, %error, "no port is free");
+                    return;
+                }
+            },
+        };
+        let plan = Arc::new(CopyPlan {
+            workload: name.clone(),
+            copy,
+            spec: Arc::clone(spec),
+            node: self.place.node.clone(),
+            node_id: self.place.node_id.clone(),
+            address,
+            port,
+            can_survive: self.place.can_survive,
+        });
+        let is_used = running.kept.split.as_ref().is_none_or(|it| it.serves(copy.release));
+        if !self.register(&plan, is_used).await {
+            return;
+        }
+        let log = log_of(&self.place, &plan);
+        let handle = CopyHandle::start(plan, log, &self.around, None);
+        running.copies.insert(copy, handle);
+    }
+
+    /// What it depends on that is not there yet.
+    pub(super) fn missing(&self, name: &WorkloadName, spec: &WorkloadSpec) -> Vec<String> {
+        let reports = self.shared.reports.lock();
+        let is_there = |other: &String| {
+            let other = WorkloadName { namespace: name.namespace.clone(), name: other.clone() };
+            reports.get(&other).is_some_and(WorkloadReport::is_healthy)
+        };
+        spec.depends_on.iter().filter(|it| !is_there(it)).cloned().collect()
+    }
+
+    /// Registers a copy before its process is there: not to be used before its checks pass, nor before its release is.
+    pub(super) async fn register(&self, plan: &CopyPlan, is_used: bool) -> bool {
+        let Some(instance) = plan.instance(weight_of(plan)) else { return true };
+        let catalog = self.around.mesh.catalog();
+        if let Some(other) = catalog.instance(&self.place.node.folded(), &plan.id())
+            && other.meta.as_ref().and_then(|it| it.get(META_WORKLOAD))
+                != instance.meta.as_ref().and_then(|it| it.get(META_WORKLOAD))
+        {
+            tracing::error!(
+                copy = %plan.id(),
+                "it is not started: somebody else has registered an instance of this id; deregister it"
+            );
+            return false;
+        }
+        self.around.probes.hold(&plan.id(), "not started yet");
+        let registration = ServiceRegistration {
+            instance,
+            checks: plan.checks(),
+            replace_existing_checks: true,
+            ..ServiceRegistration::default()
+        };
+        match self.around.mesh.run(Command::RegisterService(registration)).await {
+            WriteOutcome::Done(..) => {}
+            WriteOutcome::Rejected(reason) => {
+                tracing::error!(copy = %plan.id(), %reason, "it is not registered");
+                return false;
+            }
+            WriteOutcome::Failed(error) => {
+                tracing::error!(copy = %plan.id(), error, "it is not registered");
+                return false;
+            }
+        }
+        is_used || self.set_maintenance(&plan.id(), Some(UNUSED)).await
+    }
+
+    pub(super) async fn set_maintenance(&self, id: &ServiceId, reason: Option<&str>) -> bool {
+        let command = Command::SetMaintenance {
+            node: self.place.node.clone(),
+            service: Some(id.clone()),
+            reason: reason.map(str::to_owned),
+        };
+        match self.around.mesh.run(command).await {
+            WriteOutcome::Done(..) => true,
+            WriteOutcome::Rejected(rejection) => {
+                tracing::error!(copy = %id, reason = %rejection, "whether it is used cannot be registered");
+                false
+            }
+            WriteOutcome::Failed(error) => {
+                tracing::error!(copy = %id, error, "whether it is used cannot be registered");
+                false
+            }
+        }
+    }
+
+    /// Registers a copy again that somebody has deregistered.
+    async fn register_again(&self, handle: &CopyHandle, is_used: bool) {
+        let plan = &handle.plan;
+        tracing::warn!(copy = %plan.id(), "registered again: somebody has deregistered it");
+        if !self.register(plan, is_used).await {
+            return;
+        }
+        let Some(process) = handle.state().process else { return };
+        let command = Command::SetCheckStatus {
+            node: plan.node.clone(),
+            id: plan.process_check(),
+            status: CheckStatus::Passing,
+            output: format!("process {} runs", process.pid),
+            output_matters: true,
+        };
+        self.around.mesh.run(command).await;
+        self.around.probes.release(&plan.id());
+        self.around.probes.probe_now(&plan.node, &plan.id());
+    }
+
+    /// Has the registry say of each copy whether it is to be used, and with which weight.
+    pub(super) async fn divide(&self, running: &mut Running) {
+        let catalog = self.around.mesh.catalog();
+        let node = self.place.node.folded();
+        let mut ready: BTreeMap<ReleaseId, u32> = BTreeMap::new();
+        for (id, handle) in &running.copies {
+            if !handle.is_draining && is_ready(&catalog, &handle.plan) {
+                *ready.entry(id.release).or_default() += 1;
+            }
+        }
+        let mut has_changed = false;
+        for (id, handle) in &running.copies {
+            let plan = &handle.plan;
+            let split = running.kept.split.as_ref();
+            let is_there = catalog.instance(&node, &plan.id()).is_some()
+                && catalog.check(&node, &plan.process_check()).is_some();
+            if !is_there && plan.spec.service.is_some() && handle.state().process.is_some() {
+                let is_used = !handle.is_draining && split.is_none_or(|it| it.serves(id.release));
+                self.register_again(handle, is_used).await;
+            }
+            let Some(instance) = catalog.instance(&node, &plan.id()) else { continue };
+            let reason = if handle.is_draining {
+                Some(DRAINING)
+            } else if split.is_some_and(|it| !it.serves(id.release)) {
+                Some(UNUSED)
+            } else {
+                None
+            };
+            let maintenance = maintenance_of(&catalog, &self.place.node, &plan.id());
+            let is_ours = maintenance.is_none_or(|it| [DRAINING, UNUSED].contains(&&*it.notes));
+            // An operator's own maintenance stays until it is we who take the copy out of use.
+            // The registry keeps the first reason.
+            let differs = maintenance.is_some() != reason.is_some();
+            if differs && (is_ours || reason.is_some()) {
+                has_changed |= self.set_maintenance(&plan.id(), reason).await;
+            }
+            let weight = match split {
+                Some(Split::Weights(shares)) if shares.len() > 1 => {
+                    let share = shares.get(&id.release).copied().unwrap_or_default();
+                    let copies = ready.get(&id.release).copied().unwrap_or_default().max(1);
+                    u16::try_from((share * WEIGHT_SCALE / copies).max(1)).unwrap_or(u16::MAX)
+                }
+                _ => weight_of(plan),
+            };
+            if instance.weights.passing != weight
+                && let Some(instance) = plan.instance(weight)
+            {
+                let registration = ServiceRegistration {
+                    instance,
+                    checks: plan.checks(),
+                    ..ServiceRegistration::default()
+                };
+                let command = Command::RegisterService(registration);
+                let outcome = self.around.mesh.run(command).await;
+                has_changed |= matches!(outcome, WriteOutcome::Done(..));
+            }
+        }
+        if has_changed || running.split_at == Revision(u64::MAX) {
+            running.split_at = self.around.mesh.catalog().revision();
+        }
+    }
+
+    pub(super) async fn deregister(&self, id: &ServiceId) {
+        let command = Command::DeregisterService { node: self.place.node.clone(), id: id.clone() };
+        match self.around.mesh.run(command).await {
+            // Somebody else was first.
+            WriteOutcome::Done(..) | WriteOutcome::Rejected(Rejection::UnknownService(_)) => {}
+            WriteOutcome::Rejected(reason) => {
+                tracing::error!(%id, %reason, "a copy is not deregistered");
+            }
+            WriteOutcome::Failed(error) => {
+                tracing::error!(%id, error, "a copy is not deregistered");
+            }
+        }
+    }
+}
+
+pub(super) fn weight_of(plan: &CopyPlan) -> u16 {
+    plan.spec.service.as_ref().map_or(1, |it| it.weight)
+}
+
+/// A port that is free now.
+pub(super) fn free_port(address: &str) -> std::io::Result<u16> {
+    Ok(TcpListener::bind((address, 0))?.local_addr()?.port())
+}

@@ -1,0 +1,122 @@
+//! What is, as `recovery` sees it.
+
+use std::collections::BTreeMap;
+
+use api::LiveCheck;
+use model::{Catalog, Check, CheckId, CheckStatus, Revision, ServiceId};
+use recovery::{Copy, CopyId, Observed, Phase, ReleaseId};
+
+use super::copy::{CopyHandle, CopyState, Stage, is_ready};
+use super::kept::Running;
+use super::name::WorkloadName;
+use super::plan::CopyPlan;
+use super::{DRAINING, Keeper, UNUSED, maintenance_of};
+use crate::fleet::Uses;
+
+impl Keeper {
+    /// What is, as `recovery` sees it.
+    pub(super) fn observe(
+        &self,
+        catalog: &Catalog,
+        name: &WorkloadName,
+        running: &mut Running,
+        uses: &[(String, Uses)],
+    ) -> Observed {
+        let live = self.around.probes.live_checks();
+        // Who has acknowledged is asked before what is under way: a request that began before is seen then.
+        let behind: BTreeMap<CopyId, Vec<String>> = running
+            .copies
+            .iter()
+            .map(|(id, handle)| (*id, self.fleet.behind(changed_at(catalog, &handle.plan))))
+            .collect();
+        let drains = running.copies.values().any(|it| it.is_draining);
+        let fresh = drains.then(|| self.fleet.uses());
+        let uses = fresh.as_deref().unwrap_or(uses);
+        let copies = running.copies.iter().map(|(id, handle)| {
+            let state = handle.state();
+            let endpoint = format!("{}/{}", self.place.node, handle.plan.id());
+            let in_flight = uses.iter().filter_map(|it| it.1.get(&endpoint)).map(|it| it.active);
+            Copy {
+                id: *id,
+                phase: phase(catalog, handle, state.stage),
+                crashes: state.crashes,
+                unacknowledged: behind.get(id).cloned().unwrap_or_default(),
+                in_flight: in_flight.sum(),
+                output: output_of(catalog, &live, handle, &state),
+            }
+        });
+        let copies = copies.collect();
+        let prefix = format!("{}/", self.place.node);
+        let instance = name.instance(CopyId { release: ReleaseId(0), slot: 0 });
+        let base = instance.as_str().strip_suffix("0-0").unwrap_or_default();
+        let release_of = |endpoint: &str| {
+            let copy = endpoint.strip_prefix(&prefix)?.strip_prefix(base)?;
+            Some(copy.parse::<CopyId>().ok()?.release)
+        };
+        Observed {
+            copies,
+            split: running.kept.split.clone(),
+            split_unacknowledged: self.fleet.behind(running.split_at),
+            reports: running.tally.take(uses, release_of),
+        }
+    }
+}
+
+pub(super) fn phase(catalog: &Catalog, handle: &CopyHandle, stage: Stage) -> Phase {
+    let plan = &handle.plan;
+    match stage {
+        Stage::Stopped => Phase::Stopped,
+        Stage::Stopping => Phase::Stopping,
+        Stage::Held | Stage::Left => Phase::Failed,
+        Stage::Starting | Stage::Waiting | Stage::Running if handle.is_draining => {
+            // The mark holds once the registry has it.
+            let marked = maintenance_of(catalog, &plan.node, &plan.id());
+            // What is not registered is not used.
+            let is_gone = catalog.instance(&plan.node.folded(), &plan.id()).is_none();
+            // Whatever took it out of use, nobody calls it.
+            let is_marked = is_gone || marked.is_some();
+            if is_marked { Phase::Draining } else { Phase::Ready }
+        }
+        Stage::Starting | Stage::Waiting => Phase::Starting,
+        Stage::Running if is_ready(catalog, plan) && !is_out_of_use(catalog, plan) => Phase::Ready,
+        Stage::Running => Phase::Checking,
+    }
+}
+
+/// An operator has put it, or the node, into maintenance.
+fn is_out_of_use(catalog: &Catalog, plan: &CopyPlan) -> bool {
+    let node = plan.node.folded();
+    let own = catalog.checks_of_instance(&node, &plan.id());
+    let of_node = catalog.checks_of_instance(&node, &ServiceId::default());
+    let is_foreign = |it: &Check| it.is_maintenance() && ![DRAINING, UNUSED].contains(&&*it.notes);
+    own.chain(of_node).any(|it| is_foreign(it))
+}
+
+/// What a copy, or its check, said last.
+pub(super) fn output_of(
+    catalog: &Catalog,
+    live: &BTreeMap<CheckId, LiveCheck>,
+    handle: &CopyHandle,
+    state: &CopyState,
+) -> String {
+    let plan = &handle.plan;
+    let failing = catalog
+        .checks_of_instance(&plan.node.folded(), &plan.id())
+        .find(|it| !it.is_maintenance() && it.status != CheckStatus::Passing);
+    match failing {
+        // What the last probe said is newer than what led to the verdict.
+        Some(check) if state.stage == Stage::Running => {
+            let said = live.get(&check.id).map_or(&check.output, |it| &it.output);
+            format!("{}: {}", check.name, said.trim_end())
+        }
+        Some(_) | None => state.last_end.clone(),
+    }
+}
+
+/// The revision of the last change of a copy that proxies have to know of.
+pub(super) fn changed_at(catalog: &Catalog, plan: &CopyPlan) -> Revision {
+    let node = plan.node.folded();
+    let instance = catalog.instance(&node, &plan.id()).map(|it| it.modified);
+    let checks = catalog.checks_of_instance(&node, &plan.id()).map(|it| it.modified);
+    instance.into_iter().chain(checks).max().unwrap_or(Revision(0))
+}

@@ -1,0 +1,43 @@
+//! What has happened, in words for operators.
+
+use recovery::{Note, Outcome, Record};
+
+use super::name::WorkloadName;
+
+pub(super) fn told(name: &WorkloadName, note: &Note) -> String {
+    match note {
+        Note::Began(release) => format!("a rollout to release {release} begins"),
+        Note::StepReached { step, weight_percent } => {
+            format!("step {}: the new release gets {weight_percent} % of the requests", step + 1)
+        }
+        Note::RollingBack(reason) => format!("rolling back: {reason}"),
+        Note::NotAcknowledged { copy, proxies } => {
+            let what = copy.map_or_else(
+                || "how requests are divided".to_owned(),
+                |copy| format!("the change of {}", name.instance(copy)),
+            );
+            format!(
+                "passed proxies that did not acknowledge {what} in time: {}",
+                proxies.join(", ")
+            )
+        }
+        Note::CutShort { copy, in_flight } => {
+            let copy = name.instance(*copy);
+            format!("{in_flight} requests were still under way at {copy} at its deadline")
+        }
+        Note::LittleTraffic { requests } => {
+            format!("{requests} requests were too few to compare; checks and time decided")
+        }
+        Note::Recovered(release) => format!("release {release} is well again"),
+    }
+}
+
+pub(super) fn finished(record: &Record) -> String {
+    let release = &record.release;
+    let what = format!("release {} (version {})", release.id, release.version);
+    match &record.outcome {
+        Outcome::Promoted => format!("{what} is promoted"),
+        Outcome::RolledBack(reason) => format!("{what} is rolled back: {reason}"),
+        Outcome::Held(reason) => format!("{what} is held: {reason}"),
+    }
+}
