@@ -163,14 +163,16 @@ async fn settle(
             finish()?;
             said = text;
         }
-        let is_changing =
-            ["starting", "rolling out", "rolling back", "stopping"].contains(&&*report.state);
+        let is_changing = ["starting", "rolling out", "rolling back", "stopping"]
+            .contains(&&*report.state)
+            && !report.reason.ends_with(", paused");
         if !std::mem::take(&mut first) && !is_changing {
             let last = report.rollout.history.first().filter(|it| it.ended_ms > before);
             if let Some(last) = last.filter(|it| it.outcome != "promoted" && !undone) {
                 bail!("release {} was {}: {}", last.release, last.outcome, last.reason);
             }
-            let is_well = ["running", "stopped"].contains(&&*report.state);
+            let is_paused = report.reason.ends_with(", paused") && !has_copies_to_come(&report);
+            let is_well = is_paused || ["running", "stopped"].contains(&&*report.state);
             // Copies that were just asked for are on their way.
             if is_well || report.state != "degraded" || !has_copies_to_come(&report) {
                 return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });

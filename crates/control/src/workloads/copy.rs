@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::WriteOutcome;
-use model::{Catalog, CheckId, CheckStatus};
+use model::{Catalog, CheckId, CheckStatus, ServiceId};
 use parking_lot::Mutex;
 use recovery::{CheckAction, Ended, Next, Restart};
 use registry::Command;
@@ -113,15 +113,21 @@ impl CopyHandle {
     }
 }
 
-/// Whether all checks of a copy pass; what keeps it out of use otherwise does not count.
+/// Whether a copy could be used: its checks, and those of its node, pass; what keeps it out of use otherwise does not count.
 pub(super) fn is_ready(catalog: &Catalog, plan: &CopyPlan) -> bool {
+    let mut of_node = catalog.checks_of_instance(&plan.node.folded(), &ServiceId::default());
+    let has_node = of_node.all(|it| it.is_maintenance() || it.status == CheckStatus::Passing);
+    plan.spec.service.is_none() || (has_node && is_well(catalog, plan))
+}
+
+/// Whether its own checks pass.
+fn is_well(catalog: &Catalog, plan: &CopyPlan) -> bool {
     let node = plan.node.folded();
     // Somebody may have deregistered it, or only its check.
     let is_registered = catalog.instance(&node, &plan.id()).is_some()
         && catalog.check(&node, &plan.process_check()).is_some();
     let mut checks = catalog.checks_of_instance(&node, &plan.id());
-    let passes = checks.all(|it| it.is_maintenance() || it.status == CheckStatus::Passing);
-    plan.spec.service.is_none() || (is_registered && passes)
+    is_registered && checks.all(|it| it.is_maintenance() || it.status == CheckStatus::Passing)
 }
 
 /// A process was told to end.
@@ -276,11 +282,11 @@ impl CopyTask {
         if self.plan.spec.service.is_none() {
             return CheckAction::Leave;
         }
-        let is_ready = is_ready(&self.around.mesh.catalog(), &self.plan);
-        if !is_ready {
+        let is_well = is_well(&self.around.mesh.catalog(), &self.plan);
+        if !is_well {
             self.around.probes.probe_now(&self.plan.node, &self.plan.id());
         }
-        restart.handle_check(is_ready, runtime::monotonic())
+        restart.handle_check(is_well, runtime::monotonic())
     }
 
     /// Its process runs: it is probed from now on.

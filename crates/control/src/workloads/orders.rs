@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use model::Timestamp;
 use model::workload::PortChoice;
+use model::{Spec, Timestamp};
 use recovery::Command as Change;
 
 use super::copy::Stage;
@@ -46,6 +46,12 @@ impl Keeper {
         let refused = |refusal: recovery::Refusal| refusal.to_string();
         let is_stopped = running.kept.stopped.is_some();
         running.is_dirty = true;
+        let catalog = self.around.mesh.catalog();
+        let document = catalog.document(&order.name.document());
+        let asked = document.and_then(|it| match &it.value.spec {
+            Spec::Workload(spec) => Some((**spec).clone()),
+            Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) => None,
+        });
         let kept = &mut running.kept;
         let change = match order.ask {
             Ask::Start => {
@@ -101,8 +107,15 @@ impl Keeper {
             Ask::Pause => Change::Pause,
             Ask::Resume => Change::Resume,
             Ask::Promote => Change::Promote,
+            Ask::Undo if kept.workload.stable().is_some() && !running.obstacles.is_empty() => {
+                // What the document asks for now has never begun; what serves is not what is to be undone.
+                running.obstacles.clear();
+                running.kept.told = asked;
+                running.kept.note("an operator undid a version that could not be started".into());
+                return Ok(());
+            }
             Ask::Undo => Change::Undo,
         };
-        kept.workload.handle_command(change, now).map_err(refused)
+        running.kept.workload.handle_command(change, now).map_err(refused)
     }
 }

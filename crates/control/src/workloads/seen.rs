@@ -100,8 +100,10 @@ pub(super) fn output_of(
     state: &CopyState,
 ) -> String {
     let plan = &handle.plan;
-    let failing = catalog
-        .checks_of_instance(&plan.node.folded(), &plan.id())
+    let node = plan.node.folded();
+    let of_node = catalog.checks_of_instance(&node, &ServiceId::default());
+    let failing = of_node
+        .chain(catalog.checks_of_instance(&node, &plan.id()))
         .find(|it| !it.is_maintenance() && it.status != CheckStatus::Passing);
     match failing {
         // What the last probe said is newer than what led to the verdict.
