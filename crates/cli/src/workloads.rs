@@ -9,6 +9,7 @@ use bytes::Bytes;
 use control::door::workloads::CopyLog;
 use control::workloads::{CopyReport, WorkloadReport};
 use http::{Method, StatusCode};
+use serde::de::DeserializeOwned;
 
 use crate::args::{
     Format, LogsArguments, OrderArguments, PsArguments, RolloutWhat, ScaleArguments,
@@ -96,11 +97,21 @@ fn ago(at_ms: u64) -> String {
 async fn reports(agent: &AgentAt, name: Option<&str>) -> anyhow::Result<Vec<WorkloadReport>> {
     let query = name.map_or_else(String::new, |it| format!("?name={}", encoded(it)));
     let path = format!("/leno/v1/workloads{query}");
-    let (status, body) = agent.send(Method::GET, &path, Bytes::new()).await?;
+    get(agent, &path).await
+}
+
+/// What the agent says at `path`; what it refuses is an error in its own words.
+async fn get<T: DeserializeOwned>(agent: &AgentAt, path: &str) -> anyhow::Result<T> {
+    let body = ask(agent, Method::GET, path).await?;
+    serde_json::from_slice(&body).with_context(|| format!("{agent} answered something else"))
+}
+
+async fn ask(agent: &AgentAt, method: Method, path: &str) -> anyhow::Result<Bytes> {
+    let (status, body) = agent.send(method, path, Bytes::new()).await?;
     if status != StatusCode::OK {
         bail!("{}", String::from_utf8_lossy(&body).trim());
     }
-    serde_json::from_slice(&body).with_context(|| format!("{agent} answered something else"))
+    Ok(body)
 }
 
 async fn report(agent: &AgentAt, name: &str) -> anyhow::Result<WorkloadReport> {
@@ -110,11 +121,7 @@ async fn report(agent: &AgentAt, name: &str) -> anyhow::Result<WorkloadReport> {
 
 async fn send_order(agent: &AgentAt, order: &str, name: &str, more: &str) -> anyhow::Result<()> {
     let path = format!("/leno/v1/workloads/{order}?name={}{more}", encoded(name));
-    let (status, body) = agent.send(Method::POST, &path, Bytes::new()).await?;
-    if status != StatusCode::OK {
-        bail!("{}", String::from_utf8_lossy(&body).trim());
-    }
-    Ok(())
+    ask(agent, Method::POST, &path).await.map(drop)
 }
 
 pub(crate) async fn order(order: &str, arguments: OrderArguments) -> anyhow::Result<ExitCode> {
@@ -195,7 +202,7 @@ pub(crate) async fn logs(arguments: LogsArguments) -> anyhow::Result<ExitCode> {
         copy.unwrap_or_default(),
         arguments.lines
     );
-    let logs = read_logs(&agent, &path).await?;
+    let logs: Vec<CopyLog> = get(&agent, &path).await?;
     let mut ends: BTreeMap<String, u64> = BTreeMap::new();
     let has_several = logs.len() > 1;
     for log in &logs {
@@ -218,7 +225,7 @@ pub(crate) async fn logs(arguments: LogsArguments) -> anyhow::Result<ExitCode> {
         for (id, end) in &mut ends {
             let path =
                 format!("/leno/v1/workloads/logs?name={name}&copy={}&after={end}", encoded(id));
-            match read_logs(&agent, &path).await {
+            match get::<Vec<CopyLog>>(&agent, &path).await {
                 Ok(logs) => {
                     for log in logs {
                         *end = log.end;
@@ -230,14 +237,6 @@ pub(crate) async fn logs(arguments: LogsArguments) -> anyhow::Result<ExitCode> {
         }
         ends.retain(|id, _| !gone.contains(id));
     }
-}
-
-async fn read_logs(agent: &AgentAt, path: &str) -> anyhow::Result<Vec<CopyLog>> {
-    let (status, body) = agent.send(Method::GET, path, Bytes::new()).await?;
-    if status != StatusCode::OK {
-        bail!("{}", String::from_utf8_lossy(&body).trim());
-    }
-    serde_json::from_slice(&body).with_context(|| format!("{agent} answered something else"))
 }
 
 fn print_log(log: &CopyLog, with_name: bool) {

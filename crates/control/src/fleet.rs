@@ -1,27 +1,22 @@
 //! The proxies that follow this agent: which configuration each has taken, and what it says of its endpoints.
 //!
-//! Who takes an instance out of use waits here until no proxy uses it any more: until each has acknowledged a
-//! configuration of a revision that does not have it, and its requests under way have ended.
+//! Who takes an instance out of use asks here whether a proxy still uses it: who has not acknowledged a configuration of a
+//! revision that does not have it, and whose requests to it are under way.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use model::Revision;
 use parking_lot::Mutex;
 use proxy_config::EndpointUse;
 use tokio::sync::watch;
-use tokio::time::timeout_at;
 
 #[cfg(test)]
 mod tests;
 
 /// What a proxy says of its endpoints, by their ids.
 pub type Uses = BTreeMap<String, EndpointUse>;
-
-/// How often requests under way are looked at while their end is waited for.
-const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
 /// The proxies that follow this agent. A cheap clone.
 #[derive(Clone, Default)]
@@ -40,7 +35,6 @@ struct Member {
     /// Tells apart those that have had this name.
     generation: u64,
     acknowledged: Revision,
-    at: Instant,
     uses: Box<dyn Fn() -> Uses + Send + Sync>,
 }
 
@@ -51,8 +45,6 @@ pub struct ProxyState {
     pub name: String,
     /// Revision of the catalog that its configuration was compiled from.
     pub acknowledged: Revision,
-    /// When it had taken that.
-    pub at: Instant,
 }
 
 /// A proxy that follows; when this is dropped, it does so no more, and nobody waits for it.
@@ -68,13 +60,6 @@ impl fmt::Debug for Following {
     }
 }
 
-/// How it ended to wait for the proxies.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Waited {
-    /// Names of those that had not done it when the time was over.
-    pub laggards: Vec<String>,
-}
-
 impl Fleet {
     /// A proxy begins to follow, with the configuration of `revision`. `uses` says what it knows of its endpoints; it is
     /// called seldom, and must not block. A name that another has already is taken over from it.
@@ -87,12 +72,7 @@ impl Fleet {
     ) -> Following {
         let mut proxies = self.shared.proxies.lock();
         let generation = proxies.get(name).map_or(0, |it| it.generation + 1);
-        let member = Member {
-            generation,
-            acknowledged: revision,
-            at: runtime::monotonic(),
-            uses: Box::new(uses),
-        };
+        let member = Member { generation, acknowledged: revision, uses: Box::new(uses) };
         proxies.insert(name.to_owned(), member);
         drop(proxies);
         self.tell();
@@ -106,7 +86,6 @@ impl Fleet {
         let state = |(name, it): (&String, &Member)| ProxyState {
             name: name.clone(),
             acknowledged: it.acknowledged,
-            at: it.at,
         };
         proxies.iter().map(state).collect()
     }
@@ -132,42 +111,6 @@ impl Fleet {
         self.shared.moves.subscribe()
     }
 
-    /// Waits until every proxy has a configuration that was compiled from `revision` or a newer one, at most until
-    /// `deadline`.
-    pub async fn acknowledged(&self, revision: Revision, deadline: Instant) -> Waited {
-        let mut moves = self.shared.moves.subscribe();
-        loop {
-            moves.borrow_and_update();
-            let laggards = self.behind(revision);
-            if laggards.is_empty() {
-                return Waited::default();
-            }
-            match timeout_at(deadline.into(), moves.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return Waited { laggards },
-            }
-        }
-    }
-
-    /// Waits until no proxy has a request to the endpoint `id` under way, at most until `deadline`. Names those that have
-    /// one then.
-    pub async fn unused(&self, id: &str, deadline: Instant) -> Waited {
-        loop {
-            let laggards = self.users(id);
-            let now = runtime::monotonic();
-            if laggards.is_empty() || now >= deadline {
-                return Waited { laggards };
-            }
-            tokio::time::sleep_until((now + LOOK_PAUSE).min(deadline).into()).await;
-        }
-    }
-
-    fn users(&self, id: &str) -> Vec<String> {
-        let proxies = self.shared.proxies.lock();
-        let uses = |it: &Member| (it.uses)().get(id).is_some_and(|it| it.active > 0);
-        proxies.iter().filter(|it| uses(it.1)).map(|it| it.0.clone()).collect()
-    }
-
     fn tell(&self) {
         self.shared.moves.send_modify(|it| *it = it.wrapping_add(1));
     }
@@ -180,7 +123,6 @@ impl Following {
         let own = proxies.get_mut(&self.name).filter(|it| it.generation == self.generation);
         if let Some(member) = own {
             member.acknowledged = revision;
-            member.at = runtime::monotonic();
         }
         drop(proxies);
         self.fleet.tell();

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::WriteOutcome;
 use model::workload::{PortChoice, WorkloadKind, WorkloadSpec};
 use model::{Catalog, Check, NodeName, Revision, ServiceId, Spec, Stored, Timestamp, WatchKey};
 use parking_lot::Mutex;
@@ -225,10 +224,7 @@ impl Keeper {
         let uses = self.fleet.uses();
         let names: BTreeSet<WorkloadName> = wanted.keys().chain(self.all.keys()).cloned().collect();
         for name in names {
-            let spec = wanted.get(&name).and_then(|it| match &it.value.spec {
-                Spec::Workload(spec) => Some(&**spec),
-                Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) => None,
-            });
+            let spec = wanted.get(&name).and_then(|it| spec_of(it));
             self.look_at(&name, spec, &uses).await;
         }
     }
@@ -264,11 +260,11 @@ impl Keeper {
         if spec.is_none() && running.copies.is_empty() {
             let key = record_key(&self.place.node, name);
             let command = Command::DeleteRecord { key, when: RecordCondition::Always };
-            if matches!(self.around.mesh.run(command).await, WriteOutcome::Done(..)) {
+            let failure = "its state cannot be removed from the store";
+            if self.around.write(command, name, failure).await {
                 self.shared.reports.lock().remove(name);
                 return;
             }
-            tracing::error!(workload = %name, "its state cannot be removed from the store");
         }
         self.note_processes(&mut running);
         if self.persist(name, &mut running, now).await {
@@ -401,21 +397,12 @@ impl Keeper {
         }
         let record = running.kept.record(&self.place.node, name);
         let command = Command::PutRecord { record, when: RecordCondition::Always };
-        match self.around.mesh.run(command).await {
-            WriteOutcome::Done(..) => {
-                (running.persisted, running.persisted_ms) = (revision, now.0);
-                running.is_dirty = false;
-                true
-            }
-            WriteOutcome::Rejected(reason) => {
-                tracing::error!(workload = %name, %reason, "its state is not stored");
-                false
-            }
-            WriteOutcome::Failed(error) => {
-                tracing::error!(workload = %name, error, "its state is not stored");
-                false
-            }
+        let is_stored = self.around.write(command, name, "its state is not stored").await;
+        if is_stored {
+            (running.persisted, running.persisted_ms) = (revision, now.0);
+            running.is_dirty = false;
         }
+        is_stored
     }
 
     /// What an operator would want to read later.
@@ -438,6 +425,14 @@ impl Keeper {
         tracing::info!(workload = %name, "{text}");
         running.kept.note(text);
         running.is_dirty = true;
+    }
+}
+
+/// What a document asks for, if it is one of a workload.
+fn spec_of(document: &model::Document) -> Option<&WorkloadSpec> {
+    match &document.spec {
+        Spec::Workload(spec) => Some(spec),
+        Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) => None,
     }
 }
 

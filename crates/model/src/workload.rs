@@ -105,8 +105,8 @@ impl Default for WorkloadSpec {
 }
 
 impl WorkloadSpec {
-    /// 16 hexadecimal digits that change when copies must be started anew (Kubernetes' `pod-template-hash`): version, command,
-    /// environment, folder, user, port, address and limits. The rest can be changed while they run.
+    /// 16 hexadecimal digits that change with what runs (as Kubernetes' `pod-template-hash`): version, command, environment,
+    /// folder, user, port, address and limits. The version of a document that says none is made of them.
     ///
     /// FNV-1a, 64 bits, over the JSON of these: the same on every machine and in every release, as long as what is not given
     /// is left out of that JSON.

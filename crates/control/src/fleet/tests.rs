@@ -1,10 +1,5 @@
 use super::*;
 
-/// Bounds a hang only.
-fn hang() -> Instant {
-    runtime::monotonic() + Duration::from_secs(30)
-}
-
 fn using(active: u64) -> impl Fn() -> Uses + Send + Sync + 'static {
     move || {
         let one = EndpointUse { active, successes: 2, durations: vec![1, 1], ..Default::default() };
@@ -12,44 +7,46 @@ fn using(active: u64) -> impl Fn() -> Uses + Send + Sync + 'static {
     }
 }
 
-#[tokio::test]
-async fn who_waits_for_a_revision_waits_for_the_last_proxy() {
+#[test]
+fn who_asks_for_a_revision_hears_of_every_proxy_that_is_behind() {
     let fleet = Fleet::default();
     let first = fleet.join("a", Revision(1), Uses::new);
     let second = fleet.join("b", Revision(1), Uses::new);
-    let waiting = tokio::spawn({
-        let fleet = fleet.clone();
-        async move { fleet.acknowledged(Revision(3), hang()).await }
-    });
+    let mut moves = fleet.moves();
+    assert_eq!(fleet.behind(Revision(3)), ["a", "b"]);
     first.acknowledge(Revision(4));
-    assert_eq!(fleet.acknowledged(Revision(3), runtime::monotonic()).await.laggards, ["b"]);
+    assert_eq!(fleet.behind(Revision(3)), ["b"]);
+    assert!(moves.has_changed().unwrap());
+    moves.borrow_and_update();
     second.acknowledge(Revision(3));
-    assert_eq!(waiting.await.unwrap(), Waited::default());
+    assert!(moves.has_changed().unwrap());
+    assert!(fleet.behind(Revision(3)).is_empty());
 }
 
-#[tokio::test]
-async fn nobody_waits_for_a_proxy_that_is_gone() {
+#[test]
+fn nobody_hears_of_a_proxy_that_is_gone() {
     let fleet = Fleet::default();
     let gone = fleet.join("a", Revision(1), using(1));
-    let waiting = tokio::spawn({
-        let fleet = fleet.clone();
-        async move {
-            fleet.acknowledged(Revision(3), hang()).await;
-            fleet.unused("n/web-1", hang()).await
-        }
-    });
+    let mut moves = fleet.moves();
+    moves.borrow_and_update();
     drop(gone);
-    assert_eq!(waiting.await.unwrap(), Waited::default());
+    assert!(moves.has_changed().unwrap());
+    assert!(fleet.behind(Revision(3)).is_empty());
+    assert!(fleet.uses().is_empty());
     assert!(fleet.proxies().is_empty());
 }
 
-#[tokio::test]
-async fn who_still_has_a_request_under_way_is_named() {
+#[test]
+fn a_proxy_that_comes_back_is_not_taken_away_by_the_end_of_the_one_before() {
     let fleet = Fleet::default();
-    let _one = fleet.join("a", Revision(1), using(0));
-    let _other = fleet.join("b", Revision(1), using(1));
-    assert_eq!(fleet.unused("n/web-1", runtime::monotonic()).await.laggards, ["b"]);
-    assert_eq!(fleet.unused("n/web-2", hang()).await, Waited::default());
+    let before = fleet.join("a", Revision(1), Uses::new);
+    let after = fleet.join("a", Revision(2), Uses::new);
+    before.acknowledge(Revision(9));
+    assert_eq!(fleet.behind(Revision(3)), ["a"]);
+    drop(before);
+    assert_eq!(fleet.behind(Revision(3)), ["a"]);
+    after.acknowledge(Revision(3));
+    assert!(fleet.behind(Revision(3)).is_empty());
 }
 
 #[test]
@@ -59,4 +56,5 @@ fn what_each_proxy_says_of_an_endpoint_can_be_read() {
     let uses = fleet.uses();
     let of = |idx: usize| (&*uses[idx].0, uses[idx].1["n/web-1"].active);
     assert_eq!([of(0), of(1)], [("a", 0), ("b", 1)]);
+    assert!(!uses[0].1.contains_key("n/web-2"));
 }

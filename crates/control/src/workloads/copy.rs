@@ -1,5 +1,6 @@
 //! One copy of a workload: its process is started, watched, restarted as `recovery` says, and told to end.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,6 +35,52 @@ pub(super) struct Surroundings {
     /// Told when something has happened to a copy.
     pub wake: Arc<Notify>,
     pub tasks: Tasks,
+}
+
+impl Surroundings {
+    /// Runs a command that is about `subject`; when it is not done, the log says so. True when it is.
+    pub(super) async fn write(
+        &self,
+        command: Command,
+        subject: impl fmt::Display,
+        failure: &str,
+    ) -> bool {
+        let outcome = self.mesh.run(command).await;
+        tell_failure(&outcome, subject, failure);
+        matches!(outcome, WriteOutcome::Done(..))
+    }
+
+    /// The process of a registered copy runs: it is probed from now on.
+    pub(super) async fn begin(&self, plan: &CopyPlan, pid: u32) {
+        let text = format!("process {pid} runs");
+        self.set_check(plan, plan.process_check(), CheckStatus::Passing, &text).await;
+        self.probes.release(&plan.id());
+        self.probes.probe_now(&plan.node, &plan.id());
+    }
+
+    async fn set_check(&self, plan: &CopyPlan, id: CheckId, status: CheckStatus, output: &str) {
+        let command = Command::SetCheckStatus {
+            node: plan.node.clone(),
+            id,
+            status,
+            output: output.to_owned(),
+            output_matters: true,
+        };
+        let outcome = self.mesh.run(command).await;
+        // A check that is gone belongs to an instance that somebody deregistered.
+        if matches!(outcome, WriteOutcome::Failed(_)) {
+            tell_failure(&outcome, plan.id(), "the state of its process cannot be registered");
+        }
+    }
+}
+
+/// Has the log say what was not done, and why; nothing if it was.
+pub(super) fn tell_failure(outcome: &WriteOutcome, subject: impl fmt::Display, failure: &str) {
+    match outcome {
+        WriteOutcome::Done(..) => {}
+        WriteOutcome::Rejected(reason) => tracing::error!(%subject, %reason, "{failure}"),
+        WriteOutcome::Failed(error) => tracing::error!(%subject, error, "{failure}"),
+    }
 }
 
 /// A copy that is looked after.
@@ -294,10 +341,7 @@ impl CopyTask {
         if self.plan.spec.service.is_none() {
             return;
         }
-        let text = format!("process {pid} runs");
-        self.set_check(self.plan.process_check(), CheckStatus::Passing, &text).await;
-        self.around.probes.release(&self.plan.id());
-        self.around.probes.probe_now(&self.plan.node, &self.plan.id());
+        self.around.begin(&self.plan, pid).await;
         self.around.wake.notify_one();
     }
 
@@ -309,21 +353,7 @@ impl CopyTask {
         }
         self.around.probes.hold(&self.plan.id(), reason);
         for check in self.plan.checks() {
-            self.set_check(check.id, CheckStatus::Critical, reason).await;
-        }
-    }
-
-    async fn set_check(&self, id: CheckId, status: CheckStatus, output: &str) {
-        let command = Command::SetCheckStatus {
-            node: self.plan.node.clone(),
-            id,
-            status,
-            output: output.to_owned(),
-            output_matters: true,
-        };
-        // A check that is gone belongs to an instance that somebody deregistered.
-        if let WriteOutcome::Failed(error) = self.around.mesh.run(command).await {
-            tracing::error!(copy = %self.plan.id(), error, "the state of a process cannot be registered");
+            self.around.set_check(&self.plan, check.id, CheckStatus::Critical, reason).await;
         }
     }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use api::WriteOutcome;
 use model::workload::{PortChoice, WorkloadSpec};
-use model::{CheckStatus, Revision, ServiceId};
+use model::{Instance, Revision, ServiceId};
 use recovery::{Action, CopyId, ReleaseId, Split};
 use registry::{Command, Rejection, ServiceRegistration};
 
-use super::copy::{CopyHandle, is_ready};
+use super::copy::{CopyHandle, is_ready, tell_failure};
 use super::kept::Running;
 use super::name::WorkloadName;
 use super::plan::{CopyPlan, META_WORKLOAD};
@@ -111,24 +111,19 @@ impl Keeper {
             return false;
         }
         self.around.probes.hold(&plan.id(), "not started yet");
+        self.write_instance(plan, instance, true).await
+            && (is_used || self.set_maintenance(&plan.id(), Some(UNUSED)).await)
+    }
+
+    async fn write_instance(&self, plan: &CopyPlan, instance: Instance, is_new: bool) -> bool {
         let registration = ServiceRegistration {
             instance,
             checks: plan.checks(),
-            replace_existing_checks: true,
+            replace_existing_checks: is_new,
             ..ServiceRegistration::default()
         };
-        match self.around.mesh.run(Command::RegisterService(registration)).await {
-            WriteOutcome::Done(..) => {}
-            WriteOutcome::Rejected(reason) => {
-                tracing::error!(copy = %plan.id(), %reason, "it is not registered");
-                return false;
-            }
-            WriteOutcome::Failed(error) => {
-                tracing::error!(copy = %plan.id(), error, "it is not registered");
-                return false;
-            }
-        }
-        is_used || self.set_maintenance(&plan.id(), Some(UNUSED)).await
+        let command = Command::RegisterService(registration);
+        self.around.write(command, plan.id(), "it is not registered").await
     }
 
     pub(super) async fn set_maintenance(&self, id: &ServiceId, reason: Option<&str>) -> bool {
@@ -137,17 +132,7 @@ impl Keeper {
             service: Some(id.clone()),
             reason: reason.map(str::to_owned),
         };
-        match self.around.mesh.run(command).await {
-            WriteOutcome::Done(..) => true,
-            WriteOutcome::Rejected(rejection) => {
-                tracing::error!(copy = %id, reason = %rejection, "whether it is used cannot be registered");
-                false
-            }
-            WriteOutcome::Failed(error) => {
-                tracing::error!(copy = %id, error, "whether it is used cannot be registered");
-                false
-            }
-        }
+        self.around.write(command, id, "whether it is used cannot be registered").await
     }
 
     /// Registers a copy again that somebody has deregistered.
@@ -157,17 +142,9 @@ impl Keeper {
         if !self.register(plan, is_used).await {
             return;
         }
-        let Some(process) = handle.state().process else { return };
-        let command = Command::SetCheckStatus {
-            node: plan.node.clone(),
-            id: plan.process_check(),
-            status: CheckStatus::Passing,
-            output: format!("process {} runs", process.pid),
-            output_matters: true,
-        };
-        self.around.mesh.run(command).await;
-        self.around.probes.release(&plan.id());
-        self.around.probes.probe_now(&plan.node, &plan.id());
+        if let Some(process) = handle.state().process {
+            self.around.begin(plan, process.pid).await;
+        }
     }
 
     /// Has the registry say of each copy whether it is to be used, and with which weight.
@@ -217,14 +194,7 @@ impl Keeper {
             if instance.weights.passing != weight
                 && let Some(instance) = plan.instance(weight)
             {
-                let registration = ServiceRegistration {
-                    instance,
-                    checks: plan.checks(),
-                    ..ServiceRegistration::default()
-                };
-                let command = Command::RegisterService(registration);
-                let outcome = self.around.mesh.run(command).await;
-                has_changed |= matches!(outcome, WriteOutcome::Done(..));
+                has_changed |= self.write_instance(plan, instance, false).await;
             }
         }
         if has_changed || running.split_at == Revision(u64::MAX) {
@@ -237,12 +207,7 @@ impl Keeper {
         match self.around.mesh.run(command).await {
             // Somebody else was first.
             WriteOutcome::Done(..) | WriteOutcome::Rejected(Rejection::UnknownService(_)) => {}
-            WriteOutcome::Rejected(reason) => {
-                tracing::error!(%id, %reason, "a copy is not deregistered");
-            }
-            WriteOutcome::Failed(error) => {
-                tracing::error!(%id, error, "a copy is not deregistered");
-            }
+            outcome => tell_failure(&outcome, id, "it is not deregistered"),
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use model::Timestamp;
 use model::workload::PortChoice;
-use model::{Spec, Timestamp};
 use recovery::Command as Change;
 
 use super::copy::Stage;
 use super::kept::Running;
-use super::{Ask, Keeper, Order};
+use super::{Ask, Keeper, Order, spec_of};
 
 /// Most copies of a workload, as its document has it.
 const REPLICAS_MAX: u32 = 1000;
@@ -46,12 +46,6 @@ impl Keeper {
         let refused = |refusal: recovery::Refusal| refusal.to_string();
         let is_stopped = running.kept.stopped.is_some();
         running.is_dirty = true;
-        let catalog = self.around.mesh.catalog();
-        let document = catalog.document(&order.name.document());
-        let asked = document.and_then(|it| match &it.value.spec {
-            Spec::Workload(spec) => Some((**spec).clone()),
-            Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) => None,
-        });
         let kept = &mut running.kept;
         let change = match order.ask {
             Ask::Start => {
@@ -110,7 +104,9 @@ impl Keeper {
             Ask::Undo if kept.workload.stable().is_some() && !running.obstacles.is_empty() => {
                 // What the document asks for now has never begun; what serves is not what is to be undone.
                 running.obstacles.clear();
-                running.kept.told = asked;
+                let catalog = self.around.mesh.catalog();
+                let document = catalog.document(&order.name.document());
+                running.kept.told = document.and_then(|it| spec_of(it)).cloned();
                 running.kept.note("an operator undid a version that could not be started".into());
                 return Ok(());
             }
