@@ -311,7 +311,7 @@ pub(crate) struct EchoArguments {
     /// Milliseconds before each answer.
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub(crate) latency_ms: u64,
-    /// Share of requests that are answered with 500, 0 to 1.
+    /// Share of requests that are answered with 500, 0 to 1, evenly spread.
     #[arg(long, default_value_t = 0.0, value_parser = rate)]
     pub(crate) error_rate: f64,
 }

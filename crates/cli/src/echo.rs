@@ -2,7 +2,8 @@
 //!
 //! Any path answers with JSON about the request and the copy that answered, with `?delay_ms=N` after so long.
 //! `/health` says 200 or, after `PUT /health?status=fail`, 503. gRPC health (`/grpc.health.v1.Health/Check`) says
-//! the same over HTTP/2.
+//! the same over HTTP/2, and `/leno.echo.v1.Echo/Talk` is a stream that says each message back, for as long as its client
+//! goes on.
 
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use futures_util::future::Either;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::combinators::WithTrailers;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
@@ -100,13 +102,18 @@ fn delay(query: Option<&str>) -> Duration {
     asked.min(DELAY_MAX)
 }
 
-type Body = http_body_util::Either<Full<Bytes>, GrpcBody>;
+type Body = http_body_util::Either<Full<Bytes>, http_body_util::Either<GrpcBody, Talk>>;
+type Talk = WithTrailers<Incoming, std::future::Ready<Option<Result<HeaderMap, hyper::Error>>>>;
 type GrpcBody =
     StreamBody<futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
 
 impl Echo {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
+        if parts.uri.path() == "/leno.echo.v1.Echo/Talk" {
+            let end = std::future::ready(Some(Ok(grpc_ok())));
+            return grpc(http_body_util::Either::Right(body.with_trailers(end)));
+        }
         let body = http_body_util::Limited::new(body, BODY_BYTES_MAX).collect().await;
         let body_bytes = body.map_or(0, |body| body.to_bytes().len());
         match parts.uri.path() {
@@ -129,7 +136,7 @@ impl Echo {
                 };
                 delay.await;
                 let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-                if self.error_rate > 0.0 && rand::random::<f64>() < self.error_rate {
+                if self.is_to_fail(number) {
                     return self.text(StatusCode::INTERNAL_SERVER_ERROR, "told to fail\n".into());
                 }
                 let answer = serde_json::json!({
@@ -150,6 +157,12 @@ impl Echo {
         }
     }
 
+    /// Spread evenly, so that what a test sees does not hang on luck.
+    fn is_to_fail(&self, number: u64) -> bool {
+        let failures = |requests: u64| (requests as f64 * self.error_rate).floor();
+        failures(number) > failures(number - 1)
+    }
+
     fn text(&self, status: StatusCode, text: String) -> Response<Body> {
         let mut response = Response::new(Body::Left(Full::new(Bytes::from(text))));
         *response.status_mut() = status;
@@ -166,15 +179,20 @@ impl Echo {
     fn grpc_health(&self) -> Response<Body> {
         let status = if self.is_healthy.load(Ordering::Relaxed) { 1 } else { 2 };
         let message = Bytes::copy_from_slice(&[0, 0, 0, 0, 2, 0x08, status]);
-        let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        let frames = vec![Ok(Frame::data(message)), Ok(Frame::trailers(trailers))];
-        let body = StreamBody::new(futures_util::stream::iter(frames));
-        let mut response = Response::new(Body::Right(body));
-        let grpc = HeaderValue::from_static("application/grpc");
-        response.headers_mut().insert(CONTENT_TYPE, grpc);
-        response
+        let frames = vec![Ok(Frame::data(message)), Ok(Frame::trailers(grpc_ok()))];
+        grpc(http_body_util::Either::Left(StreamBody::new(futures_util::stream::iter(frames))))
     }
+}
+
+fn grpc_ok() -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))])
+}
+
+fn grpc(body: http_body_util::Either<GrpcBody, Talk>) -> Response<Body> {
+    let mut response = Response::new(Body::Right(body));
+    let grpc = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(CONTENT_TYPE, grpc);
+    response
 }
 
 fn headers(headers: &HeaderMap) -> serde_json::Value {

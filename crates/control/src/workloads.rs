@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use recovery::{Action, Command as Change, CopyId};
 use registry::{Command, RecordCondition};
 use runtime::Tasks;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::fleet::{Fleet, Uses};
 use crate::mesh::Mesh;
@@ -25,6 +25,7 @@ mod adoption;
 mod copy;
 mod hands;
 mod kept;
+mod killing;
 mod name;
 mod orders;
 mod plan;
@@ -48,6 +49,8 @@ const LOOK_PAUSE_MIN: Duration = Duration::from_millis(5);
 const EVIDENCE_PAUSE_MS: u64 = 2000;
 /// How often it is looked again whether what keeps a workload from being started is gone.
 const OBSTACLES_PAUSE_MS: u64 = 5000;
+/// How long an answer may wait for the reports.
+const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Orders of operators that wait.
 const ORDERS_MAX: usize = 64;
 /// Why an instance is in maintenance that is about to be stopped.
@@ -93,6 +96,8 @@ pub struct Workloads {
 
 struct Shared {
     reports: Mutex<BTreeMap<WorkloadName, WorkloadReport>>,
+    /// Revision of the catalog that the reports are of, at least.
+    looked: watch::Sender<Revision>,
     logs: PathBuf,
 }
 
@@ -123,7 +128,8 @@ impl Workloads {
         tasks: &Tasks,
     ) -> Self {
         let logs = place.logs.clone();
-        let shared = Arc::new(Shared { reports: Mutex::default(), logs });
+        let looked = watch::Sender::new(Revision(0));
+        let shared = Arc::new(Shared { reports: Mutex::default(), looked, logs });
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let around =
             Surroundings { mesh, probes, wake: Arc::new(Notify::new()), tasks: tasks.clone() };
@@ -150,6 +156,13 @@ impl Workloads {
     #[must_use]
     pub fn report(&self, name: &WorkloadName) -> Option<WorkloadReport> {
         self.shared.reports.lock().get(name).cloned()
+    }
+
+    /// Waits until the reports know what a catalog of this revision asks for (5 s at most).
+    pub async fn reached(&self, revision: Revision) {
+        let mut looked = self.shared.looked.subscribe();
+        let reached = looked.wait_for(|it| *it >= revision);
+        let _ = tokio::time::timeout(REACH_TIMEOUT, reached).await;
     }
 
     /// The file that a copy of the namespace writes to, or wrote to; `None` for what cannot be the id of one.
@@ -218,15 +231,16 @@ impl Keeper {
             .documents()
             .filter_map(|it| Some((WorkloadName::of(&it.key)?, Arc::clone(it))))
             .collect();
-        if wanted.is_empty() && self.all.is_empty() {
-            return;
+        if !(wanted.is_empty() && self.all.is_empty()) {
+            let uses = self.fleet.uses();
+            let names: BTreeSet<WorkloadName> =
+                wanted.keys().chain(self.all.keys()).cloned().collect();
+            for name in names {
+                let spec = wanted.get(&name).and_then(|it| spec_of(it));
+                self.look_at(&name, spec, &uses).await;
+            }
         }
-        let uses = self.fleet.uses();
-        let names: BTreeSet<WorkloadName> = wanted.keys().chain(self.all.keys()).cloned().collect();
-        for name in names {
-            let spec = wanted.get(&name).and_then(|it| spec_of(it));
-            self.look_at(&name, spec, &uses).await;
-        }
+        self.shared.looked.send_replace(catalog.revision());
     }
 
     async fn look_at(
@@ -270,6 +284,7 @@ impl Keeper {
         if self.persist(name, &mut running, now).await {
             for action in actions {
                 self.act(name, action, &mut running).await;
+                killing::step(&running.kept.workload);
             }
             self.divide(&mut running).await;
         }
@@ -397,7 +412,9 @@ impl Keeper {
         }
         let record = running.kept.record(&self.place.node, name);
         let command = Command::PutRecord { record, when: RecordCondition::Always };
+        killing::step(&running.kept.workload);
         let is_stored = self.around.write(command, name, "its state is not stored").await;
+        killing::step(&running.kept.workload);
         if is_stored {
             (running.persisted, running.persisted_ms) = (revision, now.0);
             running.is_dirty = false;

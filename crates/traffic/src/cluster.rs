@@ -98,6 +98,9 @@ impl ClusterState {
         let previous = surroundings.previous;
         let roster = Roster::new(cluster, endpoints, &surroundings);
         resilience::settle(&roster, previous.map(|it| &*it.roster.cluster));
+        if let Some(previous) = previous {
+            roster.end_ejections_of_recovered(&previous.roster, surroundings.now_ns);
+        }
         let shared = previous.map_or_else(Arc::default, |it| Arc::clone(&it.shared));
         let epoch = shared.resilience.membership_epoch.load(Acquire);
         let before = previous.map(|it| it.plan.load_full());
@@ -354,6 +357,23 @@ impl Roster {
             cluster,
             endpoints,
             states,
+        }
+    }
+
+    /// Whoever made the configuration has looked at an endpoint that it calls healthy again: what was seen of it before counts
+    /// no more, as after a passed health check.
+    fn end_ejections_of_recovered(&self, before: &Self, now_ns: u64) {
+        if !self.cluster.outliers.health_check_unejects {
+            return;
+        }
+        let ejected: Vec<(&Endpoint, &EndpointState)> =
+            self.each().filter(|it| it.1.is_ejected(now_ns)).collect();
+        for (endpoint, state) in ejected {
+            let was_bad =
+                |it: &(&Endpoint, &EndpointState)| std::ptr::eq(it.1, state) && !is_healthy(it.0);
+            if is_healthy(endpoint) && before.each().any(|it| was_bad(&it)) {
+                state.outlier().end_ejection(now_ns);
+            }
         }
     }
 

@@ -4,7 +4,10 @@
 //! ejection; rates are looked at once per interval. The success path adds one counter and reads a
 //! few others, nothing more.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use proxy_config::{Detector, OutlierDetection};
 use rand::Rng;
@@ -190,6 +193,13 @@ impl OutlierState {
         self.consecutive_5xx.store(0, Relaxed);
         self.consecutive_gateway_failures.store(0, Relaxed);
         self.consecutive_local_failures.store(0, Relaxed);
+    }
+
+    /// Ends an ejection before its time, for something else has shown that it is well.
+    pub(crate) fn end_ejection(&self, now_ns: u64) {
+        self.ejected_until_ns.store(now_ns, SeqCst);
+        self.counts_are_old.store(false, Relaxed);
+        self.forget_failures();
     }
 
     /// True once after the end of an ejection.

@@ -55,8 +55,12 @@ impl Agent {
 
     /// The log, if it ended before it was ready.
     pub(crate) fn try_start(arguments: &[&str]) -> Result<Self, String> {
+        Self::try_start_by(leno(), arguments)
+    }
+
+    /// The same by a command that has more in its environment.
+    pub(crate) fn try_start_by(mut command: Command, arguments: &[&str]) -> Result<Self, String> {
         let any = "127.0.0.1:0";
-        let mut command = leno();
         command.args(["agent", "--node", "test", "--workers", "2"]);
         for flag in ["--http", "--dns", "--ingress", "--outbound", "--proxy-admin"] {
             if !arguments.contains(&flag) {
@@ -200,6 +204,18 @@ pub(crate) fn request(
     path: &str,
     body: &[u8],
 ) -> Answer {
+    let answer = try_request(address, headers, method, path, body);
+    answer.expect("the address accepts connections, and answers")
+}
+
+/// The same; `None` when there is nobody, or who goes away meanwhile.
+pub(crate) fn try_request(
+    address: SocketAddr,
+    headers: &[(&str, &str)],
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> Option<Answer> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -207,14 +223,14 @@ pub(crate) fn request(
     if !body.is_empty() {
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
-    let mut stream = TcpStream::connect(address).expect("the address accepts connections");
+    let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(HANG)).expect("a timeout can be set");
-    stream.write_all(format!("{head}\r\n").as_bytes()).expect("the head is taken");
+    stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
     // A server that refuses the body may close before it has read all of it.
     let _ = stream.write_all(body);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
-    parse(&answer)
+    (!answer.is_empty()).then(|| parse(&answer))
 }
 
 fn parse(answer: &[u8]) -> Answer {

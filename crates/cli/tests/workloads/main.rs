@@ -2,11 +2,13 @@
 //! so that the load is not beside the tests of `it`.
 #![allow(clippy::print_stdout)] // What was measured belongs to a failure.
 
+mod killed;
 mod steady;
 #[path = "../it/support.rs"]
 #[allow(dead_code)] // It has what `it` needs, too.
 mod support;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,12 @@ use crate::support::{Agent, HANG, eventually, text};
 
 /// Rounds of the rolling replacement; a hundred with `LENO_NIGHTLY=1`.
 const ROUNDS: u32 = 20;
+
+/// How often a copy is killed; the wait before a restart doubles with each.
+const KILLS: u32 = 3;
+
+/// Each with a fourth of the requests.
+const SPEECHES: [Speech; 4] = [Speech::Http1, Speech::Http2, Speech::Grpc, Speech::GrpcStream];
 
 /// An agent with its data in a folder, and documents beside it.
 struct World {
@@ -45,8 +53,12 @@ impl World {
     }
 
     fn report(&self) -> Value {
-        let answer = self.agent.ask("GET", "/leno/v1/workloads?name=web", "");
-        if answer.status == 200 { answer.json()[0].clone() } else { Value::Null }
+        let path = "/leno/v1/workloads?name=web";
+        let http = self.agent.http;
+        // The agent may be killed at any time.
+        let answer = crate::support::try_request(http, &[("Host", "agent")], "GET", path, b"");
+        let is_there = |it: &crate::support::Answer| it.status == 200;
+        answer.filter(is_there).map_or(Value::Null, |it| it.json()[0].clone())
     }
 
     /// Waits until `web` runs in this version and nothing is under way.
@@ -64,7 +76,18 @@ impl World {
     }
 
     fn steady(&self, speech: Speech, rate: f64) -> Steady {
-        Steady::start(self.agent.mesh.expect("there is a mesh listener"), "web", speech, rate)
+        Steady::start(self.mesh(), "web", speech, rate)
+    }
+
+    fn mesh(&self) -> SocketAddr {
+        self.agent.mesh.expect("there is a mesh listener")
+    }
+
+    /// The proxy may send requests to this port.
+    fn is_used(&self, port: u64) -> bool {
+        let admin = self.agent.admin.expect("there is an admin server");
+        let page = crate::support::request(admin, &[("Host", "admin")], "GET", "/clusters", b"");
+        page.body.contains(&format!("web::127.0.0.1:{port}::health_flags::healthy"))
     }
 
     fn pids(&self) -> Vec<u32> {
@@ -91,8 +114,15 @@ fn document(version: &str, replicas: u32, arguments: &[&str], more: &str) -> Str
     )
 }
 
+/// With the steps that it has when nobody says others.
+const DEFAULT_CANARY: &str = "  rollout: {strategy: Canary}\n";
+
 /// Steps short enough for a test.
 const CANARY: &str = "  rollout:\n    strategy: Canary\n    steps: [{weight: 20, duration: 4s}, {weight: 50, duration: 4s}]\n";
+
+fn rounds() -> u32 {
+    if std::env::var_os("LENO_NIGHTLY").is_some() { 100 } else { ROUNDS }
+}
 
 fn none_failed(tally: &Tally) {
     assert!(tally.requests > 0);
@@ -101,17 +131,45 @@ fn none_failed(tally: &Tally) {
 
 #[test]
 fn ten_copies_are_replaced_again_and_again_and_no_request_fails() {
-    let rounds = if std::env::var_os("LENO_NIGHTLY").is_some() { 100 } else { ROUNDS };
     let world = World::new();
     // It is about losing none; on a machine that does much else, what is as good may look slower.
     let calm = "  rollout: {evidence: {maxLatencyIncrease: 1000%}}\n";
     world.apply(&document("0", 10, &[], calm));
     world.settle("0");
-    let speeches = [Speech::Http1, Speech::Http2, Speech::Grpc];
-    let clients = speeches.map(|speech| world.steady(speech, 1000.0 / 3.0));
-    for round in 1..=rounds {
+    let clients = SPEECHES.map(|speech| world.steady(speech, 250.0));
+    for round in 1..=rounds() {
         world.apply(&document(&round.to_string(), 10, &[], calm));
         world.settle(&round.to_string());
+    }
+    for client in clients {
+        none_failed(&client.stop());
+    }
+}
+
+#[test]
+fn instances_are_stopped_again_and_again_and_no_request_fails() {
+    let world = World::new();
+    let half = |name: &str| {
+        document("1", 5, &[], "  service: web\n")
+            .replace("{name: web}", &format!("{{name: {name}}}"))
+    };
+    for name in ["blue", "green"] {
+        world.apply(&half(name));
+        world.leno(&["start", name]);
+    }
+    let passing = || {
+        let instances = world.agent.ask("GET", "/v1/health/service/web?passing", "").json();
+        instances.as_array().map_or(0, Vec::len)
+    };
+    eventually("both serve", || passing() == 10);
+    let clients = SPEECHES.map(|speech| world.steady(speech, 250.0));
+    for _ in 0..rounds() {
+        for name in ["blue", "green"] {
+            world.leno(&["stop", name]);
+            assert_eq!(passing(), 5);
+            world.leno(&["start", name]);
+            assert_eq!(passing(), 10);
+        }
     }
     for client in clients {
         none_failed(&client.stop());
@@ -146,39 +204,66 @@ fn a_workload_that_is_scaled_restarted_stopped_and_started_loses_no_request_whil
 }
 
 #[test]
-fn a_copy_that_is_killed_is_replaced_and_no_request_that_may_be_repeated_fails() {
+fn a_copy_that_is_killed_is_out_of_use_and_serves_again_soon_and_no_request_fails() {
     let world = World::new();
     world.apply(&document("1", 3, &[], ""));
     world.settle("1");
-    let mesh = world.agent.mesh.expect("there is a mesh listener");
-    let client = Steady::start_with_retries(mesh, "web", 300.0);
-    let killed = world.pids()[1];
-    runtime::kill(killed).expect("it runs");
-    eventually("it is started again", || {
-        world.report()["ready"] == 3 && !world.pids().contains(&killed)
-    });
-    let report = world.report();
-    assert_eq!(report["copies"][1]["restarts"], 1, "{report:#}");
-    let told = format!("process {killed} ended: SIGKILL");
-    assert_eq!(report["copies"][1]["output"], told.as_str());
+    let client = Steady::start_with_retries(world.mesh(), "web", 300.0);
+    let (mut out_of_use, mut serving) = (Vec::new(), Vec::new());
+    for nth in 0..KILLS {
+        let copy = &world.report()["copies"][1];
+        let (killed, port) = (copy["pid"].as_u64().unwrap() as u32, copy["port"].as_u64().unwrap());
+        let began = Instant::now();
+        runtime::kill(killed).expect("it runs");
+        eventually("it is out of use", || !world.is_used(port));
+        out_of_use.push(began.elapsed());
+        eventually("it is started again", || {
+            world.report()["ready"] == 3 && !world.pids().contains(&killed)
+        });
+        eventually("it serves", || {
+            let port = world.report()["copies"][1]["port"].as_u64().unwrap();
+            world.is_used(port) && world.pids().iter().all(|pid| *pid != killed)
+        });
+        serving.push(began.elapsed());
+        let report = world.report();
+        assert_eq!(report["copies"][1]["restarts"], nth + 1, "{report:#}");
+        let told = format!("process {killed} ended: SIGKILL");
+        assert_eq!(report["copies"][1]["output"], told.as_str());
+    }
     none_failed(&client.stop());
+    println!("out of use after {out_of_use:?}, serving after {serving:?}");
+    // The middle one of several: another program may have had the processor for a while.
+    assert!(middle(&mut out_of_use) < Duration::from_millis(300), "{out_of_use:?}");
+    assert!(middle(&mut serving) < Duration::from_secs(1), "{serving:?}");
 }
 
-/// Rolls `bad` out beside a good version, and returns what was said of it and how the requests went.
+fn middle(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// Rolls `bad` out beside a good version at 200 requests/s, and returns what was said of it, how the requests of half a
+/// minute around it went, and how long it had requests.
 fn taken_back(bad: &[&str]) -> (Value, Tally, Duration) {
     let world = World::new();
-    world.apply(&document("1", 3, &["--latency-ms", "5"], CANARY));
+    let good = document("1", 3, &["--latency-ms", "5"], DEFAULT_CANARY);
+    world.apply(&good);
     world.settle("1");
     let client = world.steady(Speech::Http1, 200.0);
+    let client_began = Instant::now();
     std::thread::sleep(Duration::from_secs(1));
+    world.apply(&document("2", 3, bad, DEFAULT_CANARY));
+    eventually("it has its share", || {
+        world.report()["rollout"]["shares"].as_array().is_some_and(|it| it.len() == 2)
+    });
     let began = Instant::now();
-    world.apply(&document("2", 3, bad, CANARY));
     let mut last = Value::Null;
     eventually("it is taken back", || {
         last = world.report();
         last["rollout"]["history"][0]["version"] == "2"
     });
     let took = began.elapsed();
+    std::thread::sleep(Duration::from_secs(30).saturating_sub(client_began.elapsed()));
     let tally = client.stop();
     let past = last["rollout"]["history"][0].clone();
     assert_eq!(past["outcome"], "rolled back", "{last:#}");
@@ -187,24 +272,27 @@ fn taken_back(bad: &[&str]) -> (Value, Tally, Duration) {
     assert!(status.contains("figures: new: "), "{status}");
     world.settle("1");
     eventually("the bad copies are gone", || world.pids().len() == 3);
+    println!("taken back after {took:?}: {} of {} failed", tally.failed, tally.requests);
+    assert!(took < Duration::from_secs(10), "{took:?}: {past:#}");
+    // Under half a percent of all.
+    assert!(tally.failed * 200 < tally.requests, "{} of {}", tally.failed, tally.requests);
     (past, tally, took)
 }
 
 #[test]
 fn a_canary_that_fails_five_percent_of_its_requests_is_taken_back() {
-    let (past, tally, took) = taken_back(&["--latency-ms", "5", "--error-rate", "0.05"]);
+    let (past, tally, _) = taken_back(&["--latency-ms", "5", "--error-rate", "0.05"]);
     assert!(past["reason"].as_str().unwrap().starts_with("more requests fail"), "{past:#}");
-    println!("taken back after {took:?}: {} of {} failed", tally.failed, tally.requests);
-    // Under 10 s and 0.5 % on a machine that does nothing else; here is only a bound for a verdict that never comes.
-    assert!(took < HANG);
-    assert!(tally.failed * 50 < tally.requests, "{} of {}", tally.failed, tally.requests);
+    assert!(tally.failed > 0);
 }
 
 #[test]
 fn a_canary_that_is_three_times_slower_is_taken_back() {
     let (past, tally, took) = taken_back(&["--latency-ms", "15"]);
     assert!(past["reason"].as_str().unwrap().starts_with("requests take longer"), "{past:#}");
-    println!("taken back after {took:?}");
+    // A fifth of those meanwhile were slow.
+    let slow = took.as_secs_f64() * 200.0 / 5.0;
+    assert!(slow < tally.requests as f64 / 200.0, "{took:?}");
     none_failed(&tally);
 }
 
@@ -295,34 +383,6 @@ fn processes_that_are_not_kept_die_with_the_agent_and_are_started_again() {
 fn is_running(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|it| !it.1.starts_with(['Z', 'X']))
-}
-
-#[test]
-fn an_agent_that_is_killed_in_the_middle_of_a_rollout_ends_it_in_a_good_state() {
-    for (keep, after_ms) in
-        [("Keep", 100), ("Keep", 700), ("Keep", 1500), ("Stop", 400), ("Stop", 1200)]
-    {
-        let mut world = World::new();
-        let more = format!("  onAgentExit: {keep}\n");
-        world.apply(&document("1", 3, &[], &more));
-        world.settle("1");
-        world.apply(&document("2", 3, &[], &more));
-        // Wherever it is then; all steps are gone through in the simulation.
-        std::thread::sleep(Duration::from_millis(after_ms));
-        world.agent.kill();
-        world.agent = Agent::durable(&world.folder.path().join("data"));
-        world.settle("2");
-        eventually("the old ones are gone", || world.pids().len() == 3);
-        let all = runtime::marked_processes("LENO_COPY");
-        let program = world.pids();
-        let of_this = |it: &&runtime::MarkedProcess| program.contains(&it.id.pid);
-        assert_eq!(all.iter().filter(of_this).count(), 3);
-        let node = world.agent.ask("GET", "/leno/v1/status", "").json()["node_id"].clone();
-        let node = node.as_str().unwrap().to_owned();
-        let ours: Vec<_> = all.iter().filter(|it| it.value.starts_with(&node)).collect();
-        assert_eq!(ours.len(), 3, "{ours:?}");
-        world.leno(&["stop", "web"]);
-    }
 }
 
 #[test]

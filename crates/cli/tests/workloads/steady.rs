@@ -1,6 +1,7 @@
 //! Clients that send requests at a constant rate, over connections that stay, and take note of each that fails.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -9,8 +10,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::sync::mpsc;
 
 use crate::support::HANG;
 
@@ -21,7 +24,13 @@ pub(crate) enum Speech {
     Http2,
     /// gRPC health checks, over HTTP/2.
     Grpc,
+    /// gRPC streams of a second or two, on which message after message is said back. Each message counts as a request, and
+    /// so does the status at the end of a stream.
+    GrpcStream,
 }
+
+/// How long the shortest streams last; the longest last nearly twice as long.
+const STREAM_AGE: Duration = Duration::from_secs(1);
 
 /// How requests went.
 #[derive(Debug, Default)]
@@ -93,6 +102,10 @@ impl Steady {
             thread::spawn(move || match speech {
                 Speech::Http1 => http1(mesh, &host, header, pace),
                 Speech::Http2 | Speech::Grpc => http2(mesh, &host, speech, pace),
+                Speech::GrpcStream => {
+                    let age = STREAM_AGE + STREAM_AGE * nth / CONNECTIONS;
+                    streams(mesh, &host, age, pace)
+                }
             })
         });
         let threads = threads.collect();
@@ -187,7 +200,8 @@ fn name_in(body: &[u8]) -> String {
     value["name"].as_str().unwrap_or_default().to_owned()
 }
 
-type Sender = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+type RequestBody = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
+type Sender = hyper::client::conn::http2::SendRequest<RequestBody>;
 
 fn http2(mesh: SocketAddr, host: &str, speech: Speech, mut pace: Pace) -> Tally {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -206,6 +220,15 @@ fn http2(mesh: SocketAddr, host: &str, speech: Speech, mut pace: Pace) -> Tally 
     })
 }
 
+async fn connect(mesh: SocketAddr) -> Result<Sender, String> {
+    let stream = tokio::net::TcpStream::connect(mesh).await.map_err(|it| it.to_string())?;
+    let (executor, io) = (TokioExecutor::new(), TokioIo::new(stream));
+    let made = hyper::client::conn::http2::handshake(executor, io).await;
+    let (sender, driver) = made.map_err(|it| it.to_string())?;
+    tokio::spawn(driver);
+    Ok(sender)
+}
+
 async fn exchange2(
     connection: &mut Option<Sender>,
     mesh: SocketAddr,
@@ -214,15 +237,7 @@ async fn exchange2(
 ) -> Result<String, String> {
     let mut sender = match connection.take() {
         Some(sender) => sender,
-        None => {
-            let stream = tokio::net::TcpStream::connect(mesh).await.map_err(|it| it.to_string())?;
-            let (sender, driver) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                    .await
-                    .map_err(|it| it.to_string())?;
-            tokio::spawn(driver);
-            sender
-        }
+        None => connect(mesh).await?,
     };
     let request = http::Request::builder().header("x-envoy-max-retries", "0");
     let request = if speech == Speech::Grpc {
@@ -230,12 +245,12 @@ async fn exchange2(
         let request = request.method("POST").uri(path).header("te", "trailers");
         let request = request.header("content-type", "application/grpc");
         // No compression, and a message of no bytes.
-        request.body(Full::new(Bytes::from_static(&[0; 5])))
+        request.body(Full::new(Bytes::from_static(&[0; 5])).boxed_unsync())
     } else {
-        request.uri(format!("http://{host}/")).body(Full::default())
+        request.uri(format!("http://{host}/")).body(Full::default().boxed_unsync())
     };
     let response = sender.send_request(request.expect("it is one")).await;
-    let response = response.map_err(|it| format!("{it}: {:?}", std::error::Error::source(&it)))?;
+    let response = response.map_err(in_words)?;
     let (status, head) = (response.status(), response.headers().clone());
     let body = response.into_body().collect().await.map_err(|it| it.to_string())?;
     let trailers = body.trailers().cloned();
@@ -252,4 +267,121 @@ async fn exchange2(
         };
     }
     Ok(name_in(&bytes))
+}
+
+/// A stream on which messages are said back.
+struct Talk {
+    messages: mpsc::Sender<Bytes>,
+    answers: Incoming,
+    /// What has come of the next answer.
+    bytes: Vec<u8>,
+    began: Instant,
+    said: u64,
+}
+
+fn streams(mesh: SocketAddr, host: &str, age: Duration, mut pace: Pace) -> Tally {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("there is a runtime").block_on(async {
+        let mut tally = Tally::default();
+        let mut sender: Option<Sender> = None;
+        let mut talk: Option<Talk> = None;
+        while let Some(wait) = pace.turn() {
+            tokio::time::sleep(wait).await;
+            let is_over = talk.as_ref().is_some_and(|it| it.began.elapsed() >= age);
+            if let Some(ended) = is_over.then(|| talk.take()).flatten() {
+                tally.note(in_time(ended.end()).await);
+            }
+            let said = in_time(say(&mut sender, &mut talk, mesh, host)).await;
+            if said.is_err() {
+                (sender, talk) = (None, None);
+            }
+            tally.note(said);
+        }
+        if let Some(last) = talk {
+            tally.note(in_time(last.end()).await);
+        }
+        tally
+    })
+}
+
+async fn in_time(exchange: impl Future<Output = Result<String, String>>) -> Result<String, String> {
+    tokio::time::timeout(HANG, exchange).await.unwrap_or_else(|_| Err("it hangs".to_owned()))
+}
+
+async fn say(
+    sender: &mut Option<Sender>,
+    talk: &mut Option<Talk>,
+    mesh: SocketAddr,
+    host: &str,
+) -> Result<String, String> {
+    if talk.is_none() {
+        if sender.as_ref().is_none_or(Sender::is_closed) {
+            *sender = Some(connect(mesh).await?);
+        }
+        let connection = sender.as_mut().expect("it was made above");
+        *talk = Some(Talk::begin(connection, host).await?);
+    }
+    talk.as_mut().expect("it was begun above").say().await
+}
+
+impl Talk {
+    async fn begin(connection: &mut Sender, host: &str) -> Result<Self, String> {
+        // One message is under way at a time.
+        let (messages, mut said) = mpsc::channel::<Bytes>(1);
+        let frames = futures_util::stream::poll_fn(move |context| {
+            said.poll_recv(context).map(|it| it.map(|it| Ok::<_, Infallible>(Frame::data(it))))
+        });
+        let request = http::Request::builder()
+            .method("POST")
+            .uri(format!("http://{host}/leno.echo.v1.Echo/Talk"))
+            .header("te", "trailers")
+            .header("content-type", "application/grpc")
+            .header("x-envoy-max-retries", "0")
+            .body(StreamBody::new(frames).boxed_unsync())
+            .expect("it is one");
+        let response = connection.send_request(request).await.map_err(in_words)?;
+        if response.status() != 200 || response.headers().contains_key("grpc-status") {
+            return Err(format!("the stream does not begin: {response:?}"));
+        }
+        let (answers, bytes) = (response.into_body(), Vec::new());
+        Ok(Self { messages, answers, bytes, began: Instant::now(), said: 0 })
+    }
+
+    /// Says a message, and waits until it is said back.
+    async fn say(&mut self) -> Result<String, String> {
+        self.said += 1;
+        let mut message = vec![0, 0, 0, 0, 8];
+        message.extend(self.said.to_be_bytes());
+        let sent = self.messages.send(message.clone().into()).await;
+        sent.map_err(|_| "the stream ended".to_owned())?;
+        while self.bytes.len() < message.len() {
+            let frame = self.answers.frame().await.ok_or("the stream ended before an answer")?;
+            let frame = frame.map_err(in_words)?;
+            let data = frame.into_data().map_err(|it| format!("ended early: {it:?}"))?;
+            self.bytes.extend(data);
+        }
+        if self.bytes != message {
+            return Err(format!("another answer: {:?}", self.bytes));
+        }
+        self.bytes.clear();
+        Ok("stream".to_owned())
+    }
+
+    /// Says that no message follows, and takes the status.
+    async fn end(mut self) -> Result<String, String> {
+        drop(self.messages);
+        while let Some(frame) = self.answers.frame().await {
+            let Ok(trailers) = frame.map_err(in_words)?.into_trailers() else { continue };
+            return match trailers.get("grpc-status") {
+                Some(status) if status == "0" => Ok("end of a stream".to_owned()),
+                other => Err(format!("grpc-status {other:?}")),
+            };
+        }
+        Err("no status at the end of a stream".to_owned())
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // It stands in `map_err`.
+fn in_words(error: hyper::Error) -> String {
+    format!("{error}: {:?}", std::error::Error::source(&error))
 }

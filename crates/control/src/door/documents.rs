@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use model::{Catalog, Diagnostic, Document, DocumentKey, Severity};
+use model::{Catalog, Diagnostic, Document, DocumentKey, Severity, Spec};
 use registry::Command;
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +87,12 @@ impl Door {
         if let Some(failure) = failure(&outcome) {
             return failure;
         }
-        self.compilation.reached(self.mesh.catalog().revision()).await;
+        let revision = self.mesh.catalog().revision();
+        self.compilation.reached(revision).await;
+        if documents.iter().any(|it| matches!(it.spec, Spec::Workload(_))) {
+            // An order to it may follow.
+            self.workloads.reached(revision).await;
+        }
         let rows = documents.iter().zip(results).map(|(it, result)| self.row(it, result));
         report(StatusCode::OK, rows.collect(), Vec::new())
     }

@@ -15,7 +15,7 @@ use super::kept::Running;
 use super::name::WorkloadName;
 use super::plan::{CopyPlan, META_WORKLOAD};
 use super::report::WorkloadReport;
-use super::{DRAINING, Keeper, UNUSED, WEIGHT_SCALE, address_of, log_of, maintenance_of};
+use super::{DRAINING, Keeper, UNUSED, WEIGHT_SCALE, address_of, killing, log_of, maintenance_of};
 
 impl Keeper {
     pub(super) async fn act(&mut self, name: &WorkloadName, action: Action, running: &mut Running) {
@@ -182,6 +182,7 @@ impl Keeper {
             let differs = maintenance.is_some() != reason.is_some();
             if differs && (is_ours || reason.is_some()) {
                 has_changed |= self.set_maintenance(&plan.id(), reason).await;
+                killing::step(&running.kept.workload);
             }
             let weight = match split {
                 Some(Split::Weights(shares)) if shares.len() > 1 => {
@@ -195,6 +196,7 @@ impl Keeper {
                 && let Some(instance) = plan.instance(weight)
             {
                 has_changed |= self.write_instance(plan, instance, false).await;
+                killing::step(&running.kept.workload);
             }
         }
         if has_changed || running.split_at == Revision(u64::MAX) {

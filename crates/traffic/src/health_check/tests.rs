@@ -323,6 +323,31 @@ fn a_passed_check_ends_an_ejection_if_the_settings_say_so() {
 }
 
 #[test]
+fn a_configuration_that_calls_an_endpoint_healthy_again_ends_its_ejection_if_the_settings_say_so() {
+    for health_check_unejects in [true, false] {
+        let outliers = OutlierDetection { health_check_unejects, ..OutlierDetection::default() };
+        let cluster = Arc::new(Cluster { outliers, ..Cluster::named("web") });
+        let list = |health| endpoints(vec![endpoint(0, 1, health)]);
+        let mut scene = Scene::new(Vec::new());
+        let mut take = |health| {
+            scene.state =
+                ClusterState::new(Arc::clone(&cluster), list(health), after(&scene.state));
+            let outcome = Outcome::ConnectFailed;
+            let _ = scene.state.report(&scene.endpoint, outcome, 0, &mut scene.rng);
+            scene.endpoint.is_ejected(0)
+        };
+        assert!(take(EndpointHealth::Healthy));
+        assert!(take(EndpointHealth::Unhealthy), "it is no better");
+        scene.state = ClusterState::new(
+            Arc::clone(&cluster),
+            list(EndpointHealth::Healthy),
+            after(&scene.state),
+        );
+        assert_eq!(scene.endpoint.is_ejected(0), !health_check_unejects);
+    }
+}
+
+#[test]
 fn verdicts_outlive_a_change_of_configuration_and_end_with_their_check() {
     let mut scene = Scene::new(vec![check(), check()]);
     scene.probe(0, PASSED);

@@ -33,9 +33,7 @@ impl ClusterState {
         if !self.outlier_settings().health_check_unejects || !outlier.is_ejected(now_ns) {
             return;
         }
-        outlier.ejected_until_ns.store(now_ns, SeqCst);
-        outlier.counts_are_old.store(false, Relaxed);
-        outlier.forget_failures();
+        outlier.end_ejection(now_ns);
         self.note_membership_change();
     }
 
