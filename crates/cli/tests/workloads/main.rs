@@ -2,6 +2,7 @@
 //! so that the load is not beside the tests of `it`.
 #![allow(clippy::print_stdout)] // What was measured belongs to a failure.
 
+mod jobs;
 mod steady;
 #[path = "../it/support.rs"]
 #[allow(dead_code)] // It has what `it` needs, too.
@@ -45,7 +46,12 @@ impl World {
     }
 
     fn report(&self) -> Value {
-        let answer = self.agent.ask("GET", "/leno/v1/workloads?name=web", "");
+        self.report_of("web")
+    }
+
+    fn report_of(&self, name: &str) -> Value {
+        let path = format!("/leno/v1/workloads?name={name}");
+        let answer = self.agent.ask("GET", &path, "");
         if answer.status == 200 { answer.json()[0].clone() } else { Value::Null }
     }
 
@@ -61,6 +67,25 @@ impl World {
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("it does not come to rest in version {version}: {last:#}");
+    }
+
+    /// Waits until a workload is in this state, and returns how it is then.
+    fn wait_for(&self, name: &str, state: &str) -> Value {
+        let mut last = Value::Null;
+        let began = Instant::now();
+        while began.elapsed() < HANG {
+            last = self.report_of(name);
+            if last["state"] == state {
+                return last;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{name} is never {state}: {last:#}");
+    }
+
+    /// Another life of the agent over the same data.
+    fn agent_again(&mut self) {
+        self.agent = Agent::durable(&self.folder.path().join("data"));
     }
 
     fn steady(&self, speech: Speech, rate: f64) -> Steady {
