@@ -23,7 +23,7 @@ mod recorder;
 mod tasks;
 mod termination;
 
-pub use child::{Child, ChildError, ChildEvent, ChildSpec, Exit, OutputLine, kill};
+pub use child::{ChildError, ChildSpec, Exit, kill};
 pub use clock::{monotonic, unix_ms};
 pub use command::{CommandOutput, run_command};
 pub use foreground::{Foreground, Input, PassedSignal, PassedSignals};

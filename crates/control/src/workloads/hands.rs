@@ -199,7 +199,7 @@ impl Keeper {
                     let copies = ready.get(&id.release).copied().unwrap_or_default().max(1);
                     u16::try_from((share * WEIGHT_SCALE / copies).max(1)).unwrap_or(u16::MAX)
                 }
-                _ => weight_of(plan),
+                _ => running.kept.weight_of(id.release),
             };
             if instance.weights.passing != weight
                 && let Some(instance) = plan.instance(weight)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use model::workload::{Rollout, WorkloadKind, WorkloadSpec};
+use model::workload::{Registration, Rollout, WorkloadKind, WorkloadSpec};
 use model::{Catalog, NodeName, Record, RecordKey, Revision, Setting, Table, Timestamp};
 use proxy_config::content_version;
 use recovery::{CopyId, Job, Release, ReleaseId, Split, Workload};
@@ -122,8 +122,8 @@ impl Kept {
         self.stopped.as_mut().unwrap_or(&mut self.workload)
     }
 
-    /// Equal for equal copies that an operator did not ask to be started anew in between. How many there are, how they are
-    /// replaced and what they wait for is not of the copies.
+    /// Equal for equal copies that an operator did not ask to be started anew in between. How many there are, what each weighs,
+    /// how they are replaced and what they wait for is not of the copies.
     pub(super) fn fingerprint(&self, spec: &WorkloadSpec) -> String {
         if spec.kind == WorkloadKind::Job {
             // How its end is awaited is not what is run.
@@ -133,6 +133,8 @@ impl Kept {
             replicas: 1,
             rollout: Rollout::default(),
             depends_on: Vec::new(),
+            // Which is registered anew where they are.
+            service: spec.service.clone().map(|it| Registration { weight: 1, ..it }),
             ..spec.clone()
         };
         format!("{}.{}", content_version(&of_copies), self.restarts)
@@ -157,6 +159,12 @@ impl Kept {
                 || workload.release(*id).is_some()
                 || copies.keys().any(|copy| copy.release == *id)
         });
+    }
+
+    /// The weight of each copy of a release, as its document has it now.
+    pub(super) fn weight_of(&self, release: ReleaseId) -> u16 {
+        let spec = self.specs.get(&release);
+        spec.and_then(|it| it.service.as_ref()).map_or(1, |it| it.weight)
     }
 
     pub(super) fn note(&mut self, text: String) {

@@ -196,7 +196,7 @@ fn checks_ask_one_thing_each() {
     check("tcp: false", ".tcp", &["must be true"]);
     check("grpc: 7", ".grpc", &["or the name of a gRPC service"]);
     check("command: []", ".command", &["names no program"]);
-    check("http: /, interval: 10ms", ".interval", &["write from 1s to 1h"]);
+    check("http: /, interval: 10ms", ".interval", &["write from 100ms to 1h"]);
     check("http: /, interval: 10", ".interval", &["add a unit: 10s"]);
     check("http: /, timeout: 1 s", ".timeout", &["is not a duration"]);
     check("http: /, failureThreshold: 0", ".failureThreshold", &["from 1 to 1000"]);
