@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use control::door::workloads::CopyLog;
-use control::workloads::{CopyReport, WorkloadReport};
+use control::workloads::{CopyReport, PastRollout, WorkloadReport};
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 
@@ -170,22 +170,33 @@ async fn settle(
             finish()?;
             said = text;
         }
-        let is_changing = ["starting", "rolling out", "rolling back", "stopping"]
-            .contains(&&*report.state)
-            && !report.reason.ends_with(", paused");
+        let is_changing = is_changing(&report);
         if !std::mem::take(&mut first) && !is_changing {
             let last = report.rollout.history.first().filter(|it| it.ended_ms > before);
-            if let Some(last) = last.filter(|it| it.outcome != "promoted" && !undone) {
-                bail!("release {} was {}: {}", last.release, last.outcome, last.reason);
+            let is_good = |it: &PastRollout| ["promoted", "completed"].contains(&&*it.outcome);
+            if let Some(last) = last.filter(|it| !is_good(it) && !undone) {
+                let what = if report.kind == "job" { "run" } else { "release" };
+                bail!("{what} {} was {}: {}", last.release, last.outcome, last.reason);
             }
             let is_paused = report.reason.ends_with(", paused") && !has_copies_to_come(&report);
-            let is_well = is_paused || ["running", "stopped"].contains(&&*report.state);
+            let is_well =
+                is_paused || ["running", "stopped", "completed"].contains(&&*report.state);
             // Copies that were just asked for are on their way.
             if is_well || report.state != "degraded" || !has_copies_to_come(&report) {
                 return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
             }
         }
     }
+}
+
+fn is_changing(report: &WorkloadReport) -> bool {
+    let state = report.state.as_str();
+    if report.kind == "job" && ["running", "waiting"].contains(&state) {
+        // Its end is what is waited for.
+        return true;
+    }
+    ["starting", "rolling out", "rolling back", "stopping"].contains(&state)
+        && !report.reason.ends_with(", paused")
 }
 
 fn has_copies_to_come(report: &WorkloadReport) -> bool {

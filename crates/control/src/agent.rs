@@ -28,7 +28,6 @@ use crate::mesh::Mesh;
 use crate::metrics::Metrics;
 use crate::probes::{ProbeOptions, Probes, ProbesHandle};
 use crate::sessions::Sessions;
-use crate::supervisor::Supervisor;
 use crate::tokens::{self, AclOptions, AgentAccess};
 use crate::workloads::{Place, Workloads};
 
@@ -157,8 +156,8 @@ pub struct Agent {
     pub probes: ProbesHandle,
     /// The proxy configuration.
     pub compilation: Compilation,
-    /// Runs processes that register as instances.
-    pub supervisor: Supervisor,
+    /// The workloads of the documents.
+    pub workloads: Workloads,
     /// Address of the HTTP API; `None` where it is served on other endpoints only.
     pub http: Option<SocketAddr>,
     /// Address of the UI; `None` where it is off, or served on other endpoints only.
@@ -174,6 +173,8 @@ pub struct Agent {
     /// Clients that ask for the configuration to be read again.
     reloads: tokio::sync::Mutex<mpsc::Receiver<Reload>>,
     phases: Phases,
+    /// Folder that is removed at the end.
+    temporary: Option<PathBuf>,
     #[cfg(test)]
     pub(crate) door: Arc<Door>,
 }
@@ -367,6 +368,7 @@ impl Agent {
             None => None,
         };
         let logs = logs_folder(&options);
+        let temporary = options.dev.then(|| logs.parent().map(Path::to_owned)).flatten();
         let compilation = Compilation::start(&mesh, Compiler::new(options.compiler), core);
         if let Some(folder) = folder {
             folder.follow(mesh.clone(), doors);
@@ -398,7 +400,7 @@ impl Agent {
             probes: probes.clone(),
             sessions: Sessions::start(mesh.clone(), core),
             compilation: compilation.clone(),
-            workloads,
+            workloads: workloads.clone(),
             metrics: Arc::new(Metrics::default()),
             tasks: doors.clone(),
             leave: leave.clone(),
@@ -427,12 +429,11 @@ impl Agent {
             let clock = || Timestamp(runtime::unix_ms());
             core.spawn("token expiry", tokens::expire(mesh.clone(), clock, core.drain()));
         }
-        let supervisor = Supervisor::new(mesh.clone(), probes.clone(), processes.clone());
         Ok(Self {
             mesh,
             probes,
             compilation,
-            supervisor,
+            workloads,
             http,
             ui,
             dns,
@@ -441,6 +442,7 @@ impl Agent {
             leave,
             reloads: tokio::sync::Mutex::new(reloads),
             phases,
+            temporary,
             #[cfg(test)]
             door,
         })
@@ -479,7 +481,12 @@ impl Agent {
     /// Ends all tasks in their order: supervised processes, then the servers, then the rest; each phase has its
     /// deadline, 18 s in all. Returns the names of tasks that did not end.
     pub async fn shut_down(&self) -> Vec<&'static str> {
-        self.phases.end().await
+        let left = self.phases.end().await;
+        if let Some(folder) = self.temporary.clone() {
+            // Nobody can read it any more who knows of it; where nothing was run there is none.
+            let _ = tokio::task::spawn_blocking(|| fs::remove_dir_all(folder)).await;
+        }
+        left
     }
 }
 

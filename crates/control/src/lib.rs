@@ -30,6 +30,5 @@ pub mod probes;
 pub mod sessions;
 mod snapshots;
 mod streams;
-pub mod supervisor;
 pub mod tokens;
 pub mod workloads;

@@ -24,6 +24,7 @@ use crate::probes::ProbesHandle;
 mod adoption;
 mod copy;
 mod hands;
+mod job;
 mod kept;
 mod killing;
 mod name;
@@ -38,7 +39,7 @@ use copy::{CopyHandle, Stage, Surroundings};
 use kept::{Kept, KeptProcess, Running, record_key};
 pub use name::WorkloadName;
 use plan::CopyPlan;
-pub use report::{CopyReport, RolloutReport, WorkloadReport};
+pub use report::{CopyReport, PastRollout, RolloutReport, WorkloadReport};
 use words::{finished, told};
 
 /// Longest pause between two looks.
@@ -255,9 +256,13 @@ impl Keeper {
             let kept = Kept::load(&catalog, &self.place.node, name);
             Running::new(kept.unwrap_or_else(|| Kept::new(now)), &catalog)
         });
+        // What is being removed goes first, also when its document is back meanwhile, or another one.
+        let spec = spec.filter(|_| !running.kept.is_removed());
+        let spec = spec.filter(|it| running.kept.goes_on_with(it.kind));
+        if running.kept.job.is_some() || spec.is_some_and(|it| it.kind == WorkloadKind::Job) {
+            return self.look_at_job(name, spec, running, now).await;
+        }
         self.forget_stopped(&mut running).await;
-        // What is being removed goes first, also when its document is back meanwhile.
-        let spec = spec.filter(|_| !running.kept.workload.is_removed());
         match spec {
             Some(spec) => self.follow_document(name, spec, &mut running, now),
             None => {
@@ -271,14 +276,8 @@ impl Keeper {
         for action in &actions {
             self.remember(name, action, &mut running);
         }
-        if spec.is_none() && running.copies.is_empty() {
-            let key = record_key(&self.place.node, name);
-            let command = Command::DeleteRecord { key, when: RecordCondition::Always };
-            let failure = "its state cannot be removed from the store";
-            if self.around.write(command, name, failure).await {
-                self.shared.reports.lock().remove(name);
-                return;
-            }
+        if spec.is_none() && running.copies.is_empty() && self.remove_record(name).await {
+            return;
         }
         self.note_processes(&mut running);
         if self.persist(name, &mut running, now).await {
@@ -288,12 +287,29 @@ impl Keeper {
             }
             self.divide(&mut running).await;
         }
+        self.tell(name, spec, running);
+    }
+
+    /// Has everybody see how it is.
+    fn tell(&mut self, name: &WorkloadName, spec: Option<&WorkloadSpec>, mut running: Running) {
         running.kept.forget(&running.copies);
         let catalog = self.around.mesh.catalog();
         let live = self.around.probes.live_checks();
         let report = report::of(name, spec, &running, &catalog, &live, &self.place);
         self.shared.reports.lock().insert(name.clone(), report);
         self.all.insert(name.clone(), running);
+    }
+
+    /// Nothing is left of it. True when the store knows that, too.
+    async fn remove_record(&self, name: &WorkloadName) -> bool {
+        let key = record_key(&self.place.node, name);
+        let command = Command::DeleteRecord { key, when: RecordCondition::Always };
+        let failure = "its state cannot be removed from the store";
+        let is_removed = self.around.write(command, name, failure).await;
+        if is_removed {
+            self.shared.reports.lock().remove(name);
+        }
+        is_removed
     }
 
     /// Copies whose processes are gone for good are deregistered.
@@ -305,11 +321,16 @@ impl Keeper {
             .map(|it| *it.0)
             .collect();
         for copy in stopped {
-            if let Some(handle) = running.copies.remove(&copy) {
-                self.deregister(&handle.plan.id()).await;
-                // Whoever registers this id later is probed.
-                self.around.probes.release(&handle.plan.id());
-            }
+            self.forget_copy(copy, running).await;
+        }
+    }
+
+    async fn forget_copy(&self, copy: CopyId, running: &mut Running) {
+        if let Some(handle) = running.copies.remove(&copy) {
+            handle.stop();
+            self.deregister(&handle.plan.id()).await;
+            // Whoever registers this id later is probed.
+            self.around.probes.release(&handle.plan.id());
         }
     }
 
@@ -336,7 +357,9 @@ impl Keeper {
         running: &mut Running,
         now: Timestamp,
     ) {
-        if running.kept.stopped.is_some() || running.kept.told.as_ref() == Some(spec) {
+        let is_stopped = running.kept.stopped.is_some()
+            || running.kept.job.as_ref().is_some_and(recovery::Job::is_stopped);
+        if is_stopped || running.kept.told.as_ref() == Some(spec) {
             return;
         }
         if now.0.saturating_sub(running.looked_ms) < OBSTACLES_PAUSE_MS
@@ -345,16 +368,12 @@ impl Keeper {
             return;
         }
         running.looked_ms = now.0;
-        let found = if spec.kind == WorkloadKind::Job {
-            vec!["spec.type: jobs are not run yet".to_owned()]
-        } else {
-            let address = address_of(spec, &self.place);
-            let is_ours = running
-                .copies
-                .values()
-                .any(|it| PortChoice::Fixed(it.plan.port.unwrap_or_default()) == spec.port);
-            plan::obstacles(spec, &address, is_ours, self.place.scripts_may_run)
-        };
+        let address = address_of(spec, &self.place);
+        let is_ours = running
+            .copies
+            .values()
+            .any(|it| PortChoice::Fixed(it.plan.port.unwrap_or_default()) == spec.port);
+        let found = plan::obstacles(spec, &address, is_ours, self.place.scripts_may_run);
         if found != running.obstacles {
             for obstacle in &found {
                 tracing::error!(workload = %name, "it is not started: {obstacle}");
@@ -388,6 +407,12 @@ impl Keeper {
     ) -> Result<(), String> {
         let kept = &mut running.kept;
         let fingerprint = kept.fingerprint(spec);
+        if let Some(job) = &mut kept.job {
+            let run = job.ask(&spec.version, &fingerprint, plan::job(spec));
+            kept.specs.insert(run, Arc::new(spec.clone()));
+            running.is_dirty = true;
+            return Ok(());
+        }
         let change = Change::Start {
             version: spec.version.clone(),
             fingerprint: fingerprint.clone(),
@@ -401,10 +426,11 @@ impl Keeper {
 
     /// Stores the state if it must be before what it says is done. False when that failed: then nothing may be done.
     async fn persist(&self, name: &WorkloadName, running: &mut Running, now: Timestamp) -> bool {
-        let revision = running.kept.workload.revision()
-            + running.kept.stopped.as_ref().map_or(0, recovery::Workload::revision);
+        let revision = running.kept.revision();
         let is_old = now.0.saturating_sub(running.persisted_ms) >= EVIDENCE_PAUSE_MS;
-        let is_rolling = running.kept.workload.target().is_some();
+        // How long a job has run is kept, too.
+        let is_rolling = running.kept.workload.target().is_some()
+            || running.kept.job.as_ref().is_some_and(|it| it.awaited().is_some());
         let is_first = running.persisted_ms == 0;
         let is_new = revision != running.persisted || running.is_dirty || is_first;
         if !(is_new || is_old && is_rolling) {

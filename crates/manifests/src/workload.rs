@@ -38,6 +38,10 @@ const FOREIGN: &[(&str, &str)] = &[
     ("healthcheck", "write `checks`"),
     ("terminationGracePeriodSeconds", "write `stop: {gracePeriod: 10s}`"),
     ("strategy", "write `rollout: {strategy: Rolling}`"),
+    ("activeDeadlineSeconds", "write `type: Job` and for example `activeDeadline: 10m`"),
+    ("backoffLimit", "write `restart: {maxRestarts: 6}`"),
+    ("completions", "a job is run once: write a workload for each part"),
+    ("parallelism", "a job is run once: write a workload for each part"),
 ];
 
 /// Reads what a `Workload` asks for.
@@ -52,7 +56,13 @@ pub(crate) fn read(
     let Some(mut fields) = fields else { return spec };
     let kinds = [("Service", WorkloadKind::Service), ("Job", WorkloadKind::Job)];
     set(&mut spec.kind, fields.take("type").and_then(|it| word(&it, &kinds, report)));
-    set(&mut spec.replicas, fields.take("replicas").and_then(|it| replicas(&it, report)));
+    let replicas = fields.take("replicas");
+    if let Some(field) = replicas.as_ref().filter(|_| spec.kind == WorkloadKind::Job) {
+        let message = "a job is run once, as one process";
+        report.ignored(&field.at, message, "remove it, or write a workload for each part");
+    } else {
+        set(&mut spec.replicas, replicas.and_then(|it| read_replicas(&it, report)));
+    }
     spec.service = registration::read(&mut fields, spec.kind, &metadata.key.name, report);
     read_port(&mut fields, &mut spec, report);
     spec.address = fields.take("address").and_then(|it| address(&it, report));
@@ -63,10 +73,15 @@ pub(crate) fn read(
     let start_timeout = start_timeout.and_then(|it| duration(&it, SECOND..=DAY, report));
     set(&mut spec.start_timeout, start_timeout);
     spec.depends_on = read_dependencies(&mut fields, &metadata.key.name, report);
+    if spec.kind == WorkloadKind::Job {
+        // Half of a migration is worse than one that ends a little later.
+        spec.on_agent_exit = OnAgentExit::Keep;
+    }
     let ends = [("Stop", OnAgentExit::Stop), ("Keep", OnAgentExit::Keep)];
     let end = fields.take("onAgentExit").and_then(|it| word(&it, &ends, report));
     set(&mut spec.on_agent_exit, end);
     rollout::read(&mut fields, &mut spec, report);
+    read_deadline(&mut fields, &mut spec, report);
     let version = fields.take("version").and_then(|it| version(&it, report));
     spec.version = match version {
         Some(version) => version,
@@ -79,7 +94,16 @@ pub(crate) fn read(
     spec
 }
 
-fn replicas(field: &Field<'_>, report: &mut Report<'_>) -> Option<u32> {
+fn read_deadline(fields: &mut Fields<'_>, spec: &mut WorkloadSpec, report: &mut Report<'_>) {
+    let Some(field) = fields.take("activeDeadline") else { return };
+    if spec.kind == WorkloadKind::Job {
+        spec.active_deadline = duration(&field, SECOND..=30 * DAY, report);
+    } else {
+        report.ignored(&field.at, "counts only for a job", "remove it, or write `type: Job`");
+    }
+}
+
+fn read_replicas(field: &Field<'_>, report: &mut Report<'_>) -> Option<u32> {
     if let Content::Number(number) = &field.node.content
         && number.as_u64() == Some(0)
     {

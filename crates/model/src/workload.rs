@@ -76,6 +76,10 @@ pub struct WorkloadSpec {
     pub on_agent_exit: OnAgentExit,
     /// How a changed document takes the place of the running one; of no meaning for a job.
     pub rollout: Rollout,
+    /// Of a job: how long it may take, from its first start to its end with all tries; 1 s to 30 days. `None`: any time.
+    // Left out where it is not given, as whatever comes later: what is written down of older documents stays what it is.
+    #[serde(skip_serializing_if = "Option::is_none", with = "duration_ns::option")]
+    pub active_deadline: Option<Duration>,
 }
 
 impl Default for WorkloadSpec {
@@ -100,6 +104,7 @@ impl Default for WorkloadSpec {
             logs: Logs::default(),
             on_agent_exit: OnAgentExit::default(),
             rollout: Rollout::default(),
+            active_deadline: None,
         }
     }
 }

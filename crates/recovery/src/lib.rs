@@ -2,7 +2,7 @@
 //!
 //! What to do when a supervised process ends: start it again, when, and when to stop trying ([`Restart`]). In which order
 //! workloads that depend on each other start and stop ([`Order`]). How a new release takes over and is taken back, and how a
-//! copy is removed without losing a request ([`Workload`]). Whether a release is worse than the old one, from the counters
+//! copy is removed without losing a request ([`Workload`]). How something is run to its end, once ([`Job`]). Whether a release is worse than the old one, from the counters
 //! of the proxies ([`Evidence`]), or a changed configuration worse than the one before ([`Guard`]). (state, evidence, now)
 //! -> actions, and nothing else.
 //!
@@ -16,11 +16,13 @@
 //! * A process is signalled only after every proxy acknowledged the configuration without it (or was named and passed) and
 //!   its requests have ended (or their deadline has passed).
 //! * At most one rollout of a workload at a time, and every one ends.
+//! * At most one try of a job at a time, and none after one that ended with code 0.
 //! * A state that is written and read goes on where it was; time in which the agent was away counts for no deadline.
 
 mod clock;
 mod evidence;
 mod guard;
+mod job;
 mod order;
 mod restart;
 mod rollout;
@@ -29,6 +31,9 @@ pub use evidence::{
     Counts, Evidence, Figures, LATENCY_BOUNDS_US, Regression, Report, Settings, Verdict,
 };
 pub use guard::{Guard, GuardVerdict};
+pub use job::{
+    Attempt, AttemptEnd, JOB_FORMAT, Job, JobAction, JobSpec, JobStanding, RunOutcome, RunRecord,
+};
 pub use order::{Order, OrderError, Standing};
 pub use restart::{CheckAction, Ended, Next, Policy, Restart, RestartLimits};
 pub use rollout::{

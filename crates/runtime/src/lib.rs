@@ -6,6 +6,7 @@
 //! * Every task has a name and is joined: [`Tasks::shut_down`] returns the names of those that did not end in time.
 //! * A child process started here dies with this process (parent-death signal), unless it is told to survive it, and is
 //!   always reaped.
+//! * The end of a process that is recorded is known to every later life of this program, however the earlier ones ended.
 
 mod child;
 mod clock;
@@ -18,10 +19,11 @@ mod output_file;
 mod pace;
 mod port_owner;
 mod process;
+mod recorder;
 mod tasks;
 mod termination;
 
-pub use child::{Child, ChildError, ChildEvent, ChildSpec, Exit, OutputLine, kill};
+pub use child::{ChildError, ChildSpec, Exit, kill};
 pub use clock::{monotonic, unix_ms};
 pub use command::{CommandOutput, run_command};
 pub use foreground::{Foreground, Input, PassedSignal, PassedSignals};
@@ -35,5 +37,6 @@ pub use process::{
     Identity, MarkedProcess, Process, ProcessId, ProcessSpec, ResourceLimits, find_program,
     marked_processes, signal_number,
 };
+pub use recorder::{EndRecord, Recorded, RecordedEnd, run_recorded};
 pub use tasks::{Drain, Tasks};
 pub use termination::{Hangup, LogRotation, Termination, TerminationSignal};

@@ -12,6 +12,7 @@ use tokio::process::Command;
 
 use crate::child::{end, end_of};
 use crate::fork::{self, Preparation};
+use crate::recorder::{EndRecord, RecordedCommand};
 use crate::{ChildError, Exit};
 
 mod table;
@@ -39,6 +40,9 @@ pub struct ProcessSpec {
     pub output: PathBuf,
     /// It goes on when this process ends. Otherwise it gets SIGKILL when this process ends, and when it is dropped.
     pub survives: bool,
+    /// Where its end is written down, by a process of this program that stands in between; the end of that one is said to be
+    /// its own, with 128 and the signal as code. `None`: only who starts it learns of its end.
+    pub record: Option<EndRecord>,
 }
 
 /// Who a process runs as.
@@ -136,11 +140,12 @@ impl Process {
         let program = spec.program.display().to_string();
         let failed = |source| ChildError::Start { program: program.clone(), source };
         let output = open_output(&spec.output).map_err(failed)?;
-        let mut command = Command::new(&spec.program);
+        let (mut command, preparation) = match &spec.record {
+            Some(record) => recorded(spec, record).map_err(failed)?,
+            None => direct(spec),
+        };
         command
-            .args(&spec.arguments)
             .envs(&spec.environment)
-            .stdin(Stdio::null())
             .stderr(output.try_clone().map_err(failed)?)
             .stdout(output)
             .process_group(0)
@@ -148,10 +153,6 @@ impl Process {
         if let Some(folder) = &spec.working_dir {
             command.current_dir(folder);
         }
-        if let Some(identity) = spec.identity {
-            command.uid(identity.user).gid(identity.group);
-        }
-        let preparation = Preparation { survives: spec.survives, limits: spec.limits };
         let child = fork::spawn_with(command, preparation).map_err(failed)?;
         let pid = child.id().expect("a child that was not waited for has a pid");
         // Until it is reaped, there is an entry for it.
@@ -240,6 +241,32 @@ impl Drop for Process {
             self.kill();
         }
     }
+}
+
+fn direct(spec: &ProcessSpec) -> (Command, Preparation) {
+    let mut command = Command::new(&spec.program);
+    command.args(&spec.arguments).stdin(Stdio::null());
+    if let Some(identity) = spec.identity {
+        command.uid(identity.user).gid(identity.group);
+    }
+    (command, Preparation { survives: spec.survives, limits: spec.limits })
+}
+
+/// A recorder, which runs as this process does, and the program behind it, for which user and limits are meant.
+fn recorded(spec: &ProcessSpec, record: &EndRecord) -> io::Result<(Command, Preparation)> {
+    let behind = RecordedCommand {
+        program: spec.program.clone(),
+        arguments: spec.arguments.clone(),
+        identity: spec.identity,
+        limits: spec.limits,
+        ends_with: (!spec.survives).then(std::process::id),
+    };
+    let mut words = record.recorder.iter();
+    let program = words.next().ok_or_else(|| io::Error::other("there is no recorder"))?;
+    let mut command = Command::new(program);
+    command.args(words).args(behind.to_arguments()).stdin(record.begin()?);
+    // If it were killed, nobody would write down how the program ended.
+    Ok((command, Preparation { survives: true, limits: ResourceLimits::default() }))
 }
 
 fn open_output(path: &std::path::Path) -> io::Result<File> {

@@ -26,10 +26,10 @@ pub(crate) async fn show(stage: &Stage, report: &mut Report, requests: u32) -> a
     let even = [third; 3];
     show_policy(stage, report, requests, ("random", &LOAD), even).await?;
     show_policy(stage, report, requests, ("round-robin", &LOAD), even).await?;
-    stage.set_weights([1, 2, 3]).await?;
+    stage.declare([1, 2, 3]).await?;
     let weighted = [100.0 / 6.0, third, 50.0];
     show_policy(stage, report, requests, ("weighted", &LOAD), weighted).await?;
-    stage.set_weights([1, 1, 1]).await?;
+    stage.declare([1, 1, 1]).await?;
     show_policy(stage, report, requests, ("least-request", &SLOW_LOAD), even).await
 }
 

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
-use control::supervisor::What;
 use http::Method;
 use model::CheckStatus;
 
@@ -36,8 +35,8 @@ pub(crate) async fn show_kill(stage: &Stage, report: &mut Report) -> anyhow::Res
     let load = Stream::start(stage.mesh()?, SERVICE, CONNECTIONS);
     requests(&load, WARM_UP_REQUESTS).await?;
     let pid = pid_of(stage, KILLED).await?;
-    let mut events = stage.events();
-    let is_out = |stage: &Stage| !stage.usable().contains(&copy.to_owned());
+    let id = stage.copy(KILLED)?.id;
+    let is_out = |stage: &Stage| !stage.usable().contains(&id);
     let killed = Instant::now();
     runtime::kill(pid).with_context(|| format!("cannot kill process {pid}"))?;
     let removed = stage.until(is_out).await;
@@ -47,12 +46,7 @@ pub(crate) async fn show_kill(stage: &Stage, report: &mut Report) -> anyhow::Res
     let before = load.count();
     requests(&load, before + WARM_UP_REQUESTS).await?;
     let tally = load.stop().await;
-    let restarted = loop {
-        let event = tokio::time::timeout(PATIENCE, events.recv()).await??;
-        if let (true, What::Started { pid }) = (event.instance == copy, event.what) {
-            break pid;
-        }
-    };
+    let restarted = stage.copy(KILLED)?.pid.context("it has a process again")?;
     let failures = tally.failures.len();
     let first = tally.failures.first().map_or(String::new(), |it| format!(", first: {it}"));
     report.claim(
@@ -76,16 +70,17 @@ pub(crate) async fn show_sickness(stage: &Stage, report: &mut Report) -> anyhow:
     report.heading(&format!("{copy} turns unhealthy: it answers, but its check fails"));
     let load = Stream::start(stage.mesh()?, SERVICE, CONNECTIONS);
     requests(&load, WARM_UP_REQUESTS).await?;
-    let is_out = |stage: &Stage| !stage.usable().contains(&copy.to_owned());
+    let id = stage.copy(SICK)?.id;
+    let is_out = |stage: &Stage| !stage.usable().contains(&id);
     let turned = Instant::now();
     set_health(stage, SICK, "fail").await?;
     let removed = stage.until(is_out).await;
     let took = removed.map(|at| at.saturating_duration_since(turned));
     claim_within(report, "it is taken out within 1 s", took, REMOVED_WITHIN);
     report.claim(
-        check_status(stage, copy) == Some(CheckStatus::Critical),
+        check_status(stage, &id) == Some(CheckStatus::Critical),
         "the registry says why",
-        &reason(stage, copy).await?,
+        &reason(stage, &id).await?,
     );
     let turned = Instant::now();
     set_health(stage, SICK, "ok").await?;
@@ -122,7 +117,7 @@ async fn requests(load: &Stream, count: u64) -> anyhow::Result<()> {
 
 /// Which process a copy is, as it says itself.
 async fn pid_of(stage: &Stage, idx: usize) -> anyhow::Result<u32> {
-    let (_, body) = send(&stage.copy(idx).to_string(), Method::GET, "/", Bytes::new()).await?;
+    let (_, body) = send(&stage.address(idx)?.to_string(), Method::GET, "/", Bytes::new()).await?;
     let answer: serde_json::Value = serde_json::from_slice(&body)?;
     let pid = answer["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
     pid.ok_or_else(|| anyhow!("the copy does not say its process id: {answer}"))
@@ -144,16 +139,17 @@ async fn answers_again(stage: &Stage, copy: &str) -> bool {
 
 async fn set_health(stage: &Stage, idx: usize, status: &str) -> anyhow::Result<()> {
     let path = format!("/health?status={status}");
-    send(&stage.copy(idx).to_string(), Method::PUT, &path, Bytes::new()).await?;
+    send(&stage.address(idx)?.to_string(), Method::PUT, &path, Bytes::new()).await?;
     Ok(())
 }
 
 /// What the registry says about a copy's check.
-async fn reason(stage: &Stage, copy: &str) -> anyhow::Result<String> {
+async fn reason(stage: &Stage, id: &str) -> anyhow::Result<String> {
     let checks = stage.read(&format!("/v1/health/checks/{SERVICE}")).await?;
     let output =
         checks.as_array().map(Vec::as_slice).unwrap_or_default().iter().find_map(|check| {
-            (check["ServiceID"].as_str() == Some(copy)).then(|| check["Output"].as_str())?
+            let is_it = check["ServiceID"] == id && check["Type"] == "http";
+            is_it.then(|| check["Output"].as_str())?
         });
     Ok(output.unwrap_or("nothing").trim().replace('\n', " "))
 }

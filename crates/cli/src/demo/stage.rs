@@ -1,40 +1,35 @@
-//! The stage: an agent in memory, a proxy, and three supervised copies of `leno echo`.
+//! The stage: an agent in memory, a proxy, and three workloads, each a copy of `leno echo`.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use control::agent::{AgentOptions, CompilerSettings};
-use control::supervisor::{Event, Supervised};
+use control::workloads::{CopyReport, WorkloadName};
 use http::{Method, StatusCode};
-use model::{
-    Check, CheckDefinition, CheckStatus, Folded, Instance, NodeName, Origin, ServiceId, Weights,
-};
+use model::{CheckStatus, Folded};
 use proxy::ProxyOptions;
-use runtime::ChildSpec;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::report::Report;
 use crate::args::DemoArguments;
 use crate::client::{get_json, send};
 use crate::node::Node;
 
-/// The copies, in the order of their weights 1, 2 and 3.
-pub(crate) const COPIES: [&str; 3] = ["echo-1", "echo-2", "echo-3"];
+/// The workloads, each of one copy, in the order of their weights 1, 2 and 3.
+pub(crate) const COPIES: [&str; 3] = ["echo-a", "echo-b", "echo-c"];
 /// Name of the service.
 pub(crate) const SERVICE: &str = "echo";
 /// Name of the agent's node.
 const NODE: &str = "demo";
 /// How often a copy is probed.
-const PROBE_INTERVAL: Duration = Duration::from_millis(250);
+const PROBE_INTERVAL: &str = "250ms";
 /// How long anything that the demo waits for may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(crate) struct Stage {
     pub(crate) node: Node,
-    ports: Vec<u16>,
 }
 
 impl Stage {
@@ -66,10 +61,8 @@ impl Stage {
         };
         report.heading("Starting an agent in memory, and three copies of a service");
         let node = Node::start(agent, proxy).await?;
-        let stage = Self { node, ports: free_ports(COPIES.len())? };
-        for (copy, port) in COPIES.iter().zip(&stage.ports) {
-            stage.node.agent.supervisor.supervise(supervised(copy, *port)?);
-        }
+        let stage = Self { node };
+        stage.declare([1; 3]).await?;
         let began = Instant::now();
         let up = stage.until(|stage| stage.usable().len() == COPIES.len()).await;
         let took = began.elapsed();
@@ -97,9 +90,17 @@ impl Stage {
         self.node.listener("outbound").context("the demo's proxy has a mesh listener")
     }
 
+    /// How the copy of a workload is.
+    pub(crate) fn copy(&self, idx: usize) -> anyhow::Result<CopyReport> {
+        let report = self.node.agent.workloads.report(&WorkloadName::parse(COPIES[idx]));
+        let copy = report.and_then(|it| it.copies.into_iter().next());
+        copy.with_context(|| format!("{} has no copy", COPIES[idx]))
+    }
+
     /// Address of a copy itself.
-    pub(crate) fn copy(&self, idx: usize) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports[idx]))
+    pub(crate) fn address(&self, idx: usize) -> anyhow::Result<SocketAddr> {
+        let port = self.copy(idx)?.port.context("every copy has a port")?;
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 
     /// Ids of the copies that the proxy may use now.
@@ -125,22 +126,36 @@ impl Stage {
         tokio::time::timeout(PATIENCE, wait).await.ok().flatten()
     }
 
-    /// What happens to the copies from now on.
-    pub(crate) fn events(&self) -> tokio::sync::broadcast::Receiver<Event> {
-        self.node.agent.supervisor.events()
-    }
-
-    /// Sets the weights of the copies by registering them again, as a Consul client would.
-    pub(crate) async fn set_weights(&self, weights: [u16; 3]) -> anyhow::Result<()> {
-        for ((copy, port), weight) in COPIES.iter().zip(&self.ports).zip(weights) {
-            let body = serde_json::json!({
-                "ID": copy, "Name": SERVICE, "Address": "127.0.0.1", "Port": port,
-                "Meta": { "version": "v1" },
-                "Weights": { "Passing": weight, "Warning": 1 },
+    /// Declares the workloads, with these weights, as `leno apply` would, and waits until the proxy has the weights of those
+    /// that run.
+    pub(crate) async fn declare(&self, weights: [u16; 3]) -> anyhow::Result<()> {
+        let program = std::env::current_exe().context("cannot find the running program")?;
+        let program = program.to_str().context("the path of the running program is not UTF-8")?;
+        let document = |(name, weight): (&str, u16)| {
+            let document = json!({
+                "apiVersion": "leno.dev/v1", "kind": "Workload", "metadata": { "name": name },
+                "spec": {
+                    "version": "v1",
+                    "command": [program, "echo", "--name", name, "--listen", "127.0.0.1:$(PORT)"],
+                    "service": { "name": SERVICE, "weight": weight },
+                    "port": "Auto", "address": "127.0.0.1",
+                    "checks": [{ "http": "/health", "interval": PROBE_INTERVAL }],
+                },
             });
-            self.ask(Method::PUT, "/v1/agent/service/register", body.to_string()).await?;
-        }
-        Ok(())
+            document.to_string()
+        };
+        let documents: Vec<String> = COPIES.into_iter().zip(weights).map(document).collect();
+        self.apply(&documents.join("\n---\n")).await?;
+        let has_weights = |stage: &Stage| {
+            let config = stage.node.agent.compilation.configs().borrow().clone();
+            let endpoints = config.endpoints.get(SERVICE).map(|it| it.endpoints.clone());
+            endpoints.unwrap_or_default().iter().all(|it| {
+                let mut named = COPIES.iter().zip(weights);
+                named.any(|(name, weight)| it.id.contains(*name) && it.weight == weight)
+            })
+        };
+        self.until(has_weights).await.context("the proxy did not take the weights in 15 s")?;
+        self.proxy_is_current().await
     }
 
     /// Declares how the service is balanced, as `leno apply` would.
@@ -149,9 +164,13 @@ impl Stage {
             "apiVersion: v1\nkind: Service\nmetadata:\n  name: {SERVICE}\n  annotations:\n    \
              leno.dev/balance: {policy}\nspec:\n  selector:\n    app: {SERVICE}\n  ports:\n  - port: 80\n"
         );
-        let files = serde_json::json!({ "files": [{ "source": "demo.yaml", "text": document }] });
-        self.ask(Method::POST, "/leno/v1/apply", files.to_string()).await?;
+        self.apply(&document).await?;
         self.proxy_is_current().await
+    }
+
+    async fn apply(&self, documents: &str) -> anyhow::Result<()> {
+        let files = json!({ "files": [{ "source": "demo.yaml", "text": documents }] });
+        self.ask(Method::POST, "/leno/v1/apply", files.to_string()).await.map(drop)
     }
 
     /// Waits until every worker of the proxy has what the catalog says now.
@@ -207,7 +226,10 @@ impl Stage {
             add("proxy metrics", format!("curl http://{admin}/stats/prometheus"));
         }
         add("metrics", format!("curl http://{}/metrics", self.api()));
-        add("a sick copy", format!("curl -X PUT 'http://{}/health?status=fail'", self.copy(0)));
+        add("the copies", format!("leno ps --http-addr {}", self.api()));
+        if let Ok(copy) = self.address(0) {
+            add("a sick copy", format!("curl -X PUT 'http://{copy}/health?status=fail'"));
+        }
         lines
     }
 
@@ -217,12 +239,11 @@ impl Stage {
     }
 }
 
-/// The copy's status in the registry.
-pub(crate) fn check_status(stage: &Stage, copy: &str) -> Option<CheckStatus> {
+/// The status of a copy's own check in the registry.
+pub(crate) fn check_status(stage: &Stage, id: &str) -> Option<CheckStatus> {
     let catalog = stage.node.agent.mesh.catalog();
-    let node = Folded::new(NODE);
-    let mut checks = catalog.checks_of_instance(&node, &ServiceId::from(copy));
-    checks.next().map(|check| check.status)
+    let mut checks = catalog.checks_of_instance(&Folded::new(NODE), &id.into());
+    checks.find(|check| check.kind == "http").map(|check| check.status)
 }
 
 /// The usual address, or one that the system chooses if the usual one is taken.
@@ -230,52 +251,4 @@ fn place(port: u16, any: bool) -> SocketAddr {
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let is_free = !any && TcpListener::bind(usual).is_ok();
     if is_free { usual } else { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
-}
-
-/// Ports that are free now: a copy must come back on the port that it is registered with, so the system cannot
-/// choose at each start.
-fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
-    let bound: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free"))
-        .collect::<Result<_, _>>()?;
-    bound.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
-}
-
-fn supervised(copy: &str, port: u16) -> anyhow::Result<Supervised> {
-    let program = std::env::current_exe().context("cannot find the running program")?;
-    let listen = format!("127.0.0.1:{port}");
-    let arguments = ["echo", "--name", copy, "--listen", &listen];
-    let child = ChildSpec {
-        program,
-        arguments: arguments.iter().map(Into::into).collect(),
-        ..ChildSpec::default()
-    };
-    let instance = Instance {
-        node: NodeName::from(NODE),
-        id: copy.into(),
-        service: SERVICE.into(),
-        address: "127.0.0.1".into(),
-        port,
-        meta: Some([("version", "v1".to_owned())].into_iter().collect()),
-        weights: Weights::default(),
-        origin: Origin::Agent,
-        ..Instance::default()
-    };
-    let definition = CheckDefinition {
-        http: format!("http://{listen}/health"),
-        interval: PROBE_INTERVAL,
-        timeout: Duration::from_secs(1),
-        ..CheckDefinition::default()
-    };
-    let check = Check {
-        node: NodeName::from(NODE),
-        id: format!("service:{copy}").into(),
-        name: format!("Service '{SERVICE}' check"),
-        service_id: copy.into(),
-        kind: "http".into(),
-        definition: Some(Arc::new(definition)),
-        origin: Origin::Agent,
-        ..Check::default()
-    };
-    Ok(Supervised::new(child, instance, vec![check]))
 }

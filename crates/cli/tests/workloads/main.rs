@@ -2,6 +2,7 @@
 //! so that the load is not beside the tests of `it`.
 #![allow(clippy::print_stdout)] // What was measured belongs to a failure.
 
+mod jobs;
 mod killed;
 mod steady;
 #[path = "../it/support.rs"]
@@ -53,10 +54,14 @@ impl World {
     }
 
     fn report(&self) -> Value {
-        let path = "/leno/v1/workloads?name=web";
+        self.report_of("web")
+    }
+
+    fn report_of(&self, name: &str) -> Value {
+        let path = format!("/leno/v1/workloads?name={name}");
         let http = self.agent.http;
         // The agent may be killed at any time.
-        let answer = crate::support::try_request(http, &[("Host", "agent")], "GET", path, b"");
+        let answer = crate::support::try_request(http, &[("Host", "agent")], "GET", &path, b"");
         let is_there = |it: &crate::support::Answer| it.status == 200;
         answer.filter(is_there).map_or(Value::Null, |it| it.json()[0].clone())
     }
@@ -73,6 +78,25 @@ impl World {
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("it does not come to rest in version {version}: {last:#}");
+    }
+
+    /// Waits until a workload is in this state, and returns how it is then.
+    fn wait_for(&self, name: &str, state: &str) -> Value {
+        let mut last = Value::Null;
+        let began = Instant::now();
+        while began.elapsed() < HANG {
+            last = self.report_of(name);
+            if last["state"] == state {
+                return last;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{name} is never {state}: {last:#}");
+    }
+
+    /// Another life of the agent over the same data.
+    fn agent_again(&mut self) {
+        self.agent = Agent::durable(&self.folder.path().join("data"));
     }
 
     fn steady(&self, speech: Speech, rate: f64) -> Steady {

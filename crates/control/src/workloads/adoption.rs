@@ -7,6 +7,7 @@ use recovery::CopyId;
 use runtime::{Process, ProcessId};
 
 use super::copy::CopyHandle;
+use super::job::record_of;
 use super::kept::{Kept, Running, stored_names};
 use super::name::{MARK, Mark, WorkloadName};
 use super::plan::{CopyPlan, META_COPY, META_WORKLOAD};
@@ -103,6 +104,7 @@ impl Keeper {
             address: address_of(spec, place),
             port: mark.port,
             can_survive: place.can_survive,
+            record: record_of(place, &mark.workload, mark.copy, spec, running.kept.began_ms),
         };
         tracing::info!(pid, copy = %plan.id(), "adopted");
         let maintenance = maintenance_of(catalog, &place.node, &plan.id());

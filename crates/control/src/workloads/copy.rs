@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use api::WriteOutcome;
 use model::{Catalog, CheckId, CheckStatus, ServiceId};
 use parking_lot::Mutex;
-use recovery::{CheckAction, Ended, Next, Restart};
+use recovery::{AttemptEnd, CheckAction, Ended, Next, Restart};
 use registry::Command;
 use runtime::{ChildError, Drain, Exit, Process, ProcessId, Rotation, Tasks};
 use tokio::sync::{Notify, watch};
 
+use super::job;
 use super::plan::{self, CopyPlan};
 use crate::mesh::Mesh;
 use crate::probes::ProbesHandle;
@@ -104,6 +105,8 @@ pub(super) struct CopyState {
     pub crashes: u32,
     /// How its process ended last; empty before the first end.
     pub last_end: String,
+    /// Of a try of a job: how it ended, once it has.
+    pub end: Option<AttemptEnd>,
 }
 
 /// How far a copy is.
@@ -122,6 +125,16 @@ pub(super) enum Stage {
     Stopped,
 }
 
+impl Stage {
+    /// Nothing of it runs, and nothing will.
+    pub(super) fn is_over(self) -> bool {
+        match self {
+            Self::Left | Self::Held | Self::Stopped => true,
+            Self::Starting | Self::Running | Self::Waiting | Self::Stopping => false,
+        }
+    }
+}
+
 impl CopyHandle {
     /// Begins to look after a copy; with `adopted`, after a process that runs already.
     pub(super) fn start(
@@ -136,6 +149,7 @@ impl CopyHandle {
             process: None,
             crashes: 0,
             last_end: String::new(),
+            end: None,
         }));
         let (stop, stops) = watch::channel(false);
         let task = CopyTask {
@@ -214,6 +228,7 @@ impl CopyTask {
                 Err(text) => {
                     self.note_end(&text, true);
                     self.take_out(&text).await;
+                    self.note_attempt(AttemptEnd { is_well: false, is_interrupted: false, text });
                     Ended::Badly
                 }
             };
@@ -273,10 +288,21 @@ impl CopyTask {
                 exit = process.end() => {
                     let (text, ended) = told_end(&exit);
                     let text = format!("process {pid} ended: {text}");
+                    if let Some(record) = &self.plan.record {
+                        let end = job::end_of_attempt(record, &self.log).await;
+                        self.note_attempt(end.unwrap_or_else(|| AttemptEnd {
+                            is_well: false,
+                            is_interrupted: false,
+                            text: text.clone(),
+                        }));
+                    }
                     let goes_on = told.as_ref().is_none_or(|it| it.goes_on);
                     self.note_end(&text, goes_on);
                     self.take_out(&text).await;
                     if goes_on {
+                        if self.plan.record.is_some() {
+                            return Some(ended);
+                        }
                         tracing::warn!(copy = %self.plan.id(), "{text}");
                         let was_told = told.is_some();
                         return Some(if was_told { Ended::Badly } else { ended });
@@ -293,6 +319,11 @@ impl CopyTask {
                         return None;
                     }
                     self.take_out("the agent is shutting down").await;
+                    if let Some(record) = &self.plan.record
+                        && let Err(error) = record.note_interruption()
+                    {
+                        tracing::warn!(copy = %self.plan.id(), %error, "its end will count as its own");
+                    }
                     let grace = self.plan.spec.stop.grace_period.min(GRACE_AT_EXIT_MAX);
                     told = Some(self.tell_to_end(&process, grace, false));
                 }
@@ -372,6 +403,10 @@ impl CopyTask {
         let mut state = self.state.lock();
         text.clone_into(&mut state.last_end);
         state.crashes = state.crashes.saturating_add(u32::from(is_crash));
+    }
+
+    fn note_attempt(&self, end: AttemptEnd) {
+        self.state.lock().end = self.plan.record.is_some().then_some(end);
     }
 
     fn set(&self, stage: Stage, process: Option<ProcessId>) {

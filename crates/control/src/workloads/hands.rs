@@ -5,17 +5,20 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use api::WriteOutcome;
-use model::workload::{PortChoice, WorkloadSpec};
+use model::workload::{PortChoice, WorkloadKind, WorkloadSpec};
 use model::{Instance, Revision, ServiceId};
 use recovery::{Action, CopyId, ReleaseId, Split};
 use registry::{Command, Rejection, ServiceRegistration};
 
 use super::copy::{CopyHandle, is_ready, tell_failure};
+use super::job::{has_completed, record_of};
 use super::kept::Running;
 use super::name::WorkloadName;
 use super::plan::{CopyPlan, META_WORKLOAD};
 use super::report::WorkloadReport;
-use super::{DRAINING, Keeper, UNUSED, WEIGHT_SCALE, address_of, killing, log_of, maintenance_of};
+use super::{
+    DRAINING, Keeper, UNUSED, WEIGHT_SCALE, address_of, killing, log_of, maintenance_of, spec_of,
+};
 
 impl Keeper {
     pub(super) async fn act(&mut self, name: &WorkloadName, action: Action, running: &mut Running) {
@@ -76,6 +79,7 @@ impl Keeper {
             address,
             port,
             can_survive: self.place.can_survive,
+            record: record_of(&self.place, name, copy, spec, running.kept.began_ms),
         });
         let is_used = running.kept.split.as_ref().is_none_or(|it| it.serves(copy.release));
         if !self.register(&plan, is_used).await {
@@ -89,9 +93,17 @@ impl Keeper {
     /// What it depends on that is not there yet.
     pub(super) fn missing(&self, name: &WorkloadName, spec: &WorkloadSpec) -> Vec<String> {
         let reports = self.shared.reports.lock();
+        let catalog = self.around.mesh.catalog();
         let is_there = |other: &String| {
             let other = WorkloadName { namespace: name.namespace.clone(), name: other.clone() };
-            reports.get(&other).is_some_and(WorkloadReport::is_healthy)
+            let document = catalog.document(&other.document()).and_then(|it| spec_of(it));
+            match document {
+                // That it once completed says nothing of what its document asks for now.
+                Some(spec) if spec.kind == WorkloadKind::Job => {
+                    self.all.get(&other).is_some_and(|it| has_completed(it, spec))
+                }
+                Some(_) | None => reports.get(&other).is_some_and(WorkloadReport::is_healthy),
+            }
         };
         spec.depends_on.iter().filter(|it| !is_there(it)).cloned().collect()
     }
@@ -190,7 +202,7 @@ impl Keeper {
                     let copies = ready.get(&id.release).copied().unwrap_or_default().max(1);
                     u16::try_from((share * WEIGHT_SCALE / copies).max(1)).unwrap_or(u16::MAX)
                 }
-                _ => weight_of(plan),
+                _ => running.kept.weight_of(id.release),
             };
             if instance.weights.passing != weight
                 && let Some(instance) = plan.instance(weight)

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use model::workload::{Rollout, WorkloadSpec};
+use model::workload::{Registration, Rollout, WorkloadKind, WorkloadSpec};
 use model::{Catalog, NodeName, Record, RecordKey, Revision, Setting, Table, Timestamp};
 use proxy_config::content_version;
-use recovery::{CopyId, Release, ReleaseId, Split, Workload};
+use recovery::{CopyId, Job, Release, ReleaseId, Split, Workload};
 use serde::{Deserialize, Serialize};
 
 use super::copy::CopyHandle;
@@ -38,6 +38,12 @@ pub(super) struct Kept {
     /// The processes of its copies, for the next life of the agent.
     #[serde(default)]
     pub processes: BTreeMap<CopyId, KeptProcess>,
+    /// What runs it to its end, if that is what its document asks for.
+    #[serde(default)]
+    pub job: Option<Job>,
+    /// When this was begun, in milliseconds since 1970; it tells apart workloads that have had the same name.
+    #[serde(default)]
+    pub began_ms: u64,
 }
 
 /// A process, as it is known again.
@@ -61,6 +67,8 @@ impl Kept {
             specs: BTreeMap::new(),
             events: VecDeque::new(),
             processes: BTreeMap::new(),
+            job: None,
+            began_ms: now.0,
         }
     }
 
@@ -68,7 +76,7 @@ impl Kept {
     pub(super) fn load(catalog: &Catalog, node: &NodeName, name: &WorkloadName) -> Option<Self> {
         let stored = catalog.record::<Setting>(&record_name(node, name))?;
         match serde_json::from_value::<Self>(stored.value.body.clone()) {
-            Ok(kept) if kept.workload.is_readable() => Some(kept),
+            Ok(kept) if kept.is_readable() => Some(kept),
             Ok(_) => {
                 tracing::error!(workload = %name, "its state is of another version, and begins anew");
                 None
@@ -78,6 +86,30 @@ impl Kept {
                 None
             }
         }
+    }
+
+    fn is_readable(&self) -> bool {
+        self.workload.is_readable() && self.job.as_ref().is_none_or(Job::is_readable)
+    }
+
+    /// It is being removed, for good.
+    pub(super) fn is_removed(&self) -> bool {
+        self.workload.is_removed() || self.job.as_ref().is_some_and(Job::is_removed)
+    }
+
+    /// Whether a document of this kind goes on with what is here, and is not something else of the same name.
+    pub(super) fn goes_on_with(&self, kind: WorkloadKind) -> bool {
+        match kind {
+            WorkloadKind::Service => self.job.is_none(),
+            WorkloadKind::Job => self.job.is_some() || self.workload.revision() == 0,
+        }
+    }
+
+    /// Grows with every change of what decides.
+    pub(super) fn revision(&self) -> u64 {
+        self.workload.revision()
+            + self.stopped.as_ref().map_or(0, Workload::revision)
+            + self.job.as_ref().map_or(0, Job::revision)
     }
 
     pub(super) fn record(&self, node: &NodeName, name: &WorkloadName) -> Record {
@@ -90,13 +122,19 @@ impl Kept {
         self.stopped.as_mut().unwrap_or(&mut self.workload)
     }
 
-    /// Equal for equal copies that an operator did not ask to be started anew in between. How many there are, how they are
-    /// replaced and what they wait for is not of the copies.
+    /// Equal for equal copies that an operator did not ask to be started anew in between. How many there are, what each weighs,
+    /// how they are replaced and what they wait for is not of the copies.
     pub(super) fn fingerprint(&self, spec: &WorkloadSpec) -> String {
+        if spec.kind == WorkloadKind::Job {
+            // How its end is awaited is not what is run.
+            return format!("{}.{}", spec.template_hash(), self.restarts);
+        }
         let of_copies = WorkloadSpec {
             replicas: 1,
             rollout: Rollout::default(),
             depends_on: Vec::new(),
+            // Which is registered anew where they are.
+            service: spec.service.clone().map(|it| Registration { weight: 1, ..it }),
             ..spec.clone()
         };
         format!("{}.{}", content_version(&of_copies), self.restarts)
@@ -116,8 +154,17 @@ impl Kept {
     pub(super) fn forget(&mut self, copies: &BTreeMap<CopyId, CopyHandle>) {
         let workload = &self.workload;
         self.specs.retain(|id, _| {
-            workload.release(*id).is_some() || copies.keys().any(|copy| copy.release == *id)
+            let of_job = self.job.as_ref().is_some_and(|it| it.is_known(*id));
+            of_job
+                || workload.release(*id).is_some()
+                || copies.keys().any(|copy| copy.release == *id)
         });
+    }
+
+    /// The weight of each copy of a release, as its document has it now.
+    pub(super) fn weight_of(&self, release: ReleaseId) -> u16 {
+        let spec = self.specs.get(&release);
+        spec.and_then(|it| it.service.as_ref()).map_or(1, |it| it.weight)
     }
 
     pub(super) fn note(&mut self, text: String) {
@@ -169,7 +216,7 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn new(kept: Kept, catalog: &Catalog) -> Self {
         Self {
-            persisted: kept.workload.revision(),
+            persisted: kept.revision(),
             kept,
             persisted_ms: 0,
             copies: BTreeMap::new(),

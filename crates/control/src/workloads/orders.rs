@@ -43,6 +43,9 @@ impl Keeper {
         running: &mut Running,
         now: Timestamp,
     ) -> Result<(), String> {
+        if running.kept.job.is_some() {
+            return self.obey_for_job(order, running, now);
+        }
         let refused = |refusal: recovery::Refusal| refusal.to_string();
         let is_stopped = running.kept.stopped.is_some();
         running.is_dirty = true;

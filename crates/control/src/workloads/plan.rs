@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::workload::{
-    CountOrPercent, OnAgentExit, Probe, RestartPolicy, Rollout, Strategy, WorkloadSpec,
+    CountOrPercent, OnAgentExit, Probe, RestartPolicy, Rollout, Strategy, WorkloadKind,
+    WorkloadSpec,
 };
 use model::{
     Check, CheckDefinition, CheckId, CheckStatus, FlatMap, Instance, NodeName, Origin, ServiceId,
     Weights,
 };
 use recovery::{Amount, CopyId, Policy, RestartLimits, Step};
-use runtime::{Identity, ProcessSpec, ResourceLimits};
+use runtime::{EndRecord, Identity, ProcessSpec, ResourceLimits};
 
 use super::name::{MARK, Mark, WorkloadName};
 
@@ -37,6 +39,8 @@ pub(super) struct CopyPlan {
     pub port: Option<u16>,
     /// The next agent can know the process again.
     pub can_survive: bool,
+    /// Where its end is written down, if it is a try of a job.
+    pub record: Option<EndRecord>,
 }
 
 impl CopyPlan {
@@ -102,6 +106,7 @@ impl CopyPlan {
             },
             output: output.to_owned(),
             survives: self.survives(),
+            record: self.record.clone(),
         })
     }
 
@@ -251,10 +256,11 @@ pub(super) fn obstacles(
     found
 }
 
-/// The restart rule of its copies.
+/// The restart rule of its copies. Whether a job is tried again is not decided for the copy that was a try.
 pub(super) fn restart(spec: &WorkloadSpec) -> recovery::Restart {
     let restart = &spec.restart;
     let policy = match restart.policy {
+        _ if spec.kind == WorkloadKind::Job => Policy::Never,
         RestartPolicy::Always => Policy::Always,
         RestartPolicy::OnFailure => Policy::OnFailure,
         RestartPolicy::Never => Policy::Never,
@@ -270,10 +276,27 @@ pub(super) fn restart(spec: &WorkloadSpec) -> recovery::Restart {
     recovery::Restart::new(policy, limits)
 }
 
+/// What `recovery` is told of a job.
+pub(super) fn job(spec: &WorkloadSpec) -> recovery::JobSpec {
+    let restart = &spec.restart;
+    recovery::JobSpec {
+        retries_max: match restart.policy {
+            RestartPolicy::Never => 0,
+            RestartPolicy::Always | RestartPolicy::OnFailure => restart.restarts_max,
+        },
+        delay_ms: ms(restart.delay),
+        delay_max_ms: ms(restart.delay_max),
+        deadline_ms: spec.active_deadline.map(ms),
+    }
+}
+
+fn ms(it: Duration) -> u64 {
+    u64::try_from(it.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// What `recovery` is told of it.
 pub(super) fn rollout(spec: &WorkloadSpec, replicas: u32) -> recovery::Spec {
     let Rollout { strategy, surge_max, unavailable_max, deadline, evidence } = &spec.rollout;
-    let ms = |it: std::time::Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
     let strategy = match strategy {
         Strategy::Rolling => recovery::Strategy::Rolling {
             max_surge: amount(*surge_max),

@@ -14,6 +14,8 @@ use super::name::WorkloadName;
 use super::seen::output_of;
 use super::{Place, log_of};
 
+mod job;
+
 /// How a workload is.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -22,8 +24,10 @@ pub struct WorkloadReport {
     pub namespace: String,
     /// Name.
     pub name: String,
+    /// `service` or `job`.
+    pub kind: String,
     /// `running`, `starting`, `degraded`, `rolling out`, `rolling back`, `held`, `waiting`, `stopping`, `stopped`, `removing`,
-    /// `not started`.
+    /// `not started`; of a job also `completed`, `failed` and `canceled`.
     pub state: String,
     /// Why it is so, where that is to be asked; empty otherwise.
     pub reason: String,
@@ -31,9 +35,9 @@ pub struct WorkloadReport {
     pub version: String,
     /// Copies that are wanted.
     pub replicas: u32,
-    /// Copies that may be used.
+    /// Copies that may be used; of a job 1 when it has completed as its document has it now.
     pub ready: u32,
-    /// Its copies.
+    /// Its copies; of a job the try under way, or the last one.
     pub copies: Vec<CopyReport>,
     /// Its rollout, and those before.
     pub rollout: RolloutReport,
@@ -58,7 +62,7 @@ pub struct CopyReport {
     /// Version of its release.
     pub version: String,
     /// `starting`, `checking`, `ready`, `unused` (its release gets no requests), `draining`, `stopping`, `waiting` (for its
-    /// restart), `held`, `ended`.
+    /// restart), `held`, `ended`; of a job `starting`, `running`, `stopping`, `ended`, `completed`, `failed` or `canceled`.
     pub state: String,
     /// Since when, in milliseconds since 1970.
     pub since_ms: u64,
@@ -104,7 +108,7 @@ pub struct PastRollout {
     pub began_ms: u64,
     /// See `began_ms`.
     pub ended_ms: u64,
-    /// `promoted`, `rolled back` or `held`.
+    /// `promoted`, `rolled back` or `held`; of a job `completed`, `failed` or `canceled`.
     pub outcome: String,
     /// Why; empty when it was promoted.
     pub reason: String,
@@ -122,6 +126,9 @@ pub(super) fn of(
 ) -> WorkloadReport {
     let kept = &running.kept;
     let copies: Vec<CopyReport> = copies(running, catalog, live, place);
+    if let Some(job) = &kept.job {
+        return job::of(name, spec, (running, job), copies, place);
+    }
     let workload = &kept.workload;
     let serving = workload.stable().or(workload.target());
     let replicas = match (&kept.stopped, serving) {
@@ -136,6 +143,7 @@ pub(super) fn of(
     WorkloadReport {
         namespace: name.namespace.clone(),
         name: name.name.clone(),
+        kind: "service".into(),
         state,
         reason,
         version,

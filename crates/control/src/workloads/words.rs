@@ -1,6 +1,6 @@
 //! What has happened, in words for operators.
 
-use recovery::{Note, Outcome, Record};
+use recovery::{Note, Outcome, Record, RunRecord};
 
 use super::name::WorkloadName;
 
@@ -40,4 +40,12 @@ pub(super) fn finished(record: &Record) -> String {
         Outcome::RolledBack(reason) => format!("{what} is rolled back: {reason}"),
         Outcome::Held(reason) => format!("{what} is held: {reason}"),
     }
+}
+
+pub(super) fn ran(record: &RunRecord) -> String {
+    let what = format!("run {} (version {})", record.id, record.version);
+    let took = record.ended.0.saturating_sub(record.began.0) as f64 / 1000.0;
+    let reason = record.outcome.reason();
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    format!("{what} {} after {took:.1} s{why}", record.outcome)
 }

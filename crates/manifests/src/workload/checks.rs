@@ -3,14 +3,17 @@ use std::time::Duration;
 use model::WorkloadSpec;
 use model::workload::{HealthCheck, PortChoice, Probe};
 
+use super::HOUR;
 use super::process::{known_variables, read_command};
-use super::{HOUR, SECOND};
 use crate::fields::{Field, Fields, Report};
 use crate::node::Content;
 use crate::values::{duration, set, whole};
 
-/// Each costs a probe a second for each copy.
+/// Each costs up to ten probes a second for each copy.
 const CHECKS_MAX: usize = 16;
+
+/// Ten probes a second of each copy are more than anybody needs to notice.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 const KINDS: [&str; 4] = ["http", "tcp", "grpc", "command"];
 
@@ -56,7 +59,8 @@ fn read_check(
         }
         [..] => report.error(&item.at, "asks several things", "make it several checks"),
     }
-    let interval = fields.take("interval").and_then(|it| duration(&it, SECOND..=HOUR, report));
+    let interval = fields.take("interval");
+    let interval = interval.and_then(|it| duration(&it, INTERVAL_MIN..=HOUR, report));
     set(&mut check.interval, interval);
     let shortest = Duration::from_millis(1);
     let timeout = fields.take("timeout").and_then(|it| duration(&it, shortest..=HOUR, report));

@@ -65,6 +65,10 @@ fn a_job_is_not_registered() {
     assert_eq!((spec.service, spec.port), (None, PortChoice::None));
     assert!(spec.checks.is_empty());
     assert_eq!(spec.restart.policy, RestartPolicy::OnFailure);
+    assert_eq!((spec.on_agent_exit, spec.active_deadline), (OnAgentExit::Keep, None));
+    let spec = good("type: Job, command: [x], activeDeadline: 90s, onAgentExit: Stop");
+    assert_eq!(spec.active_deadline, Some(Duration::from_secs(90)));
+    assert_eq!(spec.on_agent_exit, OnAgentExit::Stop);
     assert!(good("type: Job, command: [x], service: jobs").service.is_some());
 }
 
@@ -192,7 +196,7 @@ fn checks_ask_one_thing_each() {
     check("tcp: false", ".tcp", &["must be true"]);
     check("grpc: 7", ".grpc", &["or the name of a gRPC service"]);
     check("command: []", ".command", &["names no program"]);
-    check("http: /, interval: 10ms", ".interval", &["write from 1s to 1h"]);
+    check("http: /, interval: 10ms", ".interval", &["write from 100ms to 1h"]);
     check("http: /, interval: 10", ".interval", &["add a unit: 10s"]);
     check("http: /, timeout: 1 s", ".timeout", &["is not a duration"]);
     check("http: /, failureThreshold: 0", ".failureThreshold", &["from 1 to 1000"]);
@@ -302,6 +306,9 @@ fn a_rollout_can_begin_and_end() {
         &["`strategy: Rolling`"],
     );
     ignored("type: Job, command: [x], rollout: {}", "rollout", &["a job is not rolled out"]);
+    ignored("type: Job, command: [x], replicas: 2", "replicas", &["run once, as one process"]);
+    ignored("command: [x], activeDeadline: 5s", "activeDeadline", &["counts only for a job"]);
+    ignored("type: Job, command: [x], backoffLimit: 6", "backoffLimit", &["maxRestarts: 6"]);
     let rollout = good("command: [x], rollout: {maxSurge: 0}").rollout;
     assert_eq!(rollout.unavailable_max, CountOrPercent::Count(1));
     let rollout = good("command: [x], rollout: {strategy: RollingUpdate, maxSurge: 25%}").rollout;

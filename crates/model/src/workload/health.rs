@@ -11,7 +11,7 @@ use crate::duration_ns;
 pub struct HealthCheck {
     /// What is asked.
     pub probe: Probe,
-    /// Time between the beginnings of two probes, 1 s to 1 h.
+    /// Time between the beginnings of two probes, 100 ms to 1 h.
     #[serde(with = "duration_ns")]
     pub interval: Duration,
     /// A probe that takes longer has failed. 1 ms to 1 h.

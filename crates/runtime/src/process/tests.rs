@@ -117,6 +117,24 @@ async fn who_does_not_survive_is_killed_when_it_is_dropped() {
     assert_eq!(ended(&mut watched).await, None);
 }
 
+/// The parent-death signal comes when the thread that forked ends.
+#[tokio::test]
+async fn a_process_outlives_the_thread_that_asked_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = shell("exec sleep 1000", folder.path());
+    let runtime = tokio::runtime::Handle::current();
+    let asked = std::thread::spawn(move || {
+        let _runtime = runtime.enter();
+        Process::start(&spec).unwrap()
+    });
+    let process = tokio::task::spawn_blocking(|| asked.join().expect("no panic")).await;
+    let mut process = process.expect("no panic");
+    let early = tokio::time::timeout(Duration::from_millis(200), process.end()).await;
+    assert!(early.is_err(), "{early:?}");
+    process.kill();
+    assert_eq!(ended(&mut process).await, Some(Exit::Signal(9)));
+}
+
 #[test]
 fn users_and_groups_have_names_and_numbers() {
     let users = "root:x:0:0::/:/bin/sh\nweb:x:33:44::/:/bin/false\n";
