@@ -25,9 +25,7 @@ mod order;
 mod restart;
 mod rollout;
 
-pub use evidence::{
-    Counts, Evidence, Figures, LATENCY_BOUNDS_US, Regression, Report, Settings, Verdict,
-};
+pub use evidence::{Counts, Evidence, Figures, Regression, Report, Settings, Verdict};
 pub use guard::{Guard, GuardVerdict};
 pub use order::{Order, OrderError, Standing};
 pub use restart::{CheckAction, Ended, Next, Policy, Restart, RestartLimits};
