@@ -1,5 +1,5 @@
 //! Runs the workloads of the documents: their processes, their registrations, and how requests are divided between their
-//! releases. What is to be done is decided by `recovery`; here it is seen what is, and done what is said.
+//! releases; and moves requests between versions of services that others run ([`rollouts`]). What is to be done is decided by `recovery`; here it is seen what is, and done what is said.
 //!
 //! One task looks at all workloads whenever something has happened to one, and at least four times a second. A state is in
 //! the store before anything is done by it, so that an agent that is killed in between is followed by one that goes on.
@@ -29,6 +29,7 @@ mod name;
 mod orders;
 mod plan;
 mod report;
+mod rollouts;
 mod seen;
 mod tally;
 mod words;
@@ -38,14 +39,13 @@ use kept::{Kept, KeptProcess, Running, record_key};
 pub use name::WorkloadName;
 use plan::CopyPlan;
 pub use report::{CopyReport, RolloutReport, WorkloadReport};
+use rollouts::RunningRollout;
 use words::{finished, told};
 
 /// Longest pause between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// Least pause between two looks, so that a storm of changes costs little.
 const LOOK_PAUSE_MIN: Duration = Duration::from_millis(5);
-/// How often the evidence of a rollout is stored.
-const EVIDENCE_PAUSE_MS: u64 = 2000;
 /// How often it is looked again whether what keeps a workload from being started is gone.
 const OBSTACLES_PAUSE_MS: u64 = 5000;
 /// Orders of operators that wait.
@@ -93,6 +93,8 @@ pub struct Workloads {
 
 struct Shared {
     reports: Mutex<BTreeMap<WorkloadName, WorkloadReport>>,
+    /// Of the rollouts of services that others run.
+    rollouts: Mutex<BTreeMap<WorkloadName, WorkloadReport>>,
     logs: PathBuf,
 }
 
@@ -123,13 +125,21 @@ impl Workloads {
         tasks: &Tasks,
     ) -> Self {
         let logs = place.logs.clone();
-        let shared = Arc::new(Shared { reports: Mutex::default(), logs });
+        let shared =
+            Arc::new(Shared { reports: Mutex::default(), rollouts: Mutex::default(), logs });
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let around =
             Surroundings { mesh, probes, wake: Arc::new(Notify::new()), tasks: tasks.clone() };
-        let mut keeper =
-            Keeper { around, fleet, place, shared: Arc::clone(&shared), all: BTreeMap::new() };
+        let mut keeper = Keeper {
+            around,
+            fleet,
+            place,
+            shared: Arc::clone(&shared),
+            all: BTreeMap::new(),
+            rollouts: BTreeMap::new(),
+        };
         keeper.take_over().await;
+        keeper.load_rollouts();
         let drain = tasks.drain();
         tasks.spawn("workloads", async move {
             tokio::select! {
@@ -150,6 +160,20 @@ impl Workloads {
     #[must_use]
     pub fn report(&self, name: &WorkloadName) -> Option<WorkloadReport> {
         self.shared.reports.lock().get(name).cloned()
+    }
+
+    /// How everything is that is rolled out, by name: the workloads, and services that others run.
+    #[must_use]
+    pub fn rollout_reports(&self) -> Vec<WorkloadReport> {
+        let mut all = self.shared.reports.lock().clone();
+        all.extend(self.shared.rollouts.lock().clone());
+        all.into_values().collect()
+    }
+
+    /// How one of them is; `None` when there is none of that name.
+    #[must_use]
+    pub fn rollout_report(&self, name: &WorkloadName) -> Option<WorkloadReport> {
+        self.report(name).or_else(|| self.shared.rollouts.lock().get(name).cloned())
     }
 
     /// The file that a copy of the namespace writes to, or wrote to; `None` for what cannot be the id of one.
@@ -182,6 +206,7 @@ struct Keeper {
     place: Place,
     shared: Arc<Shared>,
     all: BTreeMap<WorkloadName, Running>,
+    rollouts: BTreeMap<WorkloadName, RunningRollout>,
 }
 
 impl Keeper {
@@ -189,11 +214,13 @@ impl Keeper {
         let mut moves = self.fleet.moves();
         loop {
             moves.borrow_and_update();
-            let mut news = self.around.mesh.watch(&[
+            let mut watched = vec![
                 WatchKey::Documents,
                 WatchKey::NodeChecks(self.place.node.folded()),
                 WatchKey::Node(self.place.node.folded()),
-            ]);
+            ];
+            watched.extend(self.rollouts.values().map(RunningRollout::watched));
+            let mut news = self.around.mesh.watch(&watched);
             self.look().await;
             tokio::time::sleep(LOOK_PAUSE_MIN).await;
             let wake = Arc::clone(&self.around.wake);
@@ -218,7 +245,12 @@ impl Keeper {
             .documents()
             .filter_map(|it| Some((WorkloadName::of(&it.key)?, Arc::clone(it))))
             .collect();
-        if wanted.is_empty() && self.all.is_empty() {
+        let divided = rollouts::documents(&catalog);
+        if wanted.is_empty()
+            && self.all.is_empty()
+            && divided.is_empty()
+            && self.rollouts.is_empty()
+        {
             return;
         }
         let uses = self.fleet.uses();
@@ -227,6 +259,7 @@ impl Keeper {
             let spec = wanted.get(&name).and_then(|it| spec_of(it));
             self.look_at(&name, spec, &uses).await;
         }
+        self.look_at_rollouts(&divided, &uses).await;
     }
 
     async fn look_at(
@@ -388,18 +421,15 @@ impl Keeper {
     async fn persist(&self, name: &WorkloadName, running: &mut Running, now: Timestamp) -> bool {
         let revision = running.kept.workload.revision()
             + running.kept.stopped.as_ref().map_or(0, recovery::Workload::revision);
-        let is_old = now.0.saturating_sub(running.persisted_ms) >= EVIDENCE_PAUSE_MS;
         let is_rolling = running.kept.workload.target().is_some();
-        let is_first = running.persisted_ms == 0;
-        let is_new = revision != running.persisted || running.is_dirty || is_first;
-        if !(is_new || is_old && is_rolling) {
+        if !running.is_dirty && !running.persisted.is_due(revision, is_rolling, now) {
             return true;
         }
         let record = running.kept.record(&self.place.node, name);
         let command = Command::PutRecord { record, when: RecordCondition::Always };
         let is_stored = self.around.write(command, name, "its state is not stored").await;
         if is_stored {
-            (running.persisted, running.persisted_ms) = (revision, now.0);
+            running.persisted.note(revision, now);
             running.is_dirty = false;
         }
         is_stored
@@ -408,7 +438,7 @@ impl Keeper {
     /// What an operator would want to read later.
     fn remember(&self, name: &WorkloadName, action: &Action, running: &mut Running) {
         let text = match action {
-            Action::Note(note) => told(name, note),
+            Action::Note(note) => told(note, |copy| name.instance(copy).to_string()),
             Action::Finish(record) => finished(record),
             Action::SetSplit(split) => {
                 // Kept with the state, so that it is known what the proxies were told.
@@ -432,7 +462,7 @@ impl Keeper {
 fn spec_of(document: &model::Document) -> Option<&WorkloadSpec> {
     match &document.spec {
         Spec::Workload(spec) => Some(spec),
-        Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) => None,
+        Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) | Spec::Rollout(_) => None,
     }
 }
 

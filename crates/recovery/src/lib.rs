@@ -30,7 +30,7 @@ pub use guard::{Guard, GuardVerdict};
 pub use order::{Order, OrderError, Standing};
 pub use restart::{CheckAction, Ended, Next, Policy, Restart, RestartLimits};
 pub use rollout::{
-    Action, Amount, Command, Copy, CopyId, Deadlines, LittleTraffic, Note, Observed, Outcome,
-    Phase, Reason, Record, Refusal, Release, ReleaseId, ReleaseReport, Spec, Split, Step, Strategy,
-    WORKLOAD_FORMAT, Workload,
+    Action, Amount, Approach, Command, Copy, CopyId, Deadlines, LittleTraffic, Note, Observed,
+    Outcome, Phase, Reason, Record, Refusal, Release, ReleaseId, ReleaseReport, Spec, Split, Step,
+    Strategy, WORKLOAD_FORMAT, Workload,
 };

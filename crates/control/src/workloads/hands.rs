@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use api::WriteOutcome;
-use model::workload::{PortChoice, WorkloadSpec};
+use model::workload::{META_WORKLOAD, PortChoice, WorkloadSpec};
 use model::{Instance, Revision, ServiceId};
 use recovery::{Action, CopyId, ReleaseId, Split};
 use registry::{Command, Rejection, ServiceRegistration};
@@ -13,7 +13,7 @@ use registry::{Command, Rejection, ServiceRegistration};
 use super::copy::{CopyHandle, is_ready, tell_failure};
 use super::kept::Running;
 use super::name::WorkloadName;
-use super::plan::{CopyPlan, META_WORKLOAD};
+use super::plan::CopyPlan;
 use super::report::WorkloadReport;
 use super::{DRAINING, Keeper, UNUSED, WEIGHT_SCALE, address_of, log_of, maintenance_of};
 

@@ -13,7 +13,9 @@ fn text(spec: &str) -> String {
 fn spec_of(document: &Document) -> &WorkloadSpec {
     match &document.spec {
         Spec::Workload(spec) => spec,
-        Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) => panic!("a workload"),
+        Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) | Spec::Rollout(_) => {
+            panic!("a workload")
+        }
     }
 }
 
