@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["model"]),
     ("compiler", &["model", "proxy-config", "config-entries", "filter"]),
     ("traffic", &["model", "proxy-config", "codec"]),
-    ("recovery", &["model"]),
+    ("recovery", &["model", "proxy-config"]),
     ("acl", &["model", "hcl"]),
     ("api", &["model", "acl", "jwt", "registry", "proxy-config", "filter", "ca", "config-entries"]),
     ("codec", &[]),

@@ -435,6 +435,8 @@ pub(crate) struct LogsArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RolloutWhat {
+    /// Everything that is rolled out: workloads, and services that others run.
+    List(ListArguments),
     /// How far it is, what the proxies' counters say, and what has happened.
     Status(PsArguments),
     /// Rollouts that have ended, and why.

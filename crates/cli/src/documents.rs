@@ -121,8 +121,9 @@ pub(crate) async fn get(arguments: GetArguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Kinds with the other words for them that kubectl knows.
-const KINDS: [(&str, &[&str]); 4] = [
+const KINDS: [(&str, &[&str]); 5] = [
     ("Ingress", &["ingress", "ingresses", "ing"]),
+    ("Rollout", &["rollout", "rollouts"]),
     ("Secret", &["secret", "secrets"]),
     ("Service", &["service", "services", "svc"]),
     ("Workload", &["workload", "workloads", "wl"]),

@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::args::{
-    Format, LogsArguments, OrderArguments, PsArguments, RolloutWhat, ScaleArguments,
+    Format, ListArguments, LogsArguments, OrderArguments, PsArguments, RolloutWhat, ScaleArguments,
 };
 use crate::client::AgentAt;
 use crate::list::encoded;
@@ -119,6 +119,13 @@ async fn report(agent: &AgentAt, name: &str) -> anyhow::Result<WorkloadReport> {
     found.with_context(|| format!("there is no workload {name}"))
 }
 
+/// A workload, or a service that others run, as one that is rolled out.
+async fn rollout_report(agent: &AgentAt, name: &str) -> anyhow::Result<WorkloadReport> {
+    let path = format!("/leno/v1/rollouts?name={}", encoded(name));
+    let found: Vec<WorkloadReport> = get(agent, &path).await?;
+    found.into_iter().next().with_context(|| format!("there is no workload and no rollout {name}"))
+}
+
 async fn send_order(agent: &AgentAt, order: &str, name: &str, more: &str) -> anyhow::Result<()> {
     let path = format!("/leno/v1/workloads/{order}?name={}{more}", encoded(name));
     ask(agent, Method::POST, &path).await.map(drop)
@@ -126,7 +133,7 @@ async fn send_order(agent: &AgentAt, order: &str, name: &str, more: &str) -> any
 
 pub(crate) async fn order(order: &str, arguments: OrderArguments) -> anyhow::Result<ExitCode> {
     let agent = AgentAt::of(&arguments.connection)?;
-    let before = last_ended(&report(&agent, &arguments.name).await?);
+    let before = last_ended(&rollout_report(&agent, &arguments.name).await?);
     send_order(&agent, order, &arguments.name, "").await?;
     if arguments.no_wait {
         return Ok(ExitCode::SUCCESS);
@@ -141,7 +148,7 @@ fn last_ended(report: &WorkloadReport) -> u64 {
 
 pub(crate) async fn scale(arguments: ScaleArguments) -> anyhow::Result<ExitCode> {
     let agent = AgentAt::of(&arguments.order.connection)?;
-    let before = last_ended(&report(&agent, &arguments.order.name).await?);
+    let before = last_ended(&rollout_report(&agent, &arguments.order.name).await?);
     let more = format!("&replicas={}", arguments.replicas);
     send_order(&agent, "scale", &arguments.order.name, &more).await?;
     if arguments.order.no_wait {
@@ -163,7 +170,7 @@ async fn settle(
     loop {
         // What was ordered is seen by the look after it.
         tokio::time::sleep(WAIT_PAUSE).await;
-        let report = report(agent, name).await?;
+        let report = rollout_report(agent, name).await?;
         let text = summary(&report);
         if text != said {
             print_line(&text);
@@ -262,6 +269,7 @@ fn print_log(log: &CopyLog, with_name: bool) {
 
 pub(crate) async fn rollout(what: RolloutWhat) -> anyhow::Result<ExitCode> {
     let (word, arguments) = match what {
+        RolloutWhat::List(arguments) => return list(arguments).await,
         RolloutWhat::Status(arguments) => return status(arguments).await,
         RolloutWhat::History(arguments) => return history(arguments).await,
         RolloutWhat::Pause(arguments) => ("pause", arguments),
@@ -273,10 +281,22 @@ pub(crate) async fn rollout(what: RolloutWhat) -> anyhow::Result<ExitCode> {
     order(word, arguments).await
 }
 
+async fn list(arguments: ListArguments) -> anyhow::Result<ExitCode> {
+    let agent = AgentAt::of(&arguments.connection)?;
+    let reports: Vec<WorkloadReport> = get(&agent, "/leno/v1/rollouts").await?;
+    let rows = reports.iter().map(|it| {
+        let (kind, version) = (it.kind.clone(), it.version.clone());
+        vec![full_name(it), kind, version, it.state.clone(), it.reason.clone()]
+    });
+    let header = ["name", "kind", "version", "state", "why"];
+    print_rows(arguments.output, &header, rows.collect(), &serde_json::to_value(&reports)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn status(arguments: PsArguments) -> anyhow::Result<ExitCode> {
     let agent = AgentAt::of(&arguments.list.connection)?;
-    let Some(name) = &arguments.name else { bail!("say which workload") };
-    let report = report(&agent, name).await?;
+    let Some(name) = &arguments.name else { bail!("say which workload or rollout") };
+    let report = rollout_report(&agent, name).await?;
     let rollout = &report.rollout;
     if arguments.list.output != Format::Table {
         print_rows(arguments.list.output, &[], Vec::new(), &serde_json::to_value(&report)?)?;
@@ -307,8 +327,8 @@ async fn status(arguments: PsArguments) -> anyhow::Result<ExitCode> {
 
 async fn history(arguments: PsArguments) -> anyhow::Result<ExitCode> {
     let agent = AgentAt::of(&arguments.list.connection)?;
-    let Some(name) = &arguments.name else { bail!("say which workload") };
-    let history = report(&agent, name).await?.rollout.history;
+    let Some(name) = &arguments.name else { bail!("say which workload or rollout") };
+    let history = rollout_report(&agent, name).await?.rollout.history;
     let rows = history.iter().map(|it| {
         vec![
             it.release.to_string(),

@@ -21,6 +21,7 @@ use proxy_config::{Balancing, Cluster, Endpoint, Endpoints, Source, UpstreamProt
 
 use crate::labels::{Label, LabelIndex, anchor};
 use crate::settings::RETRY_BUDGET;
+use crate::split::{self, Instances};
 use crate::{Finding, Settings, registered};
 
 /// What a Service document was compiled to.
@@ -70,7 +71,7 @@ pub(crate) fn service_documents(
 fn service_spec(document: &Document) -> Option<&ServiceSpec> {
     match &document.spec {
         Spec::Service(service) => Some(service),
-        Spec::Ingress(_) | Spec::Secret(_) | Spec::Workload(_) => None,
+        Spec::Ingress(_) | Spec::Secret(_) | Spec::Workload(_) | Spec::Rollout(_) => None,
     }
 }
 
@@ -113,7 +114,7 @@ impl Declared {
     fn new(document: &Arc<Stored<Document>>, before: Option<&Declared>, view: &View<'_>) -> Self {
         let service = service_spec(document).expect("only Service documents are declared");
         let selected = select(service, view);
-        let instances: Vec<_> = selected
+        let instances: Instances<'_> = selected
             .iter()
             .filter_map(|it| Some((registered::endpoint(view.catalog, it)?, *it)))
             .collect();
@@ -122,19 +123,21 @@ impl Declared {
         for (idx, port) in service.ports.iter().enumerate() {
             let cluster = cluster(document, service, port, view.settings);
             let endpoints = match &service.external_name {
-                Some(host) => vec![external(host, port)],
+                Some(host) => Endpoints {
+                    cluster: cluster.name.clone(),
+                    endpoints: vec![external(host, port)],
+                    ..Endpoints::default()
+                },
                 None => {
-                    let (endpoints, doubt) = resolve_target(port, &instances);
+                    let (called, doubt) = resolve_target(port, &instances);
                     findings.extend(doubt.map(|(severity, message)| {
                         let field = format!("spec.ports[{idx}].targetPort");
                         let remedy = "leave it out to call each instance on its own port";
                         finding(document, severity, field, message, remedy)
                     }));
-                    endpoints
+                    split::endpoints(&cluster.name, vec![called], view.catalog)
                 }
             };
-            let endpoints =
-                Endpoints { cluster: cluster.name.clone(), endpoints, ..Endpoints::default() };
             let old = before
                 .and_then(|it| it.ports.iter().find(|port| port.cluster.name == cluster.name));
             ports.push(DeclaredPort {
@@ -249,6 +252,7 @@ fn cluster(
         idle_timeout: settings.upstream_idle_timeout,
         connections_max: settings.upstream_connections_max,
         retry_budget: Some(RETRY_BUDGET),
+        narrowing: split::narrowing(),
         source: source(document),
         ..Cluster::default()
     }
@@ -271,17 +275,17 @@ fn select<'a>(service: &ServiceSpec, view: &View<'a>) -> Vec<&'a Instance> {
     selected
 }
 
-/// The endpoints of a port, and what is doubtful about them. See the head of this file for the rules.
-fn resolve_target(
+/// The endpoints of a port with their instances, and what is doubtful about them. See the head of this file for the rules.
+fn resolve_target<'a>(
     port: &PortSpec,
-    instances: &[(Endpoint, &Instance)],
-) -> (Vec<Endpoint>, Option<(Severity, String)>) {
-    let on = |endpoint: &Endpoint, port: u16| Endpoint { port, ..endpoint.clone() };
+    instances: &Instances<'a>,
+) -> (Instances<'a>, Option<(Severity, String)>) {
+    let on = |it: &(Endpoint, &'a Instance), port: u16| (Endpoint { port, ..it.0.clone() }, it.1);
     match &port.target {
         PortRef::Number(number) => {
             let fits = |it: &&(Endpoint, &Instance)| [*number, 0].contains(&it.0.port);
-            let fitting: Vec<Endpoint> =
-                instances.iter().filter(fits).map(|it| on(&it.0, *number)).collect();
+            let fitting: Instances<'a> =
+                instances.iter().filter(fits).map(|it| on(it, *number)).collect();
             let others = instances.len() - fitting.len();
             if others == 0 {
                 return (fitting, None);
@@ -290,8 +294,7 @@ fn resolve_target(
                 let message = format!(
                     "no instance is registered with port {number}: each is called on its own port"
                 );
-                let all = instances.iter().map(|it| it.0.clone()).collect();
-                return (all, Some((Severity::Approximated, message)));
+                return (instances.clone(), Some((Severity::Approximated, message)));
             }
             let message = format!(
                 "{others} of {} instances are registered with other ports than {number}, and not called",
@@ -300,9 +303,9 @@ fn resolve_target(
             (fitting, Some((Severity::Approximated, message)))
         }
         PortRef::Name(name) => {
-            let endpoints = instances.iter().map(|(endpoint, instance)| {
-                let named = named_port(instance, name).unwrap_or(endpoint.port);
-                on(endpoint, if named == 0 { port.port } else { named })
+            let called = instances.iter().map(|it| {
+                let named = named_port(it.1, name).unwrap_or(it.0.port);
+                on(it, if named == 0 { port.port } else { named })
             });
             let is_unknown = !name.is_empty()
                 && !instances.is_empty()
@@ -314,7 +317,7 @@ fn resolve_target(
                 );
                 (Severity::Approximated, message)
             });
-            (endpoints.collect(), doubt)
+            (called.collect(), doubt)
         }
     }
 }

@@ -50,7 +50,7 @@ pub(crate) fn ingress_documents(catalog: &Catalog) -> Vec<(&Arc<Stored<Document>
         .documents()
         .filter_map(|document| match &document.spec {
             Spec::Ingress(ingress) => Some((document, ingress)),
-            Spec::Service(_) | Spec::Secret(_) | Spec::Workload(_) => None,
+            Spec::Service(_) | Spec::Secret(_) | Spec::Workload(_) | Spec::Rollout(_) => None,
         })
         .collect();
     found.sort_by(|a, b| (a.0.created, &a.0.key).cmp(&(b.0.created, &b.0.key)));

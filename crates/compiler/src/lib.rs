@@ -3,7 +3,8 @@
 //! [`Compiler::compile`] turns a [`Catalog`] into a [`ProxyConfig`]: a cluster for each service of the registry and for
 //! each port of a Service document, the outbound route table in which the host names the service, the ingress route
 //! table from all Ingress documents, certificates, and listeners. Where configuration entries speak of a service, its
-//! routes and clusters are what they say. Every part names the object that caused it.
+//! routes and clusters are what they say; where a [`TrafficSplit`](model::TrafficSplit) does, its instances get requests by
+//! their versions. Every part names the object that caused it.
 //!
 //! *May touch:* nothing, and it never fails: what cannot be honored is a [`Diagnostic`] and the rest goes on. *Does not
 //! know:* the registry's commands, YAML, sockets, the clock.
@@ -12,7 +13,7 @@
 //! * The result depends on the catalog and the settings alone: compiling step by step and compiling at once are equal
 //!   (a property test holds this).
 //! * A resource that comes out as it was keeps its `Arc`: whoever holds one sees by the pointer that nothing changed.
-//! * A change of one instance costs the compilation of its service, of the documents that may select it, and a copy of
+//! * A change of one instance, or of how a service is split, costs the compilation of its service, of the documents that may select it, and a copy of
 //!   pointers; route tables are built anew only when a service comes or goes, or a document or an entry changes.
 //! * Every collection has an order of its own: nothing is iterated in the order of a hash.
 
@@ -24,6 +25,7 @@ mod listeners;
 mod outbound;
 mod registered;
 mod settings;
+mod split;
 mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{Catalog, Check, CheckStatus, Folded, Instance, Revision, ServiceEntry, ServiceId};
+use model::{Catalog, Check, CheckStatus, Folded, Instance, Revision, ServiceId};
 use proxy_config::{Cluster, Endpoint, EndpointHealth, Endpoints, Source, UpstreamProtocol};
 
-use crate::Settings;
 use crate::settings::RETRY_BUDGET;
+use crate::{Settings, split};
 
 /// Consul's own service, which nobody calls through a proxy.
 pub(crate) const SELF: &str = "consul";
@@ -15,8 +15,10 @@ pub(crate) const SELF: &str = "consul";
 /// What a service of the registry was compiled to.
 #[derive(Clone, Debug)]
 pub(crate) struct Registered {
-    /// [`ServiceEntry::index`] that this was compiled from.
+    /// [`ServiceEntry::index`](model::ServiceEntry) that this was compiled from.
     index: Revision,
+    /// The revision of its split.
+    split: Option<Revision>,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) endpoints: Arc<Endpoints>,
 }
@@ -37,15 +39,20 @@ pub(crate) fn refresh(
     settings: &Settings,
 ) -> ServiceChanges {
     let mut changes = ServiceChanges::default();
+    let splits = split::revisions(catalog);
     let mut seen = 0;
     for (name, entry) in catalog.services().filter(|it| it.0.as_str() != SELF) {
         seen += 1;
         let before = services.get_mut(name);
+        let (index, split) = (entry.index, splits.get(name).copied());
         match before {
-            Some(before) if before.index == entry.index => continue,
-            Some(before) => before.update(catalog, name, entry.index),
+            Some(before) if before.index == index && before.split == split => continue,
+            Some(before) => before.update(catalog, name, index, split),
             None => {
-                services.insert(name.clone(), Registered::new(catalog, name, entry, settings));
+                let cluster = Arc::new(cluster(name, settings));
+                let endpoints = Arc::new(endpoints(catalog, name));
+                let registered = Registered { index, split, cluster, endpoints };
+                services.insert(name.clone(), registered);
                 changes.names = true;
             }
         }
@@ -65,17 +72,15 @@ pub(crate) fn refresh(
 }
 
 impl Registered {
-    fn new(catalog: &Catalog, name: &Folded, entry: &ServiceEntry, settings: &Settings) -> Self {
-        Self {
-            index: entry.index,
-            cluster: Arc::new(cluster(name, settings)),
-            endpoints: Arc::new(endpoints(catalog, name)),
-        }
-    }
-
     /// Endpoints that came out the same stay the same.
-    fn update(&mut self, catalog: &Catalog, name: &Folded, index: Revision) {
-        self.index = index;
+    fn update(
+        &mut self,
+        catalog: &Catalog,
+        name: &Folded,
+        index: Revision,
+        split: Option<Revision>,
+    ) {
+        (self.index, self.split) = (index, split);
         let endpoints = endpoints(catalog, name);
         if *self.endpoints != endpoints {
             self.endpoints = Arc::new(endpoints);
@@ -93,6 +98,7 @@ pub(crate) fn cluster(name: &Folded, settings: &Settings) -> Cluster {
         idle_timeout: settings.upstream_idle_timeout,
         connections_max: settings.upstream_connections_max,
         retry_budget: Some(RETRY_BUDGET),
+        narrowing: split::narrowing(),
         source: source(name),
         ..Cluster::default()
     }
@@ -105,12 +111,10 @@ pub(crate) fn source(name: &Folded) -> Source {
 }
 
 fn endpoints(catalog: &Catalog, name: &Folded) -> Endpoints {
-    let endpoints = catalog
-        .instances_of_service(name)
-        .filter_map(|it| endpoint(catalog, it))
-        .filter(|it| it.port != 0)
-        .collect();
-    Endpoints { cluster: name.to_string(), endpoints, ..Endpoints::default() }
+    let instances = catalog.instances_of_service(name);
+    let instances = instances.filter_map(|it| Some((endpoint(catalog, it)?, &it.value)));
+    let instances = instances.filter(|it| it.0.port != 0).collect();
+    split::endpoints(name.as_str(), vec![instances], catalog)
 }
 
 /// An instance as an endpoint on its registered port, which may be 0. `None` when it has no address or weighs nothing.

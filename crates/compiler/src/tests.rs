@@ -14,6 +14,7 @@ mod entries;
 mod findings;
 mod incremental;
 mod scale;
+mod split;
 
 /// A catalog and a compiler of it, moved on change by change.
 pub(crate) struct World {

@@ -129,7 +129,7 @@ fn secret<'a>(
     let document = catalog.document(&key).ok_or_else(|| format!("{key} does not exist"))?;
     let SecretSpec { kind, data } = match &document.spec {
         Spec::Secret(secret) => secret,
-        Spec::Service(_) | Spec::Ingress(_) | Spec::Workload(_) => {
+        Spec::Service(_) | Spec::Ingress(_) | Spec::Workload(_) | Spec::Rollout(_) => {
             return Err(format!("{key} is no secret"));
         }
     };

@@ -555,7 +555,7 @@ fn refused_to_pages(request: &Request<Bytes>) -> Option<Response<Bytes>> {
 
 fn is_of_workloads(path: &str) -> bool {
     let rest = path.strip_prefix("/leno/v1/").unwrap_or_default();
-    rest == "proxies" || rest == "workloads" || rest.starts_with("workloads/")
+    ["proxies", "rollouts", "workloads"].contains(&rest) || rest.starts_with("workloads/")
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response<Bytes> {

@@ -138,6 +138,14 @@ impl ManifestFolder {
         for document in &mut documents {
             document.source = format!("{SOURCE_PREFIX}{}", document.source);
         }
+        let catalog = mesh.catalog();
+        let others = catalog.documents().map(|it| &it.value);
+        // What the folder no longer has goes with this.
+        let others = others.filter(|it| !it.source.starts_with(SOURCE_PREFIX));
+        let rivals = manifests::find_rivals(&documents, others);
+        if !rivals.is_empty() {
+            return Err(Failure::Documents(rivals));
+        }
         let kept: BTreeSet<&DocumentKey> = documents.iter().map(|it| &it.key).collect();
         let gone: Vec<DocumentKey> = mesh
             .catalog()

@@ -1,5 +1,5 @@
 //! Runs the workloads of the documents: their processes, their registrations, and how requests are divided between their
-//! releases. What is to be done is decided by `recovery`; here it is seen what is, and done what is said.
+//! releases; and moves requests between versions of services that others run ([`rollouts`]). What is to be done is decided by `recovery`; here it is seen what is, and done what is said.
 //!
 //! One task looks at all workloads whenever something has happened to one, and at least four times a second. A state is in
 //! the store before anything is done by it, so that an agent that is killed in between is followed by one that goes on.
@@ -31,6 +31,7 @@ mod name;
 mod orders;
 mod plan;
 mod report;
+mod rollouts;
 mod seen;
 mod tally;
 mod words;
@@ -40,14 +41,13 @@ use kept::{Kept, KeptProcess, Running, record_key};
 pub use name::WorkloadName;
 use plan::CopyPlan;
 pub use report::{CopyReport, PastRollout, RolloutReport, WorkloadReport};
+use rollouts::RunningRollout;
 use words::{finished, told};
 
 /// Longest pause between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// Least pause between two looks, so that a storm of changes costs little.
 const LOOK_PAUSE_MIN: Duration = Duration::from_millis(5);
-/// How often the evidence of a rollout is stored.
-const EVIDENCE_PAUSE_MS: u64 = 2000;
 /// How often it is looked again whether what keeps a workload from being started is gone.
 const OBSTACLES_PAUSE_MS: u64 = 5000;
 /// How long an answer may wait for the reports.
@@ -99,6 +99,8 @@ struct Shared {
     reports: Mutex<BTreeMap<WorkloadName, WorkloadReport>>,
     /// Revision of the catalog that the reports are of, at least.
     looked: watch::Sender<Revision>,
+    /// Of the rollouts of services that others run.
+    rollouts: Mutex<BTreeMap<WorkloadName, WorkloadReport>>,
     logs: PathBuf,
 }
 
@@ -129,14 +131,25 @@ impl Workloads {
         tasks: &Tasks,
     ) -> Self {
         let logs = place.logs.clone();
-        let looked = watch::Sender::new(Revision(0));
-        let shared = Arc::new(Shared { reports: Mutex::default(), looked, logs });
+        let shared = Arc::new(Shared {
+            reports: Mutex::default(),
+            rollouts: Mutex::default(),
+            looked: watch::Sender::new(Revision(0)),
+            logs,
+        });
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let around =
             Surroundings { mesh, probes, wake: Arc::new(Notify::new()), tasks: tasks.clone() };
-        let mut keeper =
-            Keeper { around, fleet, place, shared: Arc::clone(&shared), all: BTreeMap::new() };
+        let mut keeper = Keeper {
+            around,
+            fleet,
+            place,
+            shared: Arc::clone(&shared),
+            all: BTreeMap::new(),
+            rollouts: BTreeMap::new(),
+        };
         keeper.take_over().await;
+        keeper.load_rollouts();
         let drain = tasks.drain();
         tasks.spawn("workloads", async move {
             tokio::select! {
@@ -164,6 +177,20 @@ impl Workloads {
         let mut looked = self.shared.looked.subscribe();
         let reached = looked.wait_for(|it| *it >= revision);
         let _ = tokio::time::timeout(REACH_TIMEOUT, reached).await;
+    }
+
+    /// How everything is that is rolled out, by name: the workloads, and services that others run.
+    #[must_use]
+    pub fn rollout_reports(&self) -> Vec<WorkloadReport> {
+        let mut all = self.shared.reports.lock().clone();
+        all.extend(self.shared.rollouts.lock().clone());
+        all.into_values().collect()
+    }
+
+    /// How one of them is; `None` when there is none of that name.
+    #[must_use]
+    pub fn rollout_report(&self, name: &WorkloadName) -> Option<WorkloadReport> {
+        self.report(name).or_else(|| self.shared.rollouts.lock().get(name).cloned())
     }
 
     /// The file that a copy of the namespace writes to, or wrote to; `None` for what cannot be the id of one.
@@ -196,6 +223,7 @@ struct Keeper {
     place: Place,
     shared: Arc<Shared>,
     all: BTreeMap<WorkloadName, Running>,
+    rollouts: BTreeMap<WorkloadName, RunningRollout>,
 }
 
 impl Keeper {
@@ -203,11 +231,13 @@ impl Keeper {
         let mut moves = self.fleet.moves();
         loop {
             moves.borrow_and_update();
-            let mut news = self.around.mesh.watch(&[
+            let mut watched = vec![
                 WatchKey::Documents,
                 WatchKey::NodeChecks(self.place.node.folded()),
                 WatchKey::Node(self.place.node.folded()),
-            ]);
+            ];
+            watched.extend(self.rollouts.values().map(RunningRollout::watched));
+            let mut news = self.around.mesh.watch(&watched);
             self.look().await;
             tokio::time::sleep(LOOK_PAUSE_MIN).await;
             let wake = Arc::clone(&self.around.wake);
@@ -232,7 +262,9 @@ impl Keeper {
             .documents()
             .filter_map(|it| Some((WorkloadName::of(&it.key)?, Arc::clone(it))))
             .collect();
-        if !(wanted.is_empty() && self.all.is_empty()) {
+        let divided = rollouts::documents(&catalog);
+        let is_idle = wanted.is_empty() && self.all.is_empty();
+        if !(is_idle && divided.is_empty() && self.rollouts.is_empty()) {
             let uses = self.fleet.uses();
             let names: BTreeSet<WorkloadName> =
                 wanted.keys().chain(self.all.keys()).cloned().collect();
@@ -240,6 +272,7 @@ impl Keeper {
                 let spec = wanted.get(&name).and_then(|it| spec_of(it));
                 self.look_at(&name, spec, &uses).await;
             }
+            self.look_at_rollouts(&divided, &uses).await;
         }
         self.shared.looked.send_replace(catalog.revision());
     }
@@ -427,13 +460,10 @@ impl Keeper {
     /// Stores the state if it must be before what it says is done. False when that failed: then nothing may be done.
     async fn persist(&self, name: &WorkloadName, running: &mut Running, now: Timestamp) -> bool {
         let revision = running.kept.revision();
-        let is_old = now.0.saturating_sub(running.persisted_ms) >= EVIDENCE_PAUSE_MS;
         // How long a job has run is kept, too.
         let is_rolling = running.kept.workload.target().is_some()
             || running.kept.job.as_ref().is_some_and(|it| it.awaited().is_some());
-        let is_first = running.persisted_ms == 0;
-        let is_new = revision != running.persisted || running.is_dirty || is_first;
-        if !(is_new || is_old && is_rolling) {
+        if !running.is_dirty && !running.persisted.is_due(revision, is_rolling, now) {
             return true;
         }
         let record = running.kept.record(&self.place.node, name);
@@ -442,7 +472,7 @@ impl Keeper {
         let is_stored = self.around.write(command, name, "its state is not stored").await;
         killing::step(&running.kept.workload);
         if is_stored {
-            (running.persisted, running.persisted_ms) = (revision, now.0);
+            running.persisted.note(revision, now);
             running.is_dirty = false;
         }
         is_stored
@@ -451,7 +481,7 @@ impl Keeper {
     /// What an operator would want to read later.
     fn remember(&self, name: &WorkloadName, action: &Action, running: &mut Running) {
         let text = match action {
-            Action::Note(note) => told(name, note),
+            Action::Note(note) => told(note, |copy| name.instance(copy).to_string()),
             Action::Finish(record) => finished(record),
             Action::SetSplit(split) => {
                 // Kept with the state, so that it is known what the proxies were told.
@@ -475,7 +505,7 @@ impl Keeper {
 fn spec_of(document: &model::Document) -> Option<&WorkloadSpec> {
     match &document.spec {
         Spec::Workload(spec) => Some(spec),
-        Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) => None,
+        Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) | Spec::Rollout(_) => None,
     }
 }
 

@@ -32,7 +32,7 @@ pub fn find_circles(documents: &[Document]) -> Vec<Diagnostic> {
                 let entry = Entry { document, depends_on, seen: Seen::No };
                 all.insert((&key.namespace, &key.name), entry);
             }
-            Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) => {}
+            Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) | Spec::Rollout(_) => {}
         }
     }
     let names: Vec<Name<'_>> = all.keys().copied().collect();

@@ -13,7 +13,7 @@
 //! * The values of a secret are in its spec and nowhere else, not in the body and not in a diagnostic.
 //! * Input is bounded: 4 MiB, 48 levels, 20,000 documents, 50,000 values from aliases.
 //! * Documents do not refer to each other here, so they can be applied in any order; the compiler reports what a
-//!   reference does not find. [`find_circles`] alone looks at several.
+//!   reference does not find. [`find_circles`] and [`find_rivals`] alone look at several.
 
 mod dependencies;
 mod fields;
@@ -22,6 +22,8 @@ mod ingress;
 mod metadata;
 mod node;
 mod reference;
+mod rivals;
+mod rollout;
 mod secret;
 mod service;
 mod values;
@@ -35,6 +37,7 @@ pub use crate::dependencies::find_circles;
 use crate::fields::{Field, Fields, Report};
 use crate::metadata::Metadata;
 use crate::node::Node;
+pub use crate::rivals::find_rivals;
 
 /// What a text declares.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -157,6 +160,7 @@ fn read_document(root: &Field<'_>, report: &mut Report<'_>) -> Option<Document> 
             Spec::Secret(secret::read(&mut fields, report))
         }
         Kind::Workload => Spec::Workload(Box::new(workload::read(&mut fields, &metadata, report))),
+        Kind::Rollout => Spec::Rollout(Box::new(rollout::read(&mut fields, report))),
     };
     metadata.annotations.finish(report);
     fields.finish(report);
@@ -172,6 +176,7 @@ pub(crate) enum Kind {
     Ingress,
     Secret,
     Workload,
+    Rollout,
 }
 
 /// All pairs of `apiVersion` and `kind` that are known.
@@ -182,6 +187,7 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("networking.k8s.io/v1beta1", "Ingress", Kind::Ingress),
     ("extensions/v1beta1", "Ingress", Kind::Ingress),
     ("leno.dev/v1", "Workload", Kind::Workload),
+    ("leno.dev/v1", "Rollout", Kind::Rollout),
 ];
 
 impl Kind {
@@ -215,6 +221,7 @@ impl Kind {
             Kind::Ingress => ("networking.k8s.io", "Ingress"),
             Kind::Secret => ("", "Secret"),
             Kind::Workload => ("leno.dev", "Workload"),
+            Kind::Rollout => ("leno.dev", "Rollout"),
         }
     }
 }

@@ -77,7 +77,7 @@ fn read_name<'a>(fields: &mut Fields<'a>, kind: Kind, report: &mut Report<'_>) -
     let name = field.text(report)?;
     let (good, remedy) = match kind {
         // The name is a label of `name.namespace.svc.cluster.local`; a workload's is by default that of its service.
-        Kind::Service | Kind::Workload => {
+        Kind::Service | Kind::Workload | Kind::Rollout => {
             (is_label(name), "use a-z, 0-9 and `-`, at most 63 characters")
         }
         Kind::Ingress | Kind::Secret => {

@@ -79,6 +79,11 @@ fn every_field_of_a_workload_is_honored_or_reported() {
 }
 
 #[test]
+fn every_field_of_a_rollout_is_honored_or_reported() {
+    assert_eq!(check("rollouts").errors, []);
+}
+
+#[test]
 fn all_errors_of_a_workload_are_told_at_once() {
     let reading = check("bad-workloads");
     assert!(reading.errors.iter().all(|it| it.place.line > 0 && !it.remedy.is_empty()));

@@ -14,7 +14,7 @@ mod checks;
 mod policy;
 mod process;
 mod registration;
-mod rollout;
+pub(crate) mod rollout;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -82,7 +82,7 @@ pub(crate) fn read(
     set(&mut spec.on_agent_exit, end);
     rollout::read(&mut fields, &mut spec, report);
     read_deadline(&mut fields, &mut spec, report);
-    let version = fields.take("version").and_then(|it| version(&it, report));
+    let version = fields.take("version").and_then(|it| read_version(&it, report));
     spec.version = match version {
         Some(version) => version,
         None => spec.template_hash()[..8].to_owned(),
@@ -164,7 +164,7 @@ fn address(field: &Field<'_>, report: &mut Report<'_>) -> Option<IpAddr> {
 }
 
 /// Reads `version`: it stands in metadata, in variables and in tables.
-fn version(field: &Field<'_>, report: &mut Report<'_>) -> Option<String> {
+pub(crate) fn read_version(field: &Field<'_>, report: &mut Report<'_>) -> Option<String> {
     let text = field.text(report)?;
     let is_odd = |it: char| it.is_whitespace() || it.is_control();
     if text.is_empty() || text.len() > 128 || text.contains(is_odd) {

@@ -90,6 +90,13 @@ impl Instance {
             .iter()
             .find_map(|tag| tag.split_once('=').filter(|(k, _)| *k == key).map(|(_, v)| v))
     }
+
+    /// Its version: the label `label`, or else the first of its tags that is known to be a version, or else the empty one.
+    #[must_use]
+    pub fn version(&self, label: &str, is_known: impl Fn(&str) -> bool) -> &str {
+        let bare_tag = || self.tags.iter().map(String::as_str).find(|it| is_known(it));
+        self.label(label).or_else(bare_tag).unwrap_or_default()
+    }
 }
 
 /// An address with a port, as in Consul's tagged addresses.

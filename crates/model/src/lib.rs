@@ -26,9 +26,11 @@ mod kv;
 mod node;
 mod query;
 mod record;
+mod rollout;
 mod session;
 mod spec;
 mod time;
+mod traffic_split;
 mod virtual_address;
 pub mod workload;
 
@@ -54,11 +56,13 @@ pub use query::{
     PreparedQuery, QueryFailover, QueryFailoverTarget, QueryTemplate, QueryTtl, ServiceQuery,
 };
 pub use record::{Record, RecordKey, Table, Tabled};
+pub use rollout::RolloutSpec;
 pub use session::{ServiceCheckRef, Session, SessionBehavior};
 pub use spec::{
     Backend, IngressPath, IngressRule, IngressSpec, IngressTls, PathKind, PortRef, PortSpec,
     SecretSpec, ServiceSpec, Spec,
 };
 pub use time::{Timestamp, duration_ns};
+pub use traffic_split::TrafficSplit;
 pub use virtual_address::VirtualAddress;
 pub use workload::WorkloadSpec;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::{
     AclAuthMethod, AclBindingRule, AclPolicy, AclRole, AclToken, ConfigEntry, Coordinate, Event,
-    PreparedQuery, Setting, VirtualAddress,
+    PreparedQuery, Setting, TrafficSplit, VirtualAddress,
 };
 
 /// An object that stands in a table by its name alone, with no index but that of its table.
@@ -115,6 +115,8 @@ tables! {
     PreparedQuery: "query",
     /// What operators set once for the whole mesh.
     Setting: "setting",
+    /// How requests are divided between versions of services.
+    TrafficSplit: "traffic-split",
     /// Addresses that stand for services.
     VirtualAddress: "virtual-address",
 }

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::WorkloadSpec;
+use crate::{RolloutSpec, WorkloadSpec};
 
 /// What a document asks for, in our own words. Foreign forms (three versions of Ingress, …) end in the room
 /// `manifests`, which reads them into this.
@@ -18,6 +18,8 @@ pub enum Spec {
     Secret(SecretSpec),
     /// A process to supervise.
     Workload(Box<WorkloadSpec>),
+    /// Which version of a service that others run gets its requests.
+    Rollout(Box<RolloutSpec>),
 }
 
 /// A Kubernetes-style service.

@@ -30,6 +30,9 @@ pub use stop::{Stop, StopSignal};
 pub const GIVEN_VARIABLES: [&str; 6] =
     ["PORT", "LENO_ADDRESS", "LENO_WORKLOAD", "LENO_NAMESPACE", "LENO_REPLICA", "LENO_VERSION"];
 
+/// Metadata of an instance that says of which workload it is a copy, as `NAMESPACE/NAME`.
+pub const META_WORKLOAD: &str = "leno-workload";
+
 /// A process to supervise.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default)]

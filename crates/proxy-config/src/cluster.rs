@@ -213,6 +213,9 @@ pub struct Locality {
     pub priority: u32,
     /// Share relative to the others of its priority, for [`Narrowing::locality_weighted`]; `None` or 0: none.
     pub weight: Option<u32>,
+    /// The object that gives it its weight, where that is not the cluster's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
 }
 
 /// Where something is.

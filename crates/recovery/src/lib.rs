@@ -27,9 +27,7 @@ mod order;
 mod restart;
 mod rollout;
 
-pub use evidence::{
-    Counts, Evidence, Figures, LATENCY_BOUNDS_US, Regression, Report, Settings, Verdict,
-};
+pub use evidence::{Counts, Evidence, Figures, Regression, Report, Settings, Verdict};
 pub use guard::{Guard, GuardVerdict};
 pub use job::{
     Attempt, AttemptEnd, JOB_FORMAT, Job, JobAction, JobSpec, JobStanding, RunOutcome, RunRecord,
@@ -37,7 +35,7 @@ pub use job::{
 pub use order::{Order, OrderError, Standing};
 pub use restart::{CheckAction, Ended, Next, Policy, Restart, RestartLimits};
 pub use rollout::{
-    Action, Amount, Command, Copy, CopyId, Deadlines, LittleTraffic, Note, Observed, Outcome,
-    Phase, Reason, Record, Refusal, Release, ReleaseId, ReleaseReport, Spec, Split, Step, Strategy,
-    WORKLOAD_FORMAT, Workload,
+    Action, Amount, Approach, Command, Copy, CopyId, Deadlines, LittleTraffic, Note, Observed,
+    Outcome, Phase, Reason, Record, Refusal, Release, ReleaseId, ReleaseReport, Spec, Split, Step,
+    Strategy, WORKLOAD_FORMAT, Workload,
 };

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, VecDeque};
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::approach::Approach;
 pub use self::command::{Command, Refusal};
 pub use self::observed::{
     Action, Copy, CopyId, Note, Observed, Phase, ReleaseId, ReleaseReport, Split,
@@ -15,6 +16,7 @@ use crate::clock::Clock;
 use crate::evidence::Verdict;
 
 mod advance;
+mod approach;
 mod command;
 mod observed;
 mod place;

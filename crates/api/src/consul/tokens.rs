@@ -377,6 +377,7 @@ pub(super) fn written(
         | Record::Event(_)
         | Record::PreparedQuery(_)
         | Record::Setting(_)
+        | Record::TrafficSplit(_)
         | Record::VirtualAddress(_) => w.null(),
     }
 }

@@ -240,6 +240,7 @@ impl Vet<'_> {
             Record::Event(event) => self.access.permit(Resource::Event, Right::Write, &event.name),
             Record::ConfigEntry(entry) => self.entry(&entry.kind, &entry.name),
             Record::Setting(_)
+            | Record::TrafficSplit(_)
             | Record::AclAuthMethod(_)
             | Record::AclBindingRule(_)
             | Record::AclPolicy(_)
@@ -266,7 +267,8 @@ impl Vet<'_> {
             | Table::AclToken
             | Table::Coordinate
             | Table::Event
-            | Table::Setting => self.management(),
+            | Table::Setting
+            | Table::TrafficSplit => self.management(),
             Table::VirtualAddress => self.access.permit(Resource::Mesh, Right::Write, ""),
         }
     }

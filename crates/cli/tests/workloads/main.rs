@@ -8,6 +8,7 @@ mod steady;
 #[path = "../it/support.rs"]
 #[allow(dead_code)] // It has what `it` needs, too.
 mod support;
+mod traffic;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -335,6 +336,31 @@ fn a_canary_that_is_as_good_is_promoted_and_can_be_undone() {
     none_failed(&client.stop());
     let history = world.leno(&["rollout", "history", "web"]);
     assert!(history.contains("promoted"), "{history}");
+}
+
+#[test]
+fn a_canary_gets_its_share_whatever_the_number_of_its_copies() {
+    let world = World::new();
+    let canary = "  rollout: {strategy: Canary, steps: [{weight: 10, duration: 30s}]}\n";
+    world.apply(&document("1", 1, &[], canary));
+    world.settle("1");
+    world.apply(&document("2", 1, &[], canary));
+    let shares = serde_json::json!([[1, 90], [2, 10]]);
+    eventually("it has its share", || {
+        let report = world.report();
+        let events = report["rollout"]["events"][0][1].as_str().unwrap_or_default().to_owned();
+        report["rollout"]["shares"] == shares && events.contains("gets 10 % of the requests")
+    });
+    world.leno(&["rollout", "pause", "web"]);
+    let client = world.steady(Speech::Http1, 200.0);
+    std::thread::sleep(Duration::from_secs(2));
+    let tally = client.stop();
+    none_failed(&tally);
+    let share = tally.by_name["2"] as f64 / tally.requests as f64;
+    println!("10 %: {:.2} % of {} requests", share * 100.0, tally.requests);
+    assert!((share - 0.1).abs() < 0.03, "{:?}", tally.by_name);
+    world.leno(&["rollout", "undo", "web"]);
+    world.settle("1");
 }
 
 #[test]

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use config_entries::ChainTarget;
 use filter::{CHECK_SERVICE_NODE, Filter, HealthRow};
 use model::{Catalog, Check, CheckStatus, Folded, Instance, ServiceId};
-use proxy_config::{Endpoint, EndpointHealth, Endpoints, Locality};
+use proxy_config::{Endpoint, EndpointHealth, Endpoints};
 
 use crate::registered;
-
-/// All or nothing: a priority counts as usable while any of its endpoints is (what Consul tells Envoy).
-const OVERPROVISIONING_PERCENT: u32 = 100_000;
+use crate::split::{self, Instances};
 
 /// Some of the instances of a service.
 #[derive(Clone, Debug)]
@@ -32,13 +30,14 @@ impl Group {
         }
     }
 
-    fn endpoints(&self, catalog: &Catalog, datacenter: &str) -> Vec<Endpoint> {
+    fn instances<'a>(&self, catalog: &'a Catalog, datacenter: &str) -> Instances<'a> {
         let instances = catalog.instances_of_service(&self.service);
         let fits = |it: &Instance| {
             self.filter.as_ref().is_some_and(|filter| fits(filter, catalog, it, datacenter))
         };
         let fitting = instances.map(|it| &it.value).filter(|it| fits(it));
-        fitting.filter_map(|it| self.endpoint(catalog, it)).filter(|it| it.port != 0).collect()
+        let fitting = fitting.filter_map(|it| Some((self.endpoint(catalog, it)?, it)));
+        fitting.filter(|it| it.0.port != 0).collect()
     }
 
     fn endpoint(&self, catalog: &Catalog, instance: &Instance) -> Option<Endpoint> {
@@ -69,23 +68,10 @@ pub(super) fn endpoints(
     datacenter: &str,
 ) -> Endpoints {
     let mut seen: BTreeSet<String> = BTreeSet::new();
-    let mut all = Endpoints { cluster: cluster.to_owned(), ..Endpoints::default() };
-    let mut priorities: u16 = 0;
-    for group in groups {
-        let mut found = group.endpoints(catalog, datacenter);
-        found.retain(|it| seen.insert(it.id.clone()));
-        if found.is_empty() {
-            continue;
-        }
-        let of_priority = found.into_iter().map(|it| Endpoint { locality: priorities, ..it });
-        all.endpoints.extend(of_priority);
-        priorities = priorities.saturating_add(1);
-    }
-    if priorities > 1 {
-        let priorities = u32::from(priorities);
-        let locality = |priority| Locality { priority, ..Locality::default() };
-        all.localities = (0..priorities).map(locality).collect();
-        all.overprovisioning_percent = OVERPROVISIONING_PERCENT;
-    }
-    all
+    let priorities = groups.iter().map(|group| {
+        let mut found = group.instances(catalog, datacenter);
+        found.retain(|it| seen.insert(it.0.id.clone()));
+        found
+    });
+    split::endpoints(cluster, priorities.collect(), catalog)
 }

@@ -19,6 +19,8 @@ enum Step {
     MoveNode(u8),
     PutEntry(u8),
     DropEntry(u8),
+    PutSplit { service: u8, shares: u8 },
+    DropSplit(u8),
     Compile,
 }
 
@@ -73,6 +75,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..2u8).prop_map(Step::MoveNode),
         4 => (0..10u8).prop_map(Step::PutEntry),
         2 => (0..10u8).prop_map(Step::DropEntry),
+        4 => (0..4u8, 0..4u8).prop_map(|(service, shares)| Step::PutSplit { service, shares }),
+        2 => (0..4u8).prop_map(Step::DropSplit),
         6 => Just(Step::Compile),
     ];
     prop::collection::vec(step, 1..60)
@@ -167,6 +171,18 @@ fn run(world: &mut World, step: &Step) {
         Step::DropEntry(which) => {
             let entry = super::entries::entry(&config_entries()[usize::from(*which)]);
             world.delete(&entry.key());
+        }
+        Step::PutSplit { service, shares } => {
+            let shares: &[(&str, u32)] = match shares {
+                0 => &[("1", 100)],
+                1 => &[("1", 80), ("2", 20)],
+                2 => &[("", 50), ("2", 50)],
+                _ => &[("3", 100)],
+            };
+            world.put(super::split::split(&format!("S{service}"), shares));
+        }
+        Step::DropSplit(service) => {
+            world.delete(&super::split::split(&format!("S{service}"), &[]).key());
         }
         Step::Compile => {}
     }

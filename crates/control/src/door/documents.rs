@@ -78,6 +78,10 @@ impl Door {
             return report(StatusCode::BAD_REQUEST, Vec::new(), errors);
         }
         let before = self.mesh.catalog();
+        let rivals = manifests::find_rivals(&documents, before.documents().map(|it| &it.value));
+        if !rivals.is_empty() {
+            return report(StatusCode::CONFLICT, Vec::new(), rivals);
+        }
         let owned = self.owned_by_folder(&before, documents.iter().map(|it| &it.key));
         if !owned.is_empty() {
             return report(StatusCode::CONFLICT, Vec::new(), owned);

@@ -1,4 +1,4 @@
-//! `/leno/v1/workloads`, with its orders and logs, and `/leno/v1/proxies`.
+//! `/leno/v1/workloads`, with its orders and logs, `/leno/v1/rollouts` and `/leno/v1/proxies`.
 
 use std::path::PathBuf;
 
@@ -102,6 +102,7 @@ impl Door {
         let rest = path.strip_prefix("/leno/v1/").unwrap_or_default();
         let answer = match (request.method(), rest) {
             (&Method::GET, "workloads") => self.list(&parameters),
+            (&Method::GET, "rollouts") => self.rollouts(&parameters),
             (&Method::GET, "workloads/logs") => self.logs(&parameters).await,
             (&Method::GET, "proxies") => Ok(self.proxies()),
             (&Method::POST, _) => match rest.strip_prefix("workloads/") {
@@ -121,6 +122,19 @@ impl Door {
             return Ok(json(&self.workloads.reports()));
         }
         Ok(json(&[self.one(&parameters.workload()?)?]))
+    }
+
+    fn rollouts(&self, parameters: &Parameters) -> Result<Response<Bytes>, Refused> {
+        if parameters.text("name").is_none() {
+            return Ok(json(&self.workloads.rollout_reports()));
+        }
+        Ok(json(&[self.rollout(&parameters.workload()?)?]))
+    }
+
+    fn rollout(&self, name: &WorkloadName) -> Result<WorkloadReport, Refused> {
+        let text = || format!("there is no workload and no rollout {name}");
+        let missing = || refused(StatusCode::NOT_FOUND, text());
+        self.workloads.rollout_report(name).ok_or_else(missing)
     }
 
     fn one(&self, name: &WorkloadName) -> Result<WorkloadReport, Refused> {
@@ -154,7 +168,7 @@ impl Door {
             }
         };
         let name = parameters.workload()?;
-        self.one(&name)?;
+        self.rollout(&name)?;
         match self.workloads.ask(name, ask).await {
             Ok(()) => Ok(reply(StatusCode::OK, JSON, "true\n".to_owned())),
             Err(text) => Err(refused(StatusCode::CONFLICT, text)),

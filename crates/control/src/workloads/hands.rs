@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use api::WriteOutcome;
-use model::workload::{PortChoice, WorkloadKind, WorkloadSpec};
+use model::workload::{META_WORKLOAD, PortChoice, WorkloadKind, WorkloadSpec};
 use model::{Instance, Revision, ServiceId};
 use recovery::{Action, CopyId, ReleaseId, Split};
 use registry::{Command, Rejection, ServiceRegistration};
@@ -14,7 +14,7 @@ use super::copy::{CopyHandle, is_ready, tell_failure};
 use super::job::{has_completed, record_of};
 use super::kept::Running;
 use super::name::WorkloadName;
-use super::plan::{CopyPlan, META_WORKLOAD};
+use super::plan::CopyPlan;
 use super::report::WorkloadReport;
 use super::{
     DRAINING, Keeper, UNUSED, WEIGHT_SCALE, address_of, killing, log_of, maintenance_of, spec_of,

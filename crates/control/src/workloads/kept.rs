@@ -7,6 +7,7 @@ use model::workload::{Registration, Rollout, WorkloadKind, WorkloadSpec};
 use model::{Catalog, NodeName, Record, RecordKey, Revision, Setting, Table, Timestamp};
 use proxy_config::content_version;
 use recovery::{CopyId, Job, Release, ReleaseId, Split, Workload};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::copy::CopyHandle;
@@ -15,6 +16,8 @@ use super::tally::Tally;
 
 /// What has happened to a workload that is remembered for operators.
 const EVENTS_MAX: usize = 50;
+/// How often the evidence of a rollout is stored.
+const EVIDENCE_PAUSE_MS: u64 = 2000;
 
 /// What the store keeps of a workload, so that the next life of the agent goes on where this one ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,18 +77,7 @@ impl Kept {
 
     /// Reads what the store has; `None` when there is nothing that this version can read.
     pub(super) fn load(catalog: &Catalog, node: &NodeName, name: &WorkloadName) -> Option<Self> {
-        let stored = catalog.record::<Setting>(&record_name(node, name))?;
-        match serde_json::from_value::<Self>(stored.value.body.clone()) {
-            Ok(kept) if kept.is_readable() => Some(kept),
-            Ok(_) => {
-                tracing::error!(workload = %name, "its state is of another version, and begins anew");
-                None
-            }
-            Err(error) => {
-                tracing::error!(workload = %name, %error, "its state cannot be read, and begins anew");
-                None
-            }
-        }
+        load(catalog, &record_name(node, name), name, Kept::is_readable)
     }
 
     fn is_readable(&self) -> bool {
@@ -113,8 +105,7 @@ impl Kept {
     }
 
     pub(super) fn record(&self, node: &NodeName, name: &WorkloadName) -> Record {
-        let body = serde_json::to_value(self).expect("it has text keys only");
-        Record::Setting(Setting { name: record_name(node, name), body })
+        record(record_name(node, name), self)
     }
 
     /// The state machine that says what to do now.
@@ -168,10 +159,63 @@ impl Kept {
     }
 
     pub(super) fn note(&mut self, text: String) {
-        if self.events.len() == EVENTS_MAX {
-            self.events.pop_front();
+        note(&mut self.events, text);
+    }
+}
+
+/// Remembers something that has happened.
+pub(super) fn note(events: &mut VecDeque<(u64, String)>, text: String) {
+    if events.len() == EVENTS_MAX {
+        events.pop_front();
+    }
+    events.push_back((runtime::unix_ms(), text));
+}
+
+/// Reads the state that the store has under a name; `None` when there is nothing that this version can read.
+pub(super) fn load<T: DeserializeOwned>(
+    catalog: &Catalog,
+    record_name: &str,
+    name: &WorkloadName,
+    is_readable: impl Fn(&T) -> bool,
+) -> Option<T> {
+    let stored = catalog.record::<Setting>(record_name)?;
+    match serde_json::from_value::<T>(stored.value.body.clone()) {
+        Ok(kept) if is_readable(&kept) => Some(kept),
+        Ok(_) => {
+            tracing::error!(workload = %name, "its state is of another version, and begins anew");
+            None
         }
-        self.events.push_back((runtime::unix_ms(), text));
+        Err(error) => {
+            tracing::error!(workload = %name, %error, "its state cannot be read, and begins anew");
+            None
+        }
+    }
+}
+
+/// A state as the store keeps it.
+pub(super) fn record(name: String, state: &impl Serialize) -> Record {
+    let body = serde_json::to_value(state).expect("it has text keys only");
+    Record::Setting(Setting { name, body })
+}
+
+/// What of a state machine the store has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Persisted {
+    /// See [`Workload::revision`].
+    revision: u64,
+    /// Since when, in milliseconds since 1970; 0 for never.
+    at_ms: u64,
+}
+
+impl Persisted {
+    /// Whether it must be stored before anything is done by it. The evidence of a rollout alone is stored now and then.
+    pub(super) fn is_due(&self, revision: u64, is_rolling: bool, now: Timestamp) -> bool {
+        let is_old = now.0.saturating_sub(self.at_ms) >= EVIDENCE_PAUSE_MS;
+        self.at_ms == 0 || revision != self.revision || is_old && is_rolling
+    }
+
+    pub(super) fn note(&mut self, revision: u64, now: Timestamp) {
+        (self.revision, self.at_ms) = (revision, now.0);
     }
 }
 
@@ -195,10 +239,7 @@ pub(super) fn stored_names(catalog: &Catalog, node: &NodeName) -> Vec<WorkloadNa
 /// A workload in memory.
 pub(super) struct Running {
     pub kept: Kept,
-    /// Revision of the state machine that the store has.
-    pub persisted: u64,
-    /// When the store last got it, in milliseconds since 1970.
-    pub persisted_ms: u64,
+    pub persisted: Persisted,
     pub copies: BTreeMap<CopyId, CopyHandle>,
     /// Revision from which on the proxies have the split.
     pub split_at: Revision,
@@ -216,9 +257,8 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn new(kept: Kept, catalog: &Catalog) -> Self {
         Self {
-            persisted: kept.revision(),
+            persisted: Persisted::default(),
             kept,
-            persisted_ms: 0,
             copies: BTreeMap::new(),
             split_at: catalog.revision(),
             tally: Tally::default(),

@@ -6,12 +6,13 @@ use recovery::CopyId;
 /// Name of the variable by which a copy is known again: `NODE-ID NAMESPACE/NAME COPY PORT`.
 pub(super) const MARK: &str = "LENO_COPY";
 
-/// Group and kind of the documents.
+/// Group and kinds of the documents.
 const GROUP: &str = "leno.dev";
 const KIND: &str = "Workload";
+const ROLLOUT_KIND: &str = "Rollout";
 const DEFAULT: &str = "default";
 
-/// Which workload.
+/// Which workload, or rollout: no two of either have the same.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct WorkloadName {
     /// Its namespace.
@@ -33,12 +34,27 @@ impl WorkloadName {
         is_workload.then(|| Self { namespace: key.namespace.clone(), name: key.name.clone() })
     }
 
-    /// The document that asks for it.
+    /// The name of a rollout of instances that others run.
+    pub(super) fn of_rollout(key: &DocumentKey) -> Option<Self> {
+        let is_rollout = key.group == GROUP && key.kind == ROLLOUT_KIND;
+        is_rollout.then(|| Self { namespace: key.namespace.clone(), name: key.name.clone() })
+    }
+
+    /// The document that asks for a workload.
     #[must_use]
     pub fn document(&self) -> DocumentKey {
+        self.document_of_kind(KIND)
+    }
+
+    /// The document that asks for a rollout of instances that others run.
+    pub(super) fn rollout_document(&self) -> DocumentKey {
+        self.document_of_kind(ROLLOUT_KIND)
+    }
+
+    fn document_of_kind(&self, kind: &str) -> DocumentKey {
         DocumentKey {
             group: GROUP.into(),
-            kind: KIND.into(),
+            kind: kind.into(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
         }

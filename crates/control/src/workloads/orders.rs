@@ -25,7 +25,7 @@ impl Keeper {
     async fn follow_now(&mut self, order: &Order) -> Result<(), String> {
         let now = Timestamp(runtime::unix_ms());
         let Some(mut running) = self.all.remove(&order.name) else {
-            return Err(format!("there is no workload {}", order.name));
+            return self.obey_for_rollout(order, now).await;
         };
         let done = self.obey(order, &mut running, now);
         let stored = match done {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::workload::{
-    CountOrPercent, OnAgentExit, Probe, RestartPolicy, Rollout, Strategy, WorkloadKind,
-    WorkloadSpec,
+    CountOrPercent, META_WORKLOAD, OnAgentExit, Probe, RestartPolicy, Rollout, Strategy,
+    WorkloadKind, WorkloadSpec,
 };
 use model::{
-    Check, CheckDefinition, CheckId, CheckStatus, FlatMap, Instance, NodeName, Origin, ServiceId,
-    Weights,
+    Check, CheckDefinition, CheckId, CheckStatus, FlatMap, Instance, NodeName, Origin, RolloutSpec,
+    ServiceId, Weights,
 };
 use recovery::{Amount, CopyId, Policy, RestartLimits, Step};
 use runtime::{EndRecord, Identity, ProcessSpec, ResourceLimits};
@@ -22,8 +22,7 @@ use super::name::{MARK, Mark, WorkloadName};
 /// decide. Who deploys what nobody calls waits for it.
 const EVIDENCE_MS: u64 = 20_000;
 
-/// Metadata of an instance that says of which workload, and which copy, it is.
-pub(super) const META_WORKLOAD: &str = "leno-workload";
+/// Metadata of an instance that says which copy of its workload it is.
 pub(super) const META_COPY: &str = "leno-copy";
 
 /// One copy, as it is or is to be.
@@ -294,9 +293,27 @@ fn ms(it: Duration) -> u64 {
     u64::try_from(it.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What `recovery` is told of it.
+/// What `recovery` is told of a workload.
 pub(super) fn rollout(spec: &WorkloadSpec, replicas: u32) -> recovery::Spec {
-    let Rollout { strategy, surge_max, unavailable_max, deadline, evidence } = &spec.rollout;
+    let plan = rollout_plan(&spec.rollout);
+    let deadlines = recovery::Deadlines {
+        ready_ms: ms(spec.start_timeout),
+        drain_ms: ms(spec.stop.drain_timeout),
+        // Of what is not called there is no evidence to wait for.
+        evidence_ms: if spec.service.is_some() { plan.deadlines.evidence_ms } else { 0 },
+        ..plan.deadlines
+    };
+    recovery::Spec { replicas, deadlines, ..plan }
+}
+
+/// What `recovery` is told of requests that move between instances of others.
+pub(super) fn traffic(spec: &RolloutSpec) -> recovery::Spec {
+    recovery::Spec { replicas: 1, supervised: false, ..rollout_plan(&spec.plan) }
+}
+
+/// What all rollouts have.
+fn rollout_plan(rollout: &Rollout) -> recovery::Spec {
+    let Rollout { strategy, surge_max, unavailable_max, deadline, evidence } = rollout;
     let strategy = match strategy {
         Strategy::Rolling => recovery::Strategy::Rolling {
             max_surge: amount(*surge_max),
@@ -323,15 +340,10 @@ pub(super) fn rollout(spec: &WorkloadSpec, replicas: u32) -> recovery::Spec {
     let share = |basis_points: u32| f64::from(basis_points) / 10_000.0;
     let slack = share(evidence.error_increase_max_basis_points);
     recovery::Spec {
-        replicas,
-        supervised: true,
         strategy,
         deadlines: recovery::Deadlines {
-            ready_ms: ms(spec.start_timeout),
-            drain_ms: ms(spec.stop.drain_timeout),
             progress_ms: ms(*deadline),
-            // Of what is not called there is no evidence to wait for.
-            evidence_ms: if spec.service.is_some() { EVIDENCE_MS } else { 0 },
+            evidence_ms: EVIDENCE_MS,
             ..defaults.deadlines
         },
         evidence: recovery::Settings {

@@ -1,11 +1,11 @@
 //! How workloads are, for operators: what `leno ps` and `leno rollout` print.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use api::LiveCheck;
 use model::workload::WorkloadSpec;
 use model::{Catalog, CheckId};
-use recovery::{Outcome, Split, Verdict};
+use recovery::{Outcome, Split, Verdict, Workload};
 use serde::{Deserialize, Serialize};
 
 use super::copy::{Stage, is_ready};
@@ -16,7 +16,7 @@ use super::{Place, log_of};
 
 mod job;
 
-/// How a workload is.
+/// How a workload is, or the rollout of a service that others run.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct WorkloadReport {
@@ -24,7 +24,7 @@ pub struct WorkloadReport {
     pub namespace: String,
     /// Name.
     pub name: String,
-    /// `service` or `job`.
+    /// `service` or `job` for workloads, `rollout` for that of a service that others run.
     pub kind: String,
     /// `running`, `starting`, `degraded`, `rolling out`, `rolling back`, `held`, `waiting`, `stopping`, `stopped`, `removing`,
     /// `not started`; of a job also `completed`, `failed` and `canceled`.
@@ -33,7 +33,7 @@ pub struct WorkloadReport {
     pub reason: String,
     /// Version that serves.
     pub version: String,
-    /// Copies that are wanted.
+    /// Copies that are wanted; of a rollout, the instances of the version that serves.
     pub replicas: u32,
     /// Copies that may be used; of a job 1 when it has completed as its document has it now.
     pub ready: u32,
@@ -150,7 +150,7 @@ pub(super) fn of(
         replicas,
         ready,
         copies,
-        rollout: rollout(running),
+        rollout: rollout(workload, kept.split.as_ref(), &kept.events),
     }
 }
 
@@ -219,41 +219,52 @@ fn state(
     if !running.waits_for.is_empty() && copies.is_empty() {
         return is("waiting", format!("for {}", running.waits_for.join(", ")));
     }
-    if let Some(progress) = workload.progress() {
-        let word = if progress.starts_with("rolling back") {
-            "rolling back"
-        } else if workload.stable().is_none() {
-            "starting"
-        } else {
-            "rolling out"
-        };
-        return is(word, progress);
+    if let Some(progress) = progress(workload) {
+        return progress;
     }
     if let Some(copy) = held {
         return is("degraded", format!("{} is held: {}", copy.id, copy.output));
     }
     if all_ready {
-        let undone = workload.history().next_back().map(|it| &it.outcome);
-        let note = match undone {
-            Some(Outcome::RolledBack(reason)) => format!("the last rollout was undone: {reason}"),
-            _ => String::new(),
-        };
-        return is("running", note);
+        return is("running", last_undone(workload));
     }
     let missing = copies.iter().find(|it| it.state != "ready" && !it.output.is_empty());
     is("degraded", missing.map_or_else(String::new, |it| format!("{}: {}", it.id, it.output)))
 }
 
-fn rollout(running: &Running) -> RolloutReport {
-    let kept = &running.kept;
-    let workload = &kept.workload;
+/// The state of what is being rolled out, in a word, and how far it is.
+pub(super) fn progress(workload: &Workload) -> Option<(String, String)> {
+    let progress = workload.progress()?;
+    let word = if progress.starts_with("rolling back") {
+        "rolling back"
+    } else if workload.stable().is_none() {
+        "starting"
+    } else {
+        "rolling out"
+    };
+    Some((word.to_owned(), progress))
+}
+
+/// Why the last rollout was undone, if it was.
+pub(super) fn last_undone(workload: &Workload) -> String {
+    match workload.history().next_back().map(|it| &it.outcome) {
+        Some(Outcome::RolledBack(reason)) => format!("the last rollout was undone: {reason}"),
+        Some(Outcome::Promoted | Outcome::Held(_)) | None => String::new(),
+    }
+}
+
+pub(super) fn rollout(
+    workload: &Workload,
+    split: Option<&Split>,
+    events: &VecDeque<(u64, String)>,
+) -> RolloutReport {
     let target = workload.target().map(|it| format!("release {} (version {})", it.id, it.version));
     let evidence = workload.verdict().map(|verdict| match verdict {
         Verdict::Undecided { .. } => "undecided".to_owned(),
         Verdict::Worse { by, figures } => format!("worse: {by}: {figures}"),
         Verdict::AsGood { figures } => format!("as good: {figures}"),
     });
-    let shares = match &kept.split {
+    let shares = match split {
         Some(Split::Weights(shares)) if shares.len() > 1 => {
             shares.iter().map(|(release, share)| (release.0, *share)).collect()
         }
@@ -281,6 +292,6 @@ fn rollout(running: &Running) -> RolloutReport {
         evidence: evidence.unwrap_or_default(),
         shares,
         history: workload.history().rev().map(past).collect(),
-        events: kept.events.iter().rev().cloned().collect(),
+        events: events.iter().rev().cloned().collect(),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::LiveCheck;
-use model::{Catalog, Check, CheckId, CheckStatus, Revision, ServiceId};
+use model::{Catalog, Check, CheckId, CheckStatus, NodeName, Revision, ServiceId};
 use recovery::{Copy, CopyId, Observed, Phase, ReleaseId};
 
 use super::copy::{CopyHandle, CopyState, Stage, is_ready};
@@ -27,7 +27,10 @@ impl Keeper {
         let behind: BTreeMap<CopyId, Vec<String>> = running
             .copies
             .iter()
-            .map(|(id, handle)| (*id, self.fleet.behind(changed_at(catalog, &handle.plan))))
+            .map(|(id, handle)| {
+                let plan = &handle.plan;
+                (*id, self.fleet.behind(changed_at(catalog, &plan.node, &plan.id())))
+            })
             .collect();
         let drains = running.copies.values().any(|it| it.is_draining);
         let fresh = drains.then(|| self.fleet.uses());
@@ -115,10 +118,10 @@ pub(super) fn output_of(
     }
 }
 
-/// The revision of the last change of a copy that proxies have to know of.
-pub(super) fn changed_at(catalog: &Catalog, plan: &CopyPlan) -> Revision {
-    let node = plan.node.folded();
-    let instance = catalog.instance(&node, &plan.id()).map(|it| it.modified);
-    let checks = catalog.checks_of_instance(&node, &plan.id()).map(|it| it.modified);
+/// The revision of the last change of an instance that proxies have to know of.
+pub(super) fn changed_at(catalog: &Catalog, node: &NodeName, id: &ServiceId) -> Revision {
+    let node = node.folded();
+    let instance = catalog.instance(&node, id).map(|it| it.modified);
+    let checks = catalog.checks_of_instance(&node, id).map(|it| it.modified);
     instance.into_iter().chain(checks).max().unwrap_or(Revision(0))
 }

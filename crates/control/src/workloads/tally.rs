@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use proxy_config::{EndpointUse, duration_bound_us};
-use recovery::{Counts, LATENCY_BOUNDS_US, ReleaseId, ReleaseReport};
+use proxy_config::EndpointUse;
+use recovery::{Counts, ReleaseId, ReleaseReport};
 
 use crate::fleet::Uses;
 
@@ -15,7 +15,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Takes in what the proxies say now. `release_of` tells the release of an endpoint, if it is one of this workload.
+    /// Takes in what the proxies say now. `release_of` tells the release of an endpoint, if it is one of this workload. Whose
+    /// release comes later must have another before, lest what was counted until then counts for that.
     pub(super) fn take(
         &mut self,
         uses: &[(String, Uses)],
@@ -58,11 +59,8 @@ fn difference(before: Option<&EndpointUse>, now: &EndpointUse) -> Counts {
         latency_sum_us: now.duration_sum_us.saturating_sub(before.duration_sum_us),
         ..Counts::default()
     };
-    for (idx, count) in now.durations.iter().enumerate() {
-        let added = count.saturating_sub(before.durations.get(idx).copied().unwrap_or(0));
-        let bound = duration_bound_us(idx);
-        let bucket = LATENCY_BOUNDS_US.partition_point(|it| (*it as f64) < bound);
-        counts.latency[bucket] += added;
+    for (idx, (added, count)) in counts.latency.iter_mut().zip(&now.durations).enumerate() {
+        *added = count.saturating_sub(before.durations.get(idx).copied().unwrap_or(0));
     }
     counts
 }
@@ -104,11 +102,10 @@ mod tests {
     }
 
     #[test]
-    fn durations_lie_in_the_bucket_that_holds_them() {
+    fn durations_stay_in_their_buckets() {
         let mut tally = Tally::default();
         let reports = tally.take(&[uses("a", &[("n/1", 4, 0)])], |_| Some(ReleaseId(1)));
-        // 283 to 400 µs.
-        assert_eq!(reports[0].counts[&ReleaseId(1)].latency[0], 4);
+        assert_eq!(reports[0].counts[&ReleaseId(1)].latency[..4], [0, 0, 4, 0]);
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! What has happened, in words for operators.
 
-use recovery::{Note, Outcome, Record, RunRecord};
+use recovery::{CopyId, Note, Outcome, Record, RunRecord};
 
-use super::name::WorkloadName;
-
-pub(super) fn told(name: &WorkloadName, note: &Note) -> String {
+/// What a note says. `name_of` is what operators call a copy.
+pub(super) fn told(note: &Note, name_of: impl Fn(CopyId) -> String) -> String {
     match note {
         Note::Began(release) => format!("a rollout to release {release} begins"),
         Note::StepReached { step, weight_percent } => {
@@ -14,7 +13,7 @@ pub(super) fn told(name: &WorkloadName, note: &Note) -> String {
         Note::NotAcknowledged { copy, proxies } => {
             let what = copy.map_or_else(
                 || "how requests are divided".to_owned(),
-                |copy| format!("the change of {}", name.instance(copy)),
+                |copy| format!("the change of {}", name_of(copy)),
             );
             format!(
                 "passed proxies that did not acknowledge {what} in time: {}",
@@ -22,7 +21,7 @@ pub(super) fn told(name: &WorkloadName, note: &Note) -> String {
             )
         }
         Note::CutShort { copy, in_flight } => {
-            let copy = name.instance(*copy);
+            let copy = name_of(*copy);
             format!("{in_flight} requests were still under way at {copy} at its deadline")
         }
         Note::LittleTraffic { requests } => {

@@ -13,8 +13,9 @@ const STEPS_MAX: usize = 20;
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 const KEEP_OLD: Duration = Duration::from_secs(30);
 
+/// The word of a strategy.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
+pub(crate) enum Manner {
     Rolling,
     Canary,
     BlueGreen,
@@ -36,8 +37,20 @@ pub(super) fn read(fields: &mut Fields<'_>, spec: &mut WorkloadSpec, report: &mu
     let Some(mut fields) = field.fields(report) else { return };
     let mut rollout = spec.rollout.clone();
     let manner = read_manner(&mut fields, spec, report);
-    rollout.strategy = read_strategy(&mut fields, manner, report);
     read_amounts(&mut fields, manner, spec, &mut rollout, report);
+    read_plan(&mut fields, manner, &mut rollout, report);
+    fields.finish(report);
+    spec.rollout = rollout;
+}
+
+/// Reads what every rollout has: `steps` or `keepOld`, `deadline` and `evidence`.
+pub(crate) fn read_plan(
+    fields: &mut Fields<'_>,
+    manner: Manner,
+    rollout: &mut Rollout,
+    report: &mut Report<'_>,
+) {
+    rollout.strategy = read_strategy(fields, manner, report);
     let deadline = fields.take("deadline");
     let at = deadline.as_ref().map_or_else(|| fields.at.missing("deadline"), |it| it.at.clone());
     set(&mut rollout.deadline, deadline.and_then(|it| duration(&it, SECOND..=WEEK, report)));
@@ -52,8 +65,6 @@ pub(super) fn read(fields: &mut Fields<'_>, spec: &mut WorkloadSpec, report: &mu
     if let Some(field) = fields.take("evidence") {
         read_evidence(&field, &mut rollout.evidence, report);
     }
-    fields.finish(report);
-    spec.rollout = rollout;
 }
 
 fn read_manner(fields: &mut Fields<'_>, spec: &WorkloadSpec, report: &mut Report<'_>) -> Manner {

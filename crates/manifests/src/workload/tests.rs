@@ -1,4 +1,6 @@
-use model::workload::{CommandLine, CountOrPercent, PortChoice, Probe, RestartPolicy};
+use std::time::Duration;
+
+use model::workload::{CommandLine, CountOrPercent, OnAgentExit, PortChoice, Probe, RestartPolicy};
 use model::{Document, Severity, Spec, WorkloadSpec};
 
 use crate::node::{Content, Node};
@@ -13,7 +15,9 @@ fn text(spec: &str) -> String {
 fn spec_of(document: &Document) -> &WorkloadSpec {
     match &document.spec {
         Spec::Workload(spec) => spec,
-        Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) => panic!("a workload"),
+        Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) | Spec::Rollout(_) => {
+            panic!("a workload")
+        }
     }
 }
 

@@ -1,43 +1,43 @@
 use std::time::Duration;
 
+use proxy_config::{DURATION_BUCKETS, duration_bound_us};
 use serde::{Deserialize, Serialize};
 
-/// Upper bounds of the buckets of [`Counts::latency`], in microseconds. They are those of the proxy's histograms (its
-/// `BUCKETS_US`, Envoy's default ones), so that its counts are evidence as they are.
-pub const LATENCY_BOUNDS_US: [u64; 19] = [
-    500,
-    1_000,
-    5_000,
-    10_000,
-    25_000,
-    50_000,
-    100_000,
-    250_000,
-    500_000,
-    1_000_000,
-    2_500_000,
-    5_000_000,
-    10_000_000,
-    30_000_000,
-    60_000_000,
-    300_000_000,
-    600_000_000,
-    1_800_000_000,
-    3_600_000_000,
-];
-
 /// What a proxy has counted of one side (one release, one configuration) since it started, or a difference of two such.
+///
+/// It is read from what other versions have stored, too: what has other buckets comes without its latencies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Stored")]
 pub struct Counts {
     /// Requests that ended.
     pub requests: u64,
     /// Those of them that failed by whatever the shell calls a failure; at most `requests`.
     pub failures: u64,
-    /// Requests by latency: a count for each bucket of [`LATENCY_BOUNDS_US`], not cumulative; the last one is for what is
-    /// above all bounds. Their sum may differ from `requests`: not every request has a latency.
-    pub latency: [u64; LATENCY_BOUNDS_US.len() + 1],
+    /// Requests by latency, in the proxies' own buckets ([`duration_bound_us`]), not cumulative. Their sum may differ from
+    /// `requests`: not every request has a latency.
+    pub latency: [u64; DURATION_BUCKETS],
     /// Sum of the latencies of `latency`, in microseconds.
     pub latency_sum_us: u64,
+}
+
+/// Counts as they lie in a store.
+#[derive(Deserialize)]
+struct Stored {
+    requests: u64,
+    failures: u64,
+    latency: Vec<u64>,
+    latency_sum_us: u64,
+}
+
+impl From<Stored> for Counts {
+    fn from(it: Stored) -> Self {
+        let Stored { requests, failures, latency, latency_sum_us } = it;
+        match latency.try_into() {
+            Ok(latency) => Self { requests, failures, latency, latency_sum_us },
+            // Counts of one histogram say nothing in another: wrong quantiles would be worse than none.
+            Err(_) => Self { requests, failures, ..Self::default() },
+        }
+    }
 }
 
 impl Counts {
@@ -76,7 +76,7 @@ impl Counts {
         let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.requests += 1;
         self.failures += u64::from(failed);
-        self.latency[LATENCY_BOUNDS_US.partition_point(|bound| *bound < us)] += 1;
+        self.latency[bucket_of(us)] += 1;
         self.latency_sum_us = self.latency_sum_us.saturating_add(us);
     }
 
@@ -155,10 +155,44 @@ impl Counts {
     }
 }
 
+/// The bucket of a latency.
+pub(crate) fn bucket_of(us: u64) -> usize {
+    let is_below = |idx: &usize| (us as f64) < duration_bound_us(*idx);
+    (0..DURATION_BUCKETS).find(is_below).unwrap_or(DURATION_BUCKETS - 1)
+}
+
 /// Limits of a bucket in microseconds. The first begins at a tenth of its end, the last ends at ten times its beginning.
 fn bucket_limits(idx: usize) -> (f64, f64) {
-    let first = LATENCY_BOUNDS_US[0] as f64;
-    let low = if idx == 0 { first / 10.0 } else { LATENCY_BOUNDS_US[idx - 1] as f64 };
-    let high = LATENCY_BOUNDS_US.get(idx).map_or(low * 10.0, |it| *it as f64);
-    (low, high)
+    let high = duration_bound_us(idx);
+    let low = if idx == 0 { high / 10.0 } else { duration_bound_us(idx - 1) };
+    (low, if high.is_finite() { high } else { low * 10.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_lies_within_the_limits_of_its_bucket() {
+        for us in [0, 199, 200, 282, 283, 1_000, 6_553_600, u64::MAX] {
+            let (low, high) = bucket_limits(bucket_of(us));
+            let us = us as f64;
+            assert!(low <= us || us < 20.0, "{us}");
+            assert!(us < high || bucket_of(us as u64) == DURATION_BUCKETS - 1, "{us}");
+        }
+    }
+
+    #[test]
+    fn what_was_stored_with_other_buckets_is_read_without_its_latencies() {
+        let buckets = |count: usize| {
+            serde_json::json!({
+                "requests": 7, "failures": 2, "latency": vec![1; count], "latency_sum_us": 900,
+            })
+        };
+        let older: Counts = serde_json::from_value(buckets(20)).unwrap();
+        assert_eq!(older, Counts { requests: 7, failures: 2, ..Counts::default() });
+        let own: Counts = serde_json::from_value(buckets(DURATION_BUCKETS)).unwrap();
+        assert_eq!((own.timed(), own.latency_sum_us), (32, 900));
+        assert_eq!(serde_json::to_value(own).unwrap(), buckets(DURATION_BUCKETS));
+    }
 }

@@ -23,8 +23,8 @@ const STAKES: [f64; 2] = [0.5, 0.9];
 ///
 /// Two tests. *Bounds*: requests above the upper bound of the bucket that holds the old side's median (and its 90th
 /// percentile), against the old side's own share there plus what it has within the tolerated ratio below. It needs few
-/// requests, but buckets are up to five times as wide as they begin: a shift across a bound may be small. So it counts only
-/// if most comparisons of means say the same. *Means*: batches of requests whose mean is above the tolerated ratio of the
+/// requests, but how many lie just below a bound is only estimated. So it counts only if most comparisons of means say the
+/// same. *Means*: batches of requests whose mean is above the tolerated ratio of the
 /// old side's mean at the same time, against a fair coin. It needs ten batches, sees shifts within one bucket, and single
 /// outliers do not move it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -41,8 +41,9 @@ impl Workload {
     /// What was held and is well again is no longer held.
     fn recover(&mut self, view: &View<'_>, actions: &mut Vec<Action>) {
         let Some(stable) = &self.stable else { return };
-        let is_well = stable.spec.supervised
-            && view.available_of(stable.id) >= stable.spec.replicas
+        // How many there are of what others run is theirs to say.
+        let needed = if stable.spec.supervised { stable.spec.replicas } else { 1 };
+        let is_well = view.available_of(stable.id) >= needed
             && view.is_in_effect(&super::Split::all(stable.id));
         if self.held.is_some() && is_well {
             actions.push(Action::Note(Note::Recovered(stable.id)));

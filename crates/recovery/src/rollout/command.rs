@@ -51,6 +51,9 @@ pub enum Refusal {
     /// There is no good release to go back to.
     #[error("there is no earlier good release")]
     NothingBefore,
+    /// Nobody is there to go back to.
+    #[error("no instance of version {0:?} is there to go back to")]
+    NoInstance(String),
     /// The workload is being removed.
     #[error("the workload is being removed")]
     Removed,

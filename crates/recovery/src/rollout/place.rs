@@ -11,17 +11,19 @@ use super::{Drain, Workload};
 impl Workload {
     pub(super) fn place(&mut self, view: &View<'_>, actions: &mut Vec<Action>) {
         let plan = self.plan(view);
-        if self.is_supervised() {
+        let is_supervised = self.is_supervised();
+        if is_supervised {
             let before = self.drains.clone();
             self.bring_back(&plan, view);
             self.start_missing(&plan, view, actions);
             self.reconsider(view);
             self.drain_surplus(&plan, view);
             self.tell_draining(view, &before, actions);
-            let wanted = |id: &CopyId| plan.wants.contains_key(&id.release);
-            let exists = |id: &CopyId| view.copies().any(|it| it.id == *id);
-            self.waits.retain(|id, _| wanted(id) || exists(id));
         }
+        // Whoever runs copies registers them again; nobody here waits for one to come back.
+        let wanted = |id: &CopyId| is_supervised && plan.wants.contains_key(&id.release);
+        let exists = |id: &CopyId| view.copies().any(|it| it.id == *id);
+        self.waits.retain(|id, _| wanted(id) || exists(id));
         self.set_split(&plan, view, actions);
     }
 

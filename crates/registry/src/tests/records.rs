@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use model::{
     AclAuthMethod, AclBindingRule, AclPolicy, AclRole, AclToken, ConfigEntry, Coordinate, Event,
     Object, PreparedQuery, QueryTemplate, Record, RecordKey, Session, SessionId, Setting, Table,
-    Tabled, VirtualAddress,
+    Tabled, TrafficSplit, VirtualAddress,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -99,6 +99,7 @@ pub(super) fn made_at(catalog: &Catalog) -> impl Iterator<Item = (ObjectKey, Rev
         Table::Event => of::<Event>(catalog),
         Table::PreparedQuery => of::<PreparedQuery>(catalog),
         Table::Setting => of::<Setting>(catalog),
+        Table::TrafficSplit => of::<TrafficSplit>(catalog),
         Table::VirtualAddress => of::<VirtualAddress>(catalog),
     })
 }

@@ -211,6 +211,7 @@ impl Draft<'_> {
             | Table::Event
             | Table::PreparedQuery
             | Table::Setting
+            | Table::TrafficSplit
             | Table::VirtualAddress => Ok(()),
         }
     }

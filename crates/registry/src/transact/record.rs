@@ -34,7 +34,10 @@ impl Draft<'_> {
             Record::AclBindingRule(rule) => self.check_binding_rule(rule)?,
             Record::AclAuthMethod(method) => self.check_auth_method(method)?,
             Record::ConfigEntry(entry) => self.check_config_entry(entry)?,
-            Record::Event(_) | Record::Setting(_) | Record::VirtualAddress(_) => {}
+            Record::Event(_)
+            | Record::Setting(_)
+            | Record::TrafficSplit(_)
+            | Record::VirtualAddress(_) => {}
         }
         self.put(Object::Record(record.clone()));
         Ok(())

@@ -180,12 +180,16 @@ fn summary(candidates: &[CandidateExplanation]) -> String {
     text
 }
 
-/// `region/zone/sub_zone` without what is empty.
+/// `region/zone/sub_zone` without what is empty, and what gives it its weight.
 pub(super) fn place(locality: Option<&Locality>) -> String {
     let parts = locality.map(|it| [&it.place.region, &it.place.zone, &it.place.sub_zone]);
     let named: Vec<&str> =
         parts.iter().flatten().map(|it| it.as_str()).filter(|it| !it.is_empty()).collect();
-    if named.is_empty() { "(nowhere)".to_owned() } else { named.join("/") }
+    let named = if named.is_empty() { "(nowhere)".to_owned() } else { named.join("/") };
+    match locality.and_then(|it| Some((it.weight.unwrap_or(0), it.source.as_ref()?))) {
+        Some((weight, cause)) => format!("{named} (share {weight} by {})", source(cause)),
+        None => named,
+    }
 }
 
 impl fmt::Display for PickExplanation {

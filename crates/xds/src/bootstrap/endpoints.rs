@@ -78,6 +78,7 @@ fn read_locality(field: &Field<'_>, assignment: &mut Assignment) {
         place,
         priority: it.u32_in("priority", 0..=128).unwrap_or(0),
         weight: it.u32_in("load_balancing_weight", 1..=u32::MAX),
+        source: None,
     };
     const REMEDY: &str = "list the endpoints in lb_endpoints";
     it.forbid("leds_cluster_locality_config", "endpoints are not asked for from a server", REMEDY);

@@ -231,6 +231,7 @@ const ROWS: &[Row] = &[
     ("/leno/v1/workloads/resume", "POST", "", "", Write),
     ("/leno/v1/workloads/promote", "POST", "", "", Write),
     ("/leno/v1/workloads/undo", "POST", "", "", Write),
+    ("/leno/v1/rollouts", "GET", "", "", Read),
     ("/leno/v1/proxies", "GET", "", "", Read),
     ("/metrics", "GET", "", "", Read),
 ];
@@ -252,6 +253,7 @@ const OF_THE_SHELL: &[&str] = &[
     "/leno/v1/workloads/resume",
     "/leno/v1/workloads/promote",
     "/leno/v1/workloads/undo",
+    "/leno/v1/rollouts",
     "/leno/v1/proxies",
     "/metrics",
 ];

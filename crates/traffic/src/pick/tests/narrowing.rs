@@ -17,7 +17,7 @@ use EndpointHealth::{Degraded, Draining, Healthy, Unhealthy};
 
 fn locality(zone: &str, priority: u32, weight: u32) -> Locality {
     let place = Place { zone: zone.to_owned(), ..Place::default() };
-    Locality { place, priority, weight: Some(weight) }
+    Locality { place, priority, weight: Some(weight), source: None }
 }
 
 /// Endpoints `n/web-0`, … with a locality and a health each.
