@@ -3,15 +3,15 @@
 //! Each version is a locality whose weight is its share: so the share holds whatever the number of its instances, their
 //! weights, and the policy among them. Instances of other versions get no new requests, and end what they have.
 //!
-//! Copies of a workload have unequal weights while one release takes over from another; they, too, are localities by weight,
-//! for there are policies that pay no heed to weights.
+//! Copies of a workload have unequal weights while one release takes over from another; each release is a locality, too, for
+//! there are policies that pay no heed to weights.
 //!
 //! A split that would leave nobody to serve counts for nothing, and all instances are used as without it: versions of which
 //! none is usable must not empty the service.
 
 use std::collections::BTreeMap;
 
-use model::workload::META_WORKLOAD;
+use model::workload::{META_COPY, META_WORKLOAD};
 use model::{Catalog, Folded, Found, Instance, Revision, TrafficSplit};
 use proxy_config::{Endpoint, EndpointHealth, Endpoints, Locality, Narrowing, Place, Source};
 
@@ -38,10 +38,10 @@ pub(crate) fn revisions(catalog: &Catalog) -> BTreeMap<Folded, Revision> {
 pub(crate) type Instances<'a> = Vec<(Endpoint, &'a Instance)>;
 
 /// The endpoints of a cluster, by priority.
-pub(crate) fn endpoints(
+pub(crate) fn endpoints<'a>(
     cluster: &str,
-    priorities: Vec<Instances<'_>>,
-    catalog: &Catalog,
+    priorities: Vec<Instances<'a>>,
+    catalog: &'a Catalog,
 ) -> Endpoints {
     let mut all = Endpoints { cluster: cluster.to_owned(), ..Endpoints::default() };
     let filled = priorities.into_iter().filter(|it| !it.is_empty());
@@ -64,8 +64,8 @@ struct Service<'a> {
     split: Option<Found<'a, TrafficSplit>>,
     /// Endpoints that have a share.
     sharing: u32,
-    /// Copies of workloads that can be used, by weight.
-    copies: BTreeMap<u16, u32>,
+    /// Copies that can be used, by workload and release.
+    copies: BTreeMap<&'a str, BTreeMap<&'a str, Copies>>,
     /// One of these can be used.
     is_served: bool,
 }
@@ -76,28 +76,42 @@ impl<'a> Service<'a> {
         self.split.as_ref().filter(|_| self.is_served)
     }
 
-    /// Whether an instance without a split is of a locality of its weight.
-    fn is_by_weight(&self, instance: &Instance) -> bool {
-        self.copies.len() > 1 && is_copy(instance)
+    /// Whether a copy is of a locality of its release: copies of several are used, and on the mean weigh differently.
+    fn is_by_release(&self, (workload, _): (&str, &str)) -> bool {
+        let Some(releases) = self.copies.get(workload) else { return false };
+        let mut means = releases.values().map(|it| it.weight / it.number.max(1));
+        let first = means.next();
+        means.any(|it| Some(it) != first)
     }
 
-    /// The weight of the locality of the copies of one weight, where an endpoint without one weighs [`UNIT`].
-    fn weight_of_copies(&self, weight: u16) -> u32 {
-        let share = |it: (&u16, &u32)| u64::from(*it.0) * u64::from(*it.1);
-        let all: u64 = self.copies.iter().map(share).sum();
-        let number: u64 = self.copies.values().map(|it| u64::from(*it)).sum();
-        let own = self.copies.get_key_value(&weight).map_or(0, share);
+    /// The weight of the locality of a release. All of a workload weigh [`UNIT`] for each copy, whatever the scale of their
+    /// own weights.
+    fn weight_of(&self, (workload, release): (&str, &str)) -> u32 {
+        let Some(releases) = self.copies.get(workload) else { return 0 };
+        let own = releases.get(release).map_or(0, |it| it.weight);
+        let all: u64 = releases.values().map(|it| it.weight).sum();
+        let number: u64 = releases.values().map(|it| it.number).sum();
         let scaled = own * number * u64::from(UNIT) / all.max(1);
         u32::try_from(scaled).unwrap_or(u32::MAX)
     }
 }
 
-/// A copy of a workload: while one release takes over from another, its weight is its part of its release's share.
-fn is_copy(instance: &Instance) -> bool {
-    instance.meta.as_ref().is_some_and(|it| it.get(META_WORKLOAD).is_some())
+/// Copies of one release of a workload.
+#[derive(Default)]
+struct Copies {
+    number: u64,
+    /// The sum of theirs.
+    weight: u64,
 }
 
-fn services<'a>(instances: &Instances<'_>, catalog: &'a Catalog) -> BTreeMap<Folded, Service<'a>> {
+/// Workload and release of a copy.
+fn copy_of(instance: &Instance) -> Option<(&str, &str)> {
+    let meta = instance.meta.as_ref()?;
+    let (release, _) = meta.get(META_COPY)?.split_once('-')?;
+    Some((meta.get(META_WORKLOAD)?, release))
+}
+
+fn services<'a>(instances: &Instances<'a>, catalog: &'a Catalog) -> BTreeMap<Folded, Service<'a>> {
     let mut services: BTreeMap<Folded, Service<'a>> = BTreeMap::new();
     for (endpoint, instance) in instances {
         let name = instance.service.folded();
@@ -107,8 +121,13 @@ fn services<'a>(instances: &Instances<'_>, catalog: &'a Catalog) -> BTreeMap<Fol
             copies: BTreeMap::new(),
             is_served: false,
         });
-        if is_copy(instance) && is_usable(endpoint.health) {
-            *service.copies.entry(endpoint.weight).or_default() += 1;
+        if let Some((workload, release)) = copy_of(instance)
+            && is_usable(endpoint.health)
+        {
+            let releases = service.copies.entry(workload).or_default();
+            let copies = releases.entry(release).or_default();
+            copies.number += 1;
+            copies.weight += u64::from(endpoint.weight);
         }
         let shares = |it: &Found<'_, TrafficSplit>| it.share_of(it.version_of(instance)).is_some();
         if service.split.as_ref().is_some_and(shares) {
@@ -131,8 +150,8 @@ fn is_usable(health: EndpointHealth) -> bool {
 enum Part<'a> {
     /// Services without a split.
     Undivided,
-    /// Copies of a workload that have one weight.
-    Copies(Folded, u16),
+    /// Copies of one release of a workload.
+    Release(&'a str, &'a str),
     /// A version that has a share.
     Version(Folded, &'a str),
     /// The other versions of a service.
@@ -140,30 +159,35 @@ enum Part<'a> {
 }
 
 /// Adds the endpoints of one priority.
-fn add(to: &mut Endpoints, priority: u32, instances: Instances<'_>, catalog: &Catalog) {
+fn add<'a>(to: &mut Endpoints, priority: u32, instances: Instances<'a>, catalog: &'a Catalog) {
     let services = services(&instances, catalog);
-    let is_undivided = |it: &Instance| {
+    let by_release = |service: &Service<'a>, instance: &'a Instance| {
+        copy_of(instance).filter(|it| service.split().is_none() && service.is_by_release(*it))
+    };
+    let is_undivided = |it: &'a Instance| {
         let service = &services[&it.service.folded()];
-        service.split().is_none() && !service.is_by_weight(it)
+        service.split().is_none() && by_release(service, it).is_none()
     };
     let undivided = instances.iter().filter(|it| is_undivided(it.1)).count();
     let is_divided = undivided < instances.len();
     let undivided = u32::try_from(undivided).unwrap_or(u32::MAX).saturating_mul(UNIT);
-    let mut known: BTreeMap<Part<'_>, u16> = BTreeMap::new();
+    let mut known: BTreeMap<Part<'a>, u16> = BTreeMap::new();
     for (mut endpoint, instance) in instances {
         let name = instance.service.folded();
         let service = &services[&name];
         let (part, locality) = match service.split() {
-            None if service.is_by_weight(instance) => {
-                let weight = Some(service.weight_of_copies(endpoint.weight));
-                let place = place(Some(instance.label("version").unwrap_or_default()));
-                let locality = Locality { place, weight, ..Locality::default() };
-                (Part::Copies(name, endpoint.weight), locality)
-            }
-            None => {
-                let weight = is_divided.then_some(undivided);
-                (Part::Undivided, Locality { weight, ..Locality::default() })
-            }
+            None => match by_release(service, instance) {
+                Some((workload, release)) => {
+                    let weight = Some(service.weight_of((workload, release)));
+                    let place = place(Some(instance.label("version").unwrap_or_default()));
+                    let locality = Locality { place, weight, ..Locality::default() };
+                    (Part::Release(workload, release), locality)
+                }
+                None => {
+                    let weight = is_divided.then_some(undivided);
+                    (Part::Undivided, Locality { weight, ..Locality::default() })
+                }
+            },
             Some(split) => {
                 let version = split.version_of(instance);
                 let share = split.share_of(version);

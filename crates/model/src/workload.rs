@@ -32,6 +32,8 @@ pub const GIVEN_VARIABLES: [&str; 6] =
 
 /// Metadata of an instance that says of which workload it is a copy, as `NAMESPACE/NAME`.
 pub const META_WORKLOAD: &str = "leno-workload";
+/// Metadata of such an instance that says which copy it is, as `RELEASE-PLACE`.
+pub const META_COPY: &str = "leno-copy";
 
 /// A process to supervise.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

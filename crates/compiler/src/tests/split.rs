@@ -122,7 +122,9 @@ fn beside_others_a_service_keeps_its_part_of_a_selection() {
 fn copies_of_a_workload_have_the_shares_that_their_weights_say() {
     let copy = |id: &str, version: &str, weight: u16| {
         let mut it = instance(id, "web", 80);
-        it.meta = meta(&[("leno-workload", "default/web"), ("version", version)]);
+        let copy = format!("{}-{id}", version.trim_start_matches('v'));
+        it.meta =
+            meta(&[("leno-workload", "default/web"), ("leno-copy", &copy), ("version", version)]);
         it.weights.passing = weight;
         Object::Instance(it)
     };
@@ -141,6 +143,13 @@ fn copies_of_a_workload_have_the_shares_that_their_weights_say() {
     assert_eq!(weights(&mut world), [named("v1", 270), named("v2", 30), named("", 100)]);
     world.put(check("1", "b", CheckStatus::Critical));
     assert_eq!(weights(&mut world)[..2], [named("v1", 163), named("v2", 36)]);
+    // While the weights are written one by one no copy is alone with its release's requests.
+    world.put(check("1", "b", CheckStatus::Passing));
+    world.put(copy("a", "v1", 5000));
+    assert_eq!(weights(&mut world)[..2], [named("v1", 262), named("v2", 37)]);
+    world.put(copy("b", "v1", 2000));
+    world.put(copy("a", "v1", 2000));
+    assert_eq!(weights(&mut world), [], "equal weights divide nothing");
 }
 
 #[test]

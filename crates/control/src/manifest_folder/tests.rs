@@ -103,6 +103,30 @@ async fn a_mounted_config_map_is_followed() {
     tasks.shut_down(Duration::from_secs(10)).await;
 }
 
+#[tokio::test]
+async fn a_rollout_may_be_renamed_and_two_of_one_service_change_nothing() {
+    let rollout = |name: &str| {
+        format!(
+            "apiVersion: leno.dev/v1\nkind: Rollout\nmetadata: {{name: {name}}}\n\
+             spec: {{service: web, version: v1}}\n"
+        )
+    };
+    let all = Folder::new();
+    all.write("a.yaml", &rollout("a"));
+    let tasks = Tasks::new();
+    let mesh = Mesh::start(store::open_memory(), &tasks).await.unwrap();
+    let folder = ManifestFolder::open(&all.0, &mesh).await.unwrap();
+    until_documents(&mesh, &["a"]).await;
+    all.write("a.yaml", &rollout("b"));
+    assert!(folder.apply(&mesh).await.is_ok());
+    until_documents(&mesh, &["b"]).await;
+    all.write("c.yaml", &rollout("c"));
+    let refused = folder.apply(&mesh).await;
+    assert!(matches!(refused, Err(Failure::Documents(errors)) if errors.len() == 1));
+    until_documents(&mesh, &["b"]).await;
+    tasks.shut_down(Duration::from_secs(10)).await;
+}
+
 #[test]
 fn reading_is_no_change_and_neither_is_what_happens_beside_the_folder() {
     let folder = Path::new("/etc/mesh");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::workload::META_WORKLOAD;
+use model::workload::{META_COPY, META_WORKLOAD};
 use model::{Catalog, ServiceId};
 use recovery::CopyId;
 use runtime::{Process, ProcessId};
@@ -11,7 +11,7 @@ use super::copy::CopyHandle;
 use super::job::record_of;
 use super::kept::{Kept, Running, stored_names};
 use super::name::{MARK, Mark, WorkloadName};
-use super::plan::{CopyPlan, META_COPY};
+use super::plan::CopyPlan;
 use super::{DRAINING, Keeper, address_of, log_of, maintenance_of};
 
 impl Keeper {

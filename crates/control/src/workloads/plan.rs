@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::workload::{
-    CountOrPercent, META_WORKLOAD, OnAgentExit, Probe, RestartPolicy, Rollout, Strategy,
+    CountOrPercent, META_COPY, META_WORKLOAD, OnAgentExit, Probe, RestartPolicy, Rollout, Strategy,
     WorkloadKind, WorkloadSpec,
 };
 use model::{
@@ -21,9 +21,6 @@ use super::name::{MARK, Mark, WorkloadName};
 /// How long a rollout waits for requests to judge it by, beyond what it takes anyway, in milliseconds; then checks and time
 /// decide. Who deploys what nobody calls waits for it.
 const EVIDENCE_MS: u64 = 20_000;
-
-/// Metadata of an instance that says which copy of its workload it is.
-pub(super) const META_COPY: &str = "leno-copy";
 
 /// One copy, as it is or is to be.
 #[derive(Clone, Debug)]

@@ -263,6 +263,38 @@ fn traffic_alone_is_rolled_out_where_others_run_the_copies() {
 }
 
 #[test]
+fn an_old_version_of_others_that_is_gone_empties_nothing_and_serves_when_it_is_back() {
+    let deadlines = Deadlines { progress_ms: 20_000, ..Deadlines::default() };
+    let spec = Spec { supervised: false, deadlines, ..canary() };
+    let mut world = World::new(1);
+    let start = |world: &mut World, release| {
+        for slot in 0..2 {
+            world.act(&Action::StartCopy(CopyId { release: ReleaseId(release), slot }));
+        }
+    };
+    let failing = Service { failing: 0.3, ..SOUND };
+    for (release, service) in [(1, SOUND), (2, failing)] {
+        world.quality.insert(ReleaseId(release), Quality { service, ..GOOD });
+        start(&mut world, release);
+    }
+    for version in ["v1", "v2"] {
+        let (version, spec) = (version.to_owned(), Box::new(spec.clone()));
+        let command = Command::Start { fingerprint: version.clone(), version, spec };
+        world.command(command).unwrap();
+        let serves = |it: &World| it.split.as_ref().is_some_and(|it| it.serves(ReleaseId(2)));
+        world.run_until(250, 120_000, |it| ended(it) || serves(it));
+    }
+    world.processes.retain(|id, _| id.release == ReleaseId(2));
+    world.run_until(250, 120_000, ended);
+    assert!(matches!(world.last_outcome(), Some(Outcome::Held(_))));
+    assert!(world.split.as_ref().is_some_and(|it| it.serves(ReleaseId(2))), "somebody serves");
+    start(&mut world, 1);
+    world.run(250, 5_000);
+    assert_eq!(world.split, Some(Split::all(ReleaseId(1))));
+    assert_eq!(world.workload.held(), None);
+}
+
+#[test]
 fn while_the_agent_is_away_no_deadline_runs_out() {
     let mut world = World::with_good(1, canary());
     world.release("v2", canary(), Quality { start_ms: 40_000, ..GOOD });
