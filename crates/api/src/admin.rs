@@ -1,5 +1,6 @@
 //! Our own API under `/leno/v1`, field by field in docs/api.md.
 
+mod instances;
 mod services;
 
 use acl::{Access as Right, Resource};
@@ -12,6 +13,9 @@ use crate::consul::Check;
 use crate::json::JsonWriter;
 use crate::{Context, Step, consul};
 
+/// Answers a read.
+type Read = fn(&consul::Call<'_>) -> consul::Outcome;
+
 const OPERATOR: Check = Check::ByMethod(Resource::Operator);
 
 /// What there is, those that the shell serves itself included: method, path, what it asks for, and a few words.
@@ -23,6 +27,12 @@ const ENDPOINTS: &[(&str, &str, Check, &str)] = &[
         "/leno/v1/services/:name",
         Check::Each,
         "the instances of a service, and why each is in its state",
+    ),
+    (
+        "GET",
+        "/leno/v1/instances/:id",
+        Check::Each,
+        "an instance (ID or NODE/ID): its verdict, every piece of evidence, and what would change it",
     ),
     ("GET", "/leno/v1/documents", OPERATOR, "declared documents, and what became of them"),
     ("POST", "/leno/v1/apply", OPERATOR, "declare documents"),
@@ -67,9 +77,13 @@ pub(crate) fn handle(request: &Request<Bytes>, context: &Context<'_>, timed_out:
     let path = request.uri().path();
     let rest = path.strip_prefix("/leno/v1").unwrap_or_default();
     let method = request.method();
-    let response = match rest.strip_prefix("/services/").map(decoded) {
+    let (named, one): (_, Read) = match rest.strip_prefix("/instances/") {
+        Some(id) => (Some(id), instances::one),
+        None => (rest.strip_prefix("/services/"), services::one),
+    };
+    let response = match named.map(decoded) {
         Some(Some(name)) if !name.is_empty() && method == Method::GET => {
-            return consul::handle_read(request, context, timed_out, &name, services::one);
+            return consul::handle_read(request, context, timed_out, &name, one);
         }
         Some(Some(name)) if !name.is_empty() => not_allowed(method),
         Some(Some(_)) => not_found(path),

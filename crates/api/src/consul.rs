@@ -50,7 +50,7 @@ use bytes::Bytes;
 use filter::{Filter, Schema};
 use http::header::{ALLOW, LOCATION};
 use http::{Method, Request, Response, StatusCode};
-use model::{Catalog, Record, Revision, Secret, WatchKey};
+use model::{Catalog, CheckId, Record, Revision, Secret, Timestamp, WatchKey};
 use registry::{Command, RecordCondition};
 use serde_json::Value;
 
@@ -67,7 +67,7 @@ use self::route::{Endpoint, Target};
 use self::vet::Vet;
 use self::write::Door;
 use crate::json::JsonWriter;
-use crate::{Acl, AgentInfo, AgentToken, ClientIp, Context, LeafWanted, Settings, Step};
+use crate::{Acl, AgentInfo, AgentToken, ClientIp, Context, LeafWanted, LiveCheck, Settings, Step};
 
 /// Longest filter that is read: what fits into a URL that other servers would take.
 const FILTER_BYTES_MAX: usize = 8192;
@@ -116,7 +116,22 @@ impl<'a> Call<'a> {
         &self.access
     }
 
-    fn agent(&self) -> &'a AgentInfo {
+    /// What came with the request beside its text.
+    pub(crate) fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<&'a T> {
+        self.request.extensions().get()
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.context.now
+    }
+
+    /// What a check of the agent said last.
+    pub(crate) fn live_check(&self, id: &CheckId) -> Option<&'a LiveCheck> {
+        self.context.live_checks.get(id)
+    }
+
+    pub(crate) fn agent(&self) -> &'a AgentInfo {
         self.context.agent
     }
 
@@ -130,7 +145,7 @@ impl<'a> Call<'a> {
     }
 
     /// 200 with the JSON that `fill` writes.
-    fn json(&self, fill: impl FnOnce(&mut JsonWriter)) -> Reply {
+    pub(crate) fn json(&self, fill: impl FnOnce(&mut JsonWriter)) -> Reply {
         Reply::json(self.body(fill))
     }
 

@@ -32,8 +32,8 @@ pub use consul::{
 pub use rates::{Admission, Operation, RateGate, Rates};
 pub use settings::{Network, Settings, ToldPorts};
 pub use step::{
-    AgentInfo, BootstrapReset, ClientIp, Context, LeafWanted, LiveCheck, Respond, Step,
-    WriteOutcome,
+    AgentInfo, BootstrapReset, ClientIp, Context, CopyFacts, Facts, InstanceFacts, LeafWanted,
+    LiveCheck, Respond, Step, WriteOutcome,
 };
 pub use ui::{WithoutUi, page};
 

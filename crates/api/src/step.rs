@@ -1,11 +1,16 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use model::{Catalog, CheckId, CheckStatus, NodeName, Revision, Secret, Timestamp, WatchKey};
-use registry::{Command, Rejection, TxnRead};
+use model::{
+    Catalog, CheckId, CheckStatus, Folded, NodeName, Revision, Secret, ServiceId, Timestamp,
+    WatchKey,
+};
+use proxy_config::EndpointUse;
+use registry::{CheckRun, Command, Rejection, SightingsView, TxnRead};
 
 use crate::{Acl, AgentToken, Settings};
 
@@ -77,6 +82,43 @@ pub struct ClientIp(pub IpAddr);
 /// extension of the request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BootstrapReset(pub u64);
+
+/// What the shell knows of instances beside the catalog, by node and id, as an extension of a request to
+/// `/leno/v1/instances/`.
+#[derive(Clone, Debug, Default)]
+pub struct InstanceFacts(pub Arc<BTreeMap<(Folded, ServiceId), Facts>>);
+
+/// What the shell knows of one instance.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// How the checks go that the agent runs: the instance's, and its node's.
+    pub runs: Vec<CheckRun<Timestamp>>,
+    /// What proxies see, if that is anything.
+    pub sightings: Option<SightingsView>,
+    /// What each proxy counts of it.
+    pub uses: Vec<(String, EndpointUse)>,
+    /// The copy of a workload that it is.
+    pub copy: Option<CopyFacts>,
+}
+
+/// A copy of a workload.
+#[derive(Clone, Debug, Default)]
+pub struct CopyFacts {
+    /// `NAMESPACE/NAME` of the workload.
+    pub workload: String,
+    /// Its version.
+    pub version: String,
+    /// How it is: `starting`, `checking`, `ready`, …
+    pub state: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// How often its process ended by itself.
+    pub restarts: u32,
+    /// What it or its check said last.
+    pub output: String,
+}
 
 /// What a door may look at.
 pub struct Context<'a> {

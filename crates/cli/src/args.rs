@@ -72,7 +72,7 @@ pub(crate) enum Command {
     },
     /// List the members of the cluster.
     Members(ListArguments),
-    /// Say where a request would go, and why.
+    /// Say where a request would go, or why an instance is in its state.
     Explain(ExplainArguments),
     /// Behave as Consul's command line does: `leno consul members`. A link named `consul` does the same.
     // The arguments are taken before these here are parsed; this line is for the help.
@@ -526,15 +526,30 @@ pub(crate) enum KvWhat {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct ExplainArguments {
+    #[command(subcommand)]
+    pub(crate) what: Option<ExplainWhat>,
     /// URL, for example `http://web/cart` (mesh) or `http://shop.example.com/` with --listener ingress.
-    pub(crate) url: String,
+    #[arg(required = true)]
+    pub(crate) url: Option<String>,
     /// Listener that the request would come in on.
     #[arg(long, default_value = "outbound", value_parser = ["outbound", "ingress"])]
     pub(crate) listener: String,
     /// Address of the proxy's admin pages.
     #[arg(long, default_value = "127.0.0.1:15000")]
     pub(crate) proxy_admin: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExplainWhat {
+    /// Why an instance is in its state: every piece of evidence, since when, and what would change it.
+    Instance {
+        /// Its id; NODE/ID where several nodes have one of it.
+        id: String,
+        #[command(flatten)]
+        list: ListArguments,
+    },
 }
 
 /// Form of the output.

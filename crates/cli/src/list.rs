@@ -7,9 +7,11 @@ use http::{StatusCode, Uri};
 use serde_json::Value;
 
 use crate::args::{
-    CatalogArguments, CatalogWhat, ExplainArguments, Format, ListArguments, ServicesArguments,
+    CatalogArguments, CatalogWhat, ExplainArguments, ExplainWhat, Format, ListArguments,
+    ServicesArguments,
 };
 use crate::client::{AgentAt, get_admin};
+use crate::explain_instance;
 use crate::output::{note, print, print_rows};
 
 pub(crate) async fn services(arguments: ServicesArguments) -> anyhow::Result<ExitCode> {
@@ -159,12 +161,14 @@ pub(crate) async fn members(arguments: ListArguments) -> anyhow::Result<ExitCode
 }
 
 pub(crate) async fn explain(arguments: ExplainArguments) -> anyhow::Result<ExitCode> {
-    let url: Uri = arguments
-        .url
-        .parse()
-        .with_context(|| format!("{:?} is not a URL such as http://web/cart", arguments.url))?;
+    if let Some(ExplainWhat::Instance { id, list }) = &arguments.what {
+        return explain_instance::run(id, list).await;
+    }
+    let given = arguments.url.unwrap_or_default();
+    let url: Uri =
+        given.parse().with_context(|| format!("{given:?} is not a URL such as http://web/cart"))?;
     let Some(host) = url.host() else {
-        bail!("{:?} names no host; write it as http://web/cart", arguments.url);
+        bail!("{given:?} names no host; write it as http://web/cart");
     };
     let path = format!(
         "/explain?listener={}&host={}&path={}",

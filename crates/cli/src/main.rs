@@ -12,6 +12,7 @@ mod data_plane;
 mod demo;
 mod documents;
 mod echo;
+mod explain_instance;
 mod import;
 mod kv;
 mod list;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use control::agent::{Agent, AgentOptions};
+use control::sightings::{Sighting, SightingKind};
 use proxy::{Proxy, ProxyHandle, ProxyOptions};
 use runtime::Tasks;
 
@@ -87,14 +88,21 @@ async fn follow(agent: Arc<Agent>, proxy: ProxyHandle, drain: runtime::Drain) {
     }
 }
 
-/// Tells the agent which endpoints the proxy saw fail.
+/// Tells the agent what the proxy sees of its endpoints.
 async fn listen(agent: Arc<Agent>, proxy: ProxyHandle, drain: runtime::Drain) {
     let Some(mut evidence) = proxy.evidence() else { return };
     loop {
         tokio::select! {
             seen = evidence.recv() => match seen {
-                // A recovery is as good a reason to look as a failure.
-                Some(seen) => agent.suspect(&seen.endpoint),
+                Some(seen) => {
+                    let Some(kind) = SightingKind::parse(seen.kind.as_str()) else { continue };
+                    agent.sightings.see(Sighting {
+                        proxy: OWN_PROXY.to_owned(),
+                        endpoint: seen.endpoint,
+                        kind,
+                        ejected_ms: seen.ejected_ns / 1_000_000,
+                    });
+                }
                 None => return,
             },
             () = drain.begun() => return,

@@ -28,6 +28,7 @@ use crate::mesh::Mesh;
 use crate::metrics::Metrics;
 use crate::probes::{ProbeOptions, Probes, ProbesHandle};
 use crate::sessions::Sessions;
+use crate::sightings::{Sightings, SightingsHandle};
 use crate::tokens::{self, AclOptions, AgentAccess};
 use crate::workloads::{Place, Workloads};
 
@@ -154,6 +155,8 @@ pub struct Agent {
     pub mesh: Mesh,
     /// The probes of its own node.
     pub probes: ProbesHandle,
+    /// Takes in what proxies see of instances.
+    pub sightings: SightingsHandle,
     /// The proxy configuration.
     pub compilation: Compilation,
     /// The workloads of the documents.
@@ -383,7 +386,9 @@ impl Agent {
         };
         let fleet = compilation.fleet().clone();
         let workloads =
-            Workloads::start(mesh.clone(), probes.clone(), fleet, place, processes).await;
+            Workloads::start(mesh.clone(), probes.clone(), fleet.clone(), place, processes).await;
+        let sightings =
+            Sightings::start(mesh.clone(), probes.clone(), fleet, workloads.clone(), core);
         let leave = Drain::new();
         let (reload, reloads) = mpsc::channel(RELOADS_MAX);
         let door = Arc::new(Door {
@@ -400,6 +405,7 @@ impl Agent {
             probes: probes.clone(),
             sessions: Sessions::start(mesh.clone(), core),
             compilation: compilation.clone(),
+            sightings: sightings.clone(),
             workloads: workloads.clone(),
             metrics: Arc::new(Metrics::default()),
             tasks: doors.clone(),
@@ -432,6 +438,7 @@ impl Agent {
         Ok(Self {
             mesh,
             probes,
+            sightings,
             compilation,
             workloads,
             http,
@@ -446,17 +453,6 @@ impl Agent {
             #[cfg(test)]
             door,
         })
-    }
-
-    /// A proxy saw an endpoint (`node/instance id`) fail: its checks are run at once.
-    pub fn suspect(&self, endpoint: &str) {
-        // A node's name may hold slashes too, and only our own node's instances are probed here.
-        let own = &self.info.node_name;
-        if let Some((node, rest)) = endpoint.split_at_checked(own.as_str().len())
-            && let Some(id) = rest.strip_prefix('/')
-        {
-            self.probes.probe_now(&NodeName::from(node), &id.into());
-        }
     }
 
     /// Resolves when a client asks for the configuration to be read again. Cancel-safe.

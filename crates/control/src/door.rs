@@ -25,11 +25,13 @@ use crate::mesh::{Mesh, Watcher};
 use crate::metrics::Metrics;
 use crate::probes::ProbesHandle;
 use crate::sessions::SessionsHandle;
+use crate::sightings::SightingsHandle;
 use crate::tokens::{AgentAccess, ResetFile};
 use crate::workloads::Workloads;
 use crate::{host, monitor, snapshots, streams};
 
 pub mod documents;
+mod instances;
 mod memo;
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,8 @@ use memo::Question;
 
 /// How long reading the configuration again may take: some files, and a registration for each definition.
 const RELOAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+/// What is below tells of an instance what only the shell knows of it.
+const INSTANCES: &str = "/leno/v1/instances/";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Everything that a request may need. Shared by all connections.
@@ -56,6 +60,8 @@ pub struct Door {
     pub probes: ProbesHandle,
     /// Keeps the sessions.
     pub sessions: SessionsHandle,
+    /// What proxies see.
+    pub sightings: SightingsHandle,
     /// The processes that are looked after.
     pub workloads: Workloads,
     /// What the compiler made of the truth, for the status of documents.
@@ -135,6 +141,7 @@ impl Door {
                 Some(refusal) => refusal,
                 None => self.serve(&request).await,
             },
+            ("GET", path) if path.starts_with(INSTANCES) => self.instances(request).await,
             (_, path) if is_of_workloads(path) => match self.refusal(&request) {
                 Some(refusal) => refusal,
                 None => self.workloads(&request).await,

@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod monitor;
 pub mod probes;
 pub mod sessions;
+pub mod sightings;
 mod snapshots;
 mod streams;
 pub mod tokens;

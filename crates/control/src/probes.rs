@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use api::LiveCheck;
 use model::{CheckId, CheckStatus, NodeName, ServiceId};
+use registry::CheckRun;
 use runtime::Tasks;
+use tokio::sync::watch;
 
 use crate::mesh::Mesh;
 use probe::Prober;
@@ -80,6 +82,18 @@ impl ProbesHandle {
     /// that is not a TTL check of this agent.
     pub fn heartbeat(&self, id: &CheckId, status: CheckStatus, output: String) {
         self.runners.heartbeat(id, status, output);
+    }
+
+    /// How the checks of an instance go, or with an empty id those of the node; nothing for another node.
+    #[must_use]
+    pub fn runs(&self, node: &NodeName, service: &ServiceId) -> Vec<CheckRun> {
+        if node.folded() == self.node.folded() { self.runners.runs(service) } else { Vec::new() }
+    }
+
+    /// Changes whenever a check has run, or lapsed, and what that led to is true.
+    #[must_use]
+    pub fn ran(&self) -> watch::Receiver<u64> {
+        self.runners.ran()
     }
 
     /// Somebody saw an instance fail or recover: runs its checks now instead of at their next turn,

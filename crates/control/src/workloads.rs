@@ -193,6 +193,24 @@ impl Workloads {
         self.report(name).or_else(|| self.shared.rollouts.lock().get(name).cloned())
     }
 
+    /// Whether this is a copy of a workload that is being rolled out: then the rollout judges how it answers.
+    #[must_use]
+    pub fn is_rolling_out(&self, id: &ServiceId) -> bool {
+        let is_copy = |it: &WorkloadReport| it.copies.iter().any(|it| it.id == id.as_str());
+        let reports = self.shared.reports.lock();
+        reports.values().any(|it| !it.rollout.target.is_empty() && is_copy(it))
+    }
+
+    /// The copy that is registered as this, with its workload; `None` when it is none.
+    #[must_use]
+    pub fn copy(&self, id: &ServiceId) -> Option<(WorkloadName, CopyReport)> {
+        let reports = self.shared.reports.lock();
+        reports.iter().find_map(|(name, it)| {
+            let copy = it.copies.iter().find(|it| it.id == id.as_str())?;
+            Some((name.clone(), copy.clone()))
+        })
+    }
+
     /// The file that a copy of the namespace writes to, or wrote to; `None` for what cannot be the id of one.
     #[must_use]
     pub fn log_of(&self, namespace: &str, id: &str) -> Option<PathBuf> {

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CheckId, FlatMap, NodeName, Origin, ServiceId, Timestamp, duration_ns};
 
+/// What the id of a check begins with that says what proxies see of an instance.
+const SIGHTINGS: &str = "_leno_sightings:";
+
 /// A check of a node or of one of its instances: the latest verdict and how it is found.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -46,6 +49,18 @@ impl Check {
     pub fn is_maintenance(&self) -> bool {
         let id = self.id.as_str();
         id == "_node_maintenance" || id.starts_with("_service_maintenance:")
+    }
+
+    /// True for the check that takes an instance out of use because of what proxies see of it.
+    #[must_use]
+    pub fn is_sightings(&self) -> bool {
+        self.id.as_str().starts_with(SIGHTINGS)
+    }
+
+    /// Id of that check of an instance.
+    #[must_use]
+    pub fn sightings_id(instance: &ServiceId) -> CheckId {
+        format!("{SIGHTINGS}{instance}").into()
     }
 }
 

@@ -23,6 +23,14 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(by_ms))
     }
 
+    /// The time of day in UTC, to the millisecond: `12:03:01.250`.
+    #[must_use]
+    pub fn time_of_day(self) -> String {
+        let ms = self.0 % 86_400_000;
+        let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+        format!("{hour:02}:{minute:02}:{second:02}.{:03}", ms % 1000)
+    }
+
     /// As RFC 3339 has it, in UTC: `2025-08-01T12:00:00.5Z`, with as many digits of a second as it needs.
     #[must_use]
     pub fn to_rfc3339(self) -> String {

@@ -59,6 +59,15 @@ pub enum Command {
         /// `Some(reason)` puts it in (an empty reason takes the standard text), `None` takes it out.
         reason: Option<String>,
     },
+    /// Takes an instance out of use because of what proxies see of it, or no more. For the agent's own judge only.
+    SetSightings {
+        /// The node.
+        node: NodeName,
+        /// The instance.
+        id: ServiceId,
+        /// What they see, `None` when it speaks against the instance no more. What is said first stays.
+        seen: Option<String>,
+    },
     /// Stores documents, all or none.
     ApplyDocuments(Vec<Document>),
     /// Removes documents, all or none; one that does not exist is no error.

@@ -4,11 +4,13 @@ use model::{CheckDefinition, CheckStatus};
 
 pub use alias::alias_verdict;
 pub use cadence::Cadence;
-pub use reaper::{REAPER_PERIOD, Reaper};
+pub use reaper::{REAPER_PERIOD, Reaper, reaps_after};
+pub use run::{CheckRun, LastRun};
 
 mod alias;
 mod cadence;
 mod reaper;
+mod run;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)] // Some instant is needed to count from.
 mod tests;
@@ -46,6 +48,18 @@ impl CheckJudge {
             successes: definition.success_before_passing,
             failures: critical,
         }
+    }
+
+    /// Failures in a row that would still make the verdict critical; at least 1.
+    #[must_use]
+    pub fn failures_left(&self) -> u32 {
+        self.failures_before_critical.saturating_sub(self.failures).max(1)
+    }
+
+    /// Successes in a row that would still make it passing; at least 1.
+    #[must_use]
+    pub fn successes_left(&self) -> u32 {
+        self.success_before_passing.saturating_sub(self.successes).max(1)
     }
 
     /// Takes the next result and returns the verdict, or `None` when the verdict stays what it was,

@@ -14,9 +14,11 @@
 
 mod command;
 mod judge;
+mod outlook;
 mod query;
 mod rejection;
 mod session_keeper;
+mod sightings;
 #[cfg(test)]
 mod tests;
 mod transact;
@@ -27,13 +29,18 @@ pub use command::{
     ServiceRegistration, SidecarPorts, SidecarRegistration, TxnOperation, TxnVerb,
 };
 pub use judge::{
-    Cadence, CheckJudge, REAPER_PERIOD, Reaper, TtlJudge, alias_verdict, clip_note,
-    output_bytes_max,
+    Cadence, CheckJudge, CheckRun, LastRun, REAPER_PERIOD, Reaper, TtlJudge, alias_verdict,
+    clip_note, output_bytes_max, reaps_after,
 };
+pub use outlook::{Known, Outlook, find_instances, outlook};
 pub use query::{
     QueriedInstance, TemplateError, check_template, find_query, instances_of_query, rendered,
 };
 pub use rejection::{AclRejection, ObjectName, Rejection};
 pub use session_keeper::SessionKeeper;
+pub use sightings::{
+    Moment, SeenByProxy, Sighting, SightingKind, SightingRules, Sightings, SightingsState,
+    SightingsView, instance_of_endpoint,
+};
 pub use transact::{ACL_BOOTSTRAP, Decision, MEMBER_CHECK, TxnObject, TxnRead, decide, transact};
 pub use verdict::{Reason, Verdict, VerdictState, aggregate, verdict};

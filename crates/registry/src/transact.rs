@@ -7,6 +7,7 @@ mod record;
 mod session;
 mod several;
 mod sidecar;
+mod sightings;
 mod virtual_address;
 
 use model::{
@@ -71,6 +72,9 @@ pub fn decide(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<De
         }
         Command::SetMaintenance { node, service, reason } => {
             draft.set_maintenance(node, service.as_ref(), reason.as_deref())?;
+        }
+        Command::SetSightings { node, id, seen } => {
+            draft.set_sightings(node, id, seen.as_deref())?;
         }
         Command::ApplyDocuments(documents) => {
             for document in documents {
@@ -300,11 +304,13 @@ impl Draft<'_> {
         self.catalog.node(node).map(|_| ()).ok_or(Rejection::NodeMissing)
     }
 
-    /// Removes the instance's checks that are not in `kept`; maintenance is no check that a registration lists.
+    /// Removes the instance's checks that are not in `kept`; maintenance, and what proxies see, are no checks that a
+    /// registration lists.
     pub(super) fn drop_other_checks(&mut self, node: &Folded, id: &ServiceId, kept: &[Check]) {
         for check in self.catalog.checks_of_instance(node, id) {
             let is_kept = kept.iter().any(|it| it.id == check.id);
-            if !is_kept && check.id != maintenance_check(Some(id)) {
+            let is_foreign = check.id == maintenance_check(Some(id)) || check.is_sightings();
+            if !is_kept && !is_foreign {
                 self.delete(&ObjectKey::Check(node.clone(), check.id.clone()));
             }
         }

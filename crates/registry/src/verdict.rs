@@ -76,6 +76,14 @@ pub fn verdict(catalog: &Catalog, instance: &Instance) -> Verdict {
     Verdict { state, reasons }
 }
 
+/// What the state of an instance would be if nothing counted that proxies see of it.
+pub(crate) fn state_without_sightings(catalog: &Catalog, instance: &Instance) -> VerdictState {
+    let node = instance.node.folded();
+    let of_node = catalog.checks_of_instance(&node, &model::ServiceId::default());
+    let own = catalog.checks_of_instance(&node, &instance.id);
+    aggregate(of_node.chain(own).map(|it| &it.value).filter(|it| !it.is_sightings()))
+}
+
 /// The worst state that a set of checks amounts to; passing when there is none.
 #[must_use]
 pub fn aggregate<'a>(checks: impl IntoIterator<Item = &'a Check>) -> VerdictState {

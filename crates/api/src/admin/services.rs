@@ -96,6 +96,14 @@ fn checks_of<'a>(
     of_node.chain(catalog.checks_of_instance(&node, &instance.id)).map(|it| &it.value)
 }
 
+/// The address of an instance: its own, or its node's.
+pub(super) fn address_of<'a>(catalog: &'a Catalog, instance: &'a Instance) -> &'a str {
+    match instance.address.as_str() {
+        "" => catalog.node(&instance.node.folded()).map_or("", |it| it.address.as_str()),
+        address => address,
+    }
+}
+
 fn write_instance(w: &mut JsonWriter, catalog: &Catalog, instance: &Stored<Instance>) {
     let Verdict { state, reasons } = verdict(catalog, instance);
     let weight = match state {
@@ -106,15 +114,10 @@ fn write_instance(w: &mut JsonWriter, catalog: &Catalog, instance: &Stored<Insta
     // The worst state began when the first of the checks that are in it got there; passing, when the last one did.
     let worst = reasons.iter().filter(|it| it.state == state).map(|it| it.since).min();
     let since = worst.or_else(|| checks_of(catalog, instance).map(|it| it.since).max());
-    let of_node = || catalog.node(&instance.node.folded()).map_or("", |it| it.address.as_str());
-    let address = match instance.address.as_str() {
-        "" => of_node(),
-        address => address,
-    };
     w.object(|w| {
         w.string_field("Node", instance.node.as_str());
         w.string_field("ID", instance.id.as_str());
-        w.string_field("Address", address);
+        w.string_field("Address", address_of(catalog, instance));
         w.number_field("Port", instance.port);
         w.string_field("State", state.as_str());
         w.number_field("Weight", weight);

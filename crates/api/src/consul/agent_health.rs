@@ -23,14 +23,14 @@ struct Health<'a> {
 }
 
 impl<'a> Health<'a> {
-    /// Counts what the agent itself checks: the node's checks and the instance's.
+    /// Counts what the agent itself checks: the node's checks and the instance's, and what its proxies see.
     fn of(call: &Call<'a>, instance: &'a Stored<Instance>) -> Self {
         let node = call.agent().node_name.folded();
         let of_node = call.catalog().checks_of_instance(&node, &ServiceId::default());
         let own = call.catalog().checks_of_instance(&node, &instance.id);
         let checks: Vec<Check> = of_node
             .chain(own)
-            .filter(|check| check.origin == Origin::Agent)
+            .filter(|check| check.origin == Origin::Agent || check.is_sightings())
             .map(|check| freshest(call.context, check).into_owned())
             .collect();
         let state = registry::aggregate(&checks);

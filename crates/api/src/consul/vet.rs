@@ -41,6 +41,7 @@ impl Vet<'_> {
             Command::SetMaintenance { node, service: Some(id), .. } => {
                 self.stored_instance(&node.folded(), id)
             }
+            Command::SetSightings { node, id, .. } => self.stored_instance(&node.folded(), id),
             Command::SetKv { entry, .. } => self.key(&entry.key),
             Command::DeleteKv { key, .. } => self.key(key),
             Command::DeleteKvUnder(prefix) => {

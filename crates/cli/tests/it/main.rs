@@ -22,5 +22,6 @@ mod locks;
 mod manifests;
 mod program;
 mod proxy;
+mod sightings;
 mod support;
 mod tls;

@@ -70,7 +70,7 @@ impl<T: Truth, P: Prober> Reconciler<T, P> {
         let (Some(kind), Some(definition)) = (kind_to_run(check), &check.definition) else {
             return;
         };
-        let orders = self.runners.insert(check, definition, self.tasks.drain().child());
+        let orders = self.runners.insert(check, definition, kind, self.tasks.drain().child());
         let run = Run {
             truth: self.truth.clone(),
             prober: Arc::clone(&self.prober),

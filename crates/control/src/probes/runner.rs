@@ -5,7 +5,8 @@ use api::{LiveCheck, WriteOutcome};
 use futures_util::FutureExt;
 use model::{CheckDefinition, CheckId, CheckStatus, CheckType, NodeName, WatchKey};
 use registry::{
-    Cadence, CheckJudge, Command, TtlJudge, alias_verdict, clip_note, output_bytes_max,
+    Cadence, CheckJudge, CheckRun, Command, LastRun, TtlJudge, alias_verdict, clip_note,
+    output_bytes_max,
 };
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -63,6 +64,7 @@ impl<T: Truth, P: Prober> Run<T, P> {
             }
             let mut judge = CheckJudge::new(&self.definition);
             let mut turn = Turn { delay: cadence.first_delay(rand::random()), last_start: None };
+            self.note(orders, |run| run.next = Some(Instant::now().into_std() + turn.delay));
             let mut hold = orders.hold.clone();
             loop {
                 let result = tokio::select! {
@@ -73,22 +75,37 @@ impl<T: Truth, P: Prober> Run<T, P> {
                 if hold.has_changed().unwrap_or(false) {
                     break;
                 }
+                let last = last_run(&turn, &result);
                 if let Some(status) = judge.judge(result.status) {
                     // If it could not be written, the next run tries again. The write is not dropped when the
                     // instance is held meanwhile: it might come true after the hold's own.
                     self.report(orders, status, result.output).await;
                 }
+                // What follows from the run alone is decided when the verdict that it led to is true.
+                self.note(orders, |run| {
+                    (run.failures_left, run.successes_left) =
+                        (judge.failures_left(), judge.successes_left());
+                    run.next = Some(Instant::now().into_std() + turn.delay);
+                    run.last = Some(last);
+                });
             }
         }
+    }
+
+    fn note(&self, orders: &Orders, change: impl FnOnce(&mut CheckRun)) {
+        self.runners.note(&self.id, &orders.stop, change);
     }
 
     /// Makes the verdict critical, and waits until the instance is held no more, or for another reason.
     async fn keep_critical(&self, orders: &mut Orders, reason: &str) {
         let written = self.report(orders, CheckStatus::Critical, reason.to_owned()).await;
+        let held = Some(reason.to_owned());
+        self.note(orders, |run| (run.held, run.next, run.last) = (held, None, None));
         tokio::select! {
             () = changed(&mut orders.hold) => {}
             () = sleep(RETRY_DELAY), if !written => {}
         }
+        self.note(orders, |run| run.held = None);
     }
 
     /// Waits for its turn and probes once.
@@ -125,6 +142,7 @@ impl<T: Truth, P: Prober> Run<T, P> {
             judge.handle_heartbeat(&stored.output, now);
         }
         let mut lapsed = false;
+        self.note(&orders, |run| run.next = judge.poll_timeout());
         loop {
             tokio::select! {
                 biased;
@@ -132,6 +150,11 @@ impl<T: Truth, P: Prober> Run<T, P> {
                     let output =
                         clip_note(&heartbeat.output, output_bytes_max(&self.definition));
                     judge.handle_heartbeat(&output, heartbeat.at.into_std());
+                    let last = heartbeat.run(&output);
+                    self.note(&orders, |run| {
+                        (run.next, run.lapsed) = (judge.poll_timeout(), None);
+                        run.last = Some(last);
+                    });
                     if lapsed {
                         // The lapse may have been written after the heartbeat.
                         lapsed = !self.report(&orders, heartbeat.status, output).await;
@@ -142,6 +165,8 @@ impl<T: Truth, P: Prober> Run<T, P> {
                 () = until(judge.poll_timeout()) => {
                     if let Some(output) = judge.handle_timeout(Instant::now().into_std()) {
                         lapsed = true;
+                        let at = Instant::now().into_std();
+                        self.note(&orders, |run| (run.next, run.lapsed) = (None, Some(at)));
                         self.report_lapse(&orders, output).await;
                     }
                 }
@@ -231,6 +256,17 @@ impl<T: Truth, P: Prober> Run<T, P> {
 struct Turn {
     delay: Duration,
     last_start: Option<Instant>,
+}
+
+/// A run that has ended just now.
+fn last_run(turn: &Turn, result: &ProbeResult) -> LastRun {
+    let ended = Instant::now().into_std();
+    LastRun {
+        started: turn.last_start.map_or(ended, Instant::into_std),
+        ended,
+        status: result.status,
+        output: result.output.clone(),
+    }
 }
 
 /// Resolves at the next change.

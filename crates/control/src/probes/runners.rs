@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::LiveCheck;
-use model::{Check, CheckDefinition, CheckId, CheckStatus, ServiceId};
+use model::{Check, CheckDefinition, CheckId, CheckStatus, CheckType, ServiceId};
 use parking_lot::Mutex;
+use registry::{CheckRun, LastRun};
 use runtime::Drain;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -17,6 +18,8 @@ pub(super) struct Runners {
     /// Instances without a process, each with the reason. Locked before `by_check`.
     held: Mutex<BTreeMap<ServiceId, String>>,
     live: LiveChecks,
+    /// Counts what is noted of runs.
+    ran: watch::Sender<u64>,
 }
 
 /// What the reconciler holds of one check's task.
@@ -27,6 +30,7 @@ struct Runner {
     hurry: Arc<Notify>,
     heartbeats: watch::Sender<Option<Heartbeat>>,
     hold: watch::Sender<Option<String>>,
+    run: CheckRun,
 }
 
 /// A heartbeat of a TTL check.
@@ -38,6 +42,14 @@ pub(super) struct Heartbeat {
     pub(super) status: CheckStatus,
     /// Its note.
     pub(super) output: String,
+}
+
+impl Heartbeat {
+    /// The heartbeat as a run, with its note as it is kept.
+    pub(super) fn run(&self, output: &str) -> LastRun {
+        let at = self.at.into_std();
+        LastRun { started: at, ended: at, status: self.status, output: output.to_owned() }
+    }
 }
 
 /// What the task of one check hears.
@@ -95,6 +107,27 @@ impl Runners {
         }
     }
 
+    /// Notes how a check goes, unless its task was told to stop.
+    pub(super) fn note(&self, id: &CheckId, orders: &Drain, change: impl FnOnce(&mut CheckRun)) {
+        if let Some(runner) = self.by_check.lock().get_mut(id)
+            && !orders.has_begun()
+        {
+            change(&mut runner.run);
+        }
+        self.ran.send_modify(|it| *it = it.wrapping_add(1));
+    }
+
+    /// How the checks of an instance go; of the node with an empty id.
+    pub(super) fn runs(&self, service: &ServiceId) -> Vec<CheckRun> {
+        let by_check = self.by_check.lock();
+        by_check.values().filter(|it| it.service == *service).map(|it| it.run.clone()).collect()
+    }
+
+    /// Changes whenever something is noted of a run.
+    pub(super) fn ran(&self) -> watch::Receiver<u64> {
+        self.ran.subscribe()
+    }
+
     /// Takes the freshest result of a check, unless its task was told to stop.
     pub(super) fn set_live(&self, orders: &Drain, fresh: LiveCheck, stored: &Check) {
         // Under the lock, so that it cannot come after the removal of the check.
@@ -127,6 +160,7 @@ impl Runners {
         &self,
         check: &Check,
         definition: &Arc<CheckDefinition>,
+        kind: CheckType,
         stop: Drain,
     ) -> Orders {
         let hurry = Arc::new(Notify::new());
@@ -140,6 +174,7 @@ impl Runners {
             hurry: Arc::clone(&hurry),
             heartbeats,
             hold,
+            run: CheckRun::new(check.id.clone(), kind),
         };
         self.by_check.lock().insert(check.id.clone(), runner);
         Orders { stop, hurry, heartbeats: latest, hold: held_now }

@@ -174,7 +174,8 @@ impl CopyHandle {
     }
 }
 
-/// Whether a copy could be used: its checks, and those of its node, pass; what keeps it out of use otherwise does not count.
+/// Whether a copy could be used: its checks, and those of its node, pass; what keeps it out of use otherwise does not count,
+/// nor what proxies see of it, which a rollout judges by their counters and a restart would not mend.
 pub(super) fn is_ready(catalog: &Catalog, plan: &CopyPlan) -> bool {
     let mut of_node = catalog.checks_of_instance(&plan.node.folded(), &ServiceId::default());
     let has_node = of_node.all(|it| it.is_maintenance() || it.status == CheckStatus::Passing);
@@ -188,7 +189,9 @@ fn is_well(catalog: &Catalog, plan: &CopyPlan) -> bool {
     let is_registered = catalog.instance(&node, &plan.id()).is_some()
         && catalog.check(&node, &plan.process_check()).is_some();
     let mut checks = catalog.checks_of_instance(&node, &plan.id());
-    is_registered && checks.all(|it| it.is_maintenance() || it.status == CheckStatus::Passing)
+    is_registered
+        && checks
+            .all(|it| it.is_maintenance() || it.is_sightings() || it.status == CheckStatus::Passing)
 }
 
 /// A process was told to end.

@@ -107,7 +107,8 @@ pub(super) fn output_of(
     let of_node = catalog.checks_of_instance(&node, &ServiceId::default());
     let failing = of_node
         .chain(catalog.checks_of_instance(&node, &plan.id()))
-        .find(|it| !it.is_maintenance() && it.status != CheckStatus::Passing);
+        .filter(|it| !it.is_maintenance() && !it.is_sightings())
+        .find(|it| it.status != CheckStatus::Passing);
     match failing {
         // What the last probe said is newer than what led to the verdict.
         Some(check) if state.stage == Stage::Running => {

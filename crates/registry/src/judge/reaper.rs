@@ -60,7 +60,8 @@ impl Reaper {
 
 /// How long this check may go on being critical; `None` when it is not or when nothing would
 /// follow.
-fn reaps_after(check: &Check) -> Option<Duration> {
+#[must_use]
+pub fn reaps_after(check: &Check) -> Option<Duration> {
     let after = check.definition.as_ref()?.deregister_critical_service_after;
     let counts = check.status == CheckStatus::Critical
         && check.origin == Origin::Agent

@@ -183,6 +183,10 @@ pub(super) fn any_command() -> impl Strategy<Value = Command> {
             .prop_map(|(node, service, reason)| Command::SetMaintenance {
                 node: node.into(), service: service.map(Into::into), reason,
             }),
+        1 => (name("node"), name("id"), proptest::option::of(".{0,2}"))
+            .prop_map(|(node, id, seen)| Command::SetSightings {
+                node: node.into(), id: id.into(), seen,
+            }),
         1 => (name("node"), name("id"), name("check"), 0..3u8).prop_map(|(node, id, check, what)| {
             let target = match what {
                 0 => CatalogTarget::Node,

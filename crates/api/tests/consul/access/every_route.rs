@@ -218,6 +218,7 @@ const ROWS: &[Row] = &[
     ("/leno/v1/status", "GET", "", "", Read),
     ("/leno/v1/services", "GET", "", "", List("[]")),
     ("/leno/v1/services/:name", "GET", "/leno/v1/services/web", "", List("[]")),
+    ("/leno/v1/instances/:id", "GET", "/leno/v1/instances/web1", "", List("[]")),
     ("/leno/v1/documents", "GET", "", "", Read),
     ("/leno/v1/apply", "POST", "", r#"{"files":[]}"#, Write),
     ("/leno/v1/delete", "POST", "", r#"{"files":[]}"#, Write),
