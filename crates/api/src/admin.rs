@@ -47,6 +47,7 @@ const ENDPOINTS: &[(&str, &str, Check, &str)] = &[
     ("POST", "/leno/v1/workloads/resume", OPERATOR, "go on with a rollout (?name=)"),
     ("POST", "/leno/v1/workloads/promote", OPERATOR, "go to the end of a rollout (?name=)"),
     ("POST", "/leno/v1/workloads/undo", OPERATOR, "go back to the good release before (?name=)"),
+    ("POST", "/leno/v1/workloads/retry", OPERATOR, "try again what was taken back (?name=)"),
     ("GET", "/leno/v1/rollouts", OPERATOR, "workloads and services that are rolled out (?name=)"),
     ("GET", "/leno/v1/proxies", OPERATOR, "proxies, and the configurations that they have"),
 ];

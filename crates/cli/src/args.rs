@@ -34,7 +34,7 @@ pub(crate) enum Command {
     /// Run a small HTTP and gRPC-health test application.
     Echo(EchoArguments),
     /// Declare documents: all of them or, if one is wrong, none.
-    Apply(FilesArguments),
+    Apply(ApplyArguments),
     /// Show declared documents and what became of them.
     Get(GetArguments),
     /// Remove declared documents.
@@ -335,6 +335,16 @@ pub(crate) struct Connection {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ApplyArguments {
+    #[command(flatten)]
+    pub(crate) files: FilesArguments,
+    /// Wait until each workload runs, or has completed, as its document says. Exit with 1 when one is taken back, held or has
+    /// failed.
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct FilesArguments {
     /// File of YAML or JSON documents, folder of such files (with the folders in it), or `-` for standard input; may be
     /// given several times.
@@ -397,6 +407,16 @@ pub(crate) struct PsArguments {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    #[command(flatten)]
+    pub(crate) workload: PsArguments,
+    /// Wait for the end of the rollout under way. Exit with 0 when it is promoted (or a job has completed), and with 1 when it is
+    /// taken back, held or has failed.
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct OrderArguments {
     /// Workload: NAME or NAMESPACE/NAME.
     pub(crate) name: String,
@@ -438,7 +458,7 @@ pub(crate) enum RolloutWhat {
     /// Everything that is rolled out: workloads, and services that others run.
     List(ListArguments),
     /// How far it is, what the proxies' counters say, and what has happened.
-    Status(PsArguments),
+    Status(StatusArguments),
     /// Rollouts that have ended, and why.
     History(PsArguments),
     /// Stay at this step; bad evidence still takes it back.
@@ -447,6 +467,8 @@ pub(crate) enum RolloutWhat {
     Resume(OrderArguments),
     /// Take it back, or go back to the good release before.
     Undo(OrderArguments),
+    /// Try again what the document asks for, after it was taken back.
+    Retry(OrderArguments),
     /// Go to the end, whatever the evidence says.
     Promote(OrderArguments),
 }

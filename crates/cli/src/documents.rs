@@ -1,5 +1,6 @@
 //! `leno apply`, `leno get` and `leno delete`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -10,20 +11,43 @@ use control::door::documents::{DocumentRow, DocumentsReport, File, Files};
 use http::{Method, StatusCode};
 use model::Severity;
 
-use crate::args::{FilesArguments, Format, GetArguments};
+use crate::args::{ApplyArguments, FilesArguments, Format, GetArguments};
 use crate::client::AgentAt;
 use crate::output::{note, print_line, print_rows};
+use crate::workloads::{comes_to_rest, last_ends, tell_undone};
 
-pub(crate) async fn apply(arguments: FilesArguments) -> anyhow::Result<ExitCode> {
-    change(arguments, "/leno/v1/apply").await
+pub(crate) async fn apply(arguments: ApplyArguments) -> anyhow::Result<ExitCode> {
+    let agent = AgentAt::of(&arguments.files.connection)?;
+    let ended = if arguments.wait { last_ends(&agent).await? } else { BTreeMap::new() };
+    let (is_done, rows) = change(&agent, &arguments.files, "/leno/v1/apply").await?;
+    let workloads = rows.iter().filter(|it| is_done && it.key.kind == "Workload");
+    let mut is_well = is_done;
+    for row in workloads {
+        let name = format!("{}/{}", row.key.namespace, row.key.name);
+        if arguments.wait {
+            let before = ended.get(&name).copied().unwrap_or_default();
+            is_well &= comes_to_rest(&agent, &name, before).await;
+        }
+        if row.result == "unchanged" {
+            let is_undone = tell_undone(&agent, &name).await;
+            is_well &= !(arguments.wait && is_undone);
+        }
+    }
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(crate) async fn delete(arguments: FilesArguments) -> anyhow::Result<ExitCode> {
-    change(arguments, "/leno/v1/delete").await
+    let agent = AgentAt::of(&arguments.connection)?;
+    let (is_done, _) = change(&agent, &arguments, "/leno/v1/delete").await?;
+    Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn change(arguments: FilesArguments, path: &str) -> anyhow::Result<ExitCode> {
-    let agent = AgentAt::of(&arguments.connection)?;
+/// False when nothing was changed, or with `--strict` when there are findings; both are told.
+async fn change(
+    agent: &AgentAt,
+    arguments: &FilesArguments,
+    path: &str,
+) -> anyhow::Result<(bool, Vec<DocumentRow>)> {
     let body = serde_json::to_vec(&Files { files: read(&arguments.files)? })?;
     let (status, answer) = agent.send(Method::POST, path, body).await?;
     let report: DocumentsReport = serde_json::from_slice(&answer).with_context(|| {
@@ -42,7 +66,7 @@ async fn change(arguments: FilesArguments, path: &str) -> anyhow::Result<ExitCod
     }
     if status != StatusCode::OK {
         note("nothing was changed");
-        return Ok(ExitCode::FAILURE);
+        return Ok((false, report.documents));
     }
     if report.documents.is_empty() {
         bail!("there is no document in {}", arguments.files.join(", "));
@@ -50,9 +74,9 @@ async fn change(arguments: FilesArguments, path: &str) -> anyhow::Result<ExitCod
     let findings: usize = report.documents.iter().map(|row| row.diagnostics.len()).sum();
     if arguments.strict && findings > 0 {
         note("applied, with findings (--strict)");
-        return Ok(ExitCode::FAILURE);
+        return Ok((false, report.documents));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok((true, report.documents))
 }
 
 fn print_findings(row: &DocumentRow) {

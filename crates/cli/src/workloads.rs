@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::args::{
     Format, ListArguments, LogsArguments, OrderArguments, PsArguments, RolloutWhat, ScaleArguments,
+    StatusArguments,
 };
 use crate::client::AgentAt;
 use crate::list::encoded;
@@ -20,6 +21,8 @@ use crate::output::{finish, note, print, print_line, print_rows};
 
 /// Pause between two looks at a log that is followed.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
+/// How long the agent may take to see a document that it has accepted.
+const NEW_WORKLOAD_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two looks at what is waited for.
 const WAIT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -38,6 +41,7 @@ pub(crate) async fn ps(arguments: PsArguments) -> anyhow::Result<ExitCode> {
     let report = report(&agent, name).await?;
     if arguments.list.output == Format::Table {
         print_line(&summary(&report));
+        report.unenforced.iter().for_each(|it| print_line(&format!("limit: {it}")));
     }
     let rows = report.copies.iter().map(copy_row).collect();
     let header = ["copy", "version", "state", "since", "pid", "port", "restarts", "why"];
@@ -138,7 +142,50 @@ pub(crate) async fn order(order: &str, arguments: OrderArguments) -> anyhow::Res
     if arguments.no_wait {
         return Ok(ExitCode::SUCCESS);
     }
-    settle(&agent, &arguments.name, before, order == "undo").await
+    let is_well = settle(&agent, &arguments.name, before, order == "undo").await?;
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// When the last rollout of each workload ended, in milliseconds since 1970, by `NAMESPACE/NAME`.
+pub(crate) async fn last_ends(agent: &AgentAt) -> anyhow::Result<BTreeMap<String, u64>> {
+    let reports = reports(agent, None).await?;
+    Ok(reports.iter().map(|it| (format!("{}/{}", it.namespace, it.name), last_ended(it))).collect())
+}
+
+/// Waits for a workload whose document was just applied; says why if it does not come to be what that asks for.
+pub(crate) async fn comes_to_rest(agent: &AgentAt, name: &str, before: u64) -> bool {
+    let began = Instant::now();
+    // The agent looks at a new document at once.
+    while report(agent, name).await.is_err() && began.elapsed() < NEW_WORKLOAD_PATIENCE {
+        tokio::time::sleep(WAIT_PAUSE).await;
+    }
+    match settle(agent, name, before, false).await {
+        Ok(is_well) => is_well,
+        Err(error) => {
+            note(&format!("error: {name}: {error:#}"));
+            false
+        }
+    }
+}
+
+/// Says what to do about a document that is unchanged, if it was taken back. True if it was.
+pub(crate) async fn tell_undone(agent: &AgentAt, name: &str) -> bool {
+    let Ok(report) = report(agent, name).await else { return false };
+    let last = report.rollout.history.first().filter(|it| !report.is_pending && !is_good(it));
+    let undone = last.filter(|it| report.version != it.version);
+    if let Some(last) = undone {
+        let name = full_name(&report);
+        let version = &last.version;
+        note(&format!(
+            "version {version} of {name} was {}; `leno rollout retry {name}` tries it again",
+            last.outcome
+        ));
+    }
+    undone.is_some()
+}
+
+fn is_good(past: &PastRollout) -> bool {
+    ["promoted", "completed"].contains(&&*past.outcome)
 }
 
 /// When the last rollout ended, in milliseconds since 1970.
@@ -154,17 +201,13 @@ pub(crate) async fn scale(arguments: ScaleArguments) -> anyhow::Result<ExitCode>
     if arguments.order.no_wait {
         return Ok(ExitCode::SUCCESS);
     }
-    settle(&agent, &arguments.order.name, before, false).await
+    let is_well = settle(&agent, &arguments.order.name, before, false).await?;
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Says each new state until there is one that stays. It failed if a rollout has ended since `before` that was not promoted,
 /// unless it was `undone` on purpose.
-async fn settle(
-    agent: &AgentAt,
-    name: &str,
-    before: u64,
-    undone: bool,
-) -> anyhow::Result<ExitCode> {
+async fn settle(agent: &AgentAt, name: &str, before: u64, undone: bool) -> anyhow::Result<bool> {
     let mut said = String::new();
     let mut first = true;
     loop {
@@ -180,7 +223,6 @@ async fn settle(
         let is_changing = is_changing(&report);
         if !std::mem::take(&mut first) && !is_changing {
             let last = report.rollout.history.first().filter(|it| it.ended_ms > before);
-            let is_good = |it: &PastRollout| ["promoted", "completed"].contains(&&*it.outcome);
             if let Some(last) = last.filter(|it| !is_good(it) && !undone) {
                 let what = if report.kind == "job" { "run" } else { "release" };
                 bail!("{what} {} was {}: {}", last.release, last.outcome, last.reason);
@@ -190,7 +232,7 @@ async fn settle(
                 is_paused || ["running", "stopped", "completed"].contains(&&*report.state);
             // Copies that were just asked for are on their way.
             if is_well || report.state != "degraded" || !has_copies_to_come(&report) {
-                return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+                return Ok(is_well);
             }
         }
     }
@@ -198,6 +240,9 @@ async fn settle(
 
 fn is_changing(report: &WorkloadReport) -> bool {
     let state = report.state.as_str();
+    if report.is_pending {
+        return true;
+    }
     if report.kind == "job" && ["running", "waiting"].contains(&state) {
         // Its end is what is waited for.
         return true;
@@ -275,6 +320,7 @@ pub(crate) async fn rollout(what: RolloutWhat) -> anyhow::Result<ExitCode> {
         RolloutWhat::Pause(arguments) => ("pause", arguments),
         RolloutWhat::Resume(arguments) => ("resume", arguments),
         RolloutWhat::Undo(arguments) => ("undo", arguments),
+        RolloutWhat::Retry(arguments) => ("retry", arguments),
         RolloutWhat::Promote(arguments) => ("promote", arguments),
     };
     let arguments = OrderArguments { no_wait: arguments.no_wait || word == "pause", ..arguments };
@@ -293,9 +339,14 @@ async fn list(arguments: ListArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn status(arguments: PsArguments) -> anyhow::Result<ExitCode> {
+async fn status(arguments: StatusArguments) -> anyhow::Result<ExitCode> {
+    let (wait, arguments) = (arguments.wait, arguments.workload);
     let agent = AgentAt::of(&arguments.list.connection)?;
     let Some(name) = &arguments.name else { bail!("say which workload or rollout") };
+    if wait {
+        let is_well = settle(&agent, name, 0, false).await?;
+        return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let report = rollout_report(&agent, name).await?;
     let rollout = &report.rollout;
     if arguments.list.output != Format::Table {

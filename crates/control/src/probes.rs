@@ -77,6 +77,12 @@ impl ProbesHandle {
         self.runners.live().snapshot()
     }
 
+    /// How often a check of an instance has failed in a row by now, by its probes; that of the worst.
+    #[must_use]
+    pub fn failed_in_row(&self, service: &ServiceId) -> u32 {
+        self.runners.failed_in_row(service)
+    }
+
     /// A heartbeat of a TTL check was committed: its time starts anew. Also to be called when the
     /// check was registered again, with the status and output that it has. No effect on a check
     /// that is not a TTL check of this agent.

@@ -14,7 +14,7 @@ use model::{Catalog, Check, NodeName, Revision, ServiceId, Spec, Stored, Timesta
 use parking_lot::Mutex;
 use recovery::{Action, Command as Change, CopyId};
 use registry::{Command, RecordCondition};
-use runtime::Tasks;
+use runtime::{ProcessId, Tasks};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::fleet::{Fleet, Uses};
@@ -27,6 +27,8 @@ mod hands;
 mod job;
 mod kept;
 mod killing;
+mod limits;
+mod logs;
 mod name;
 mod orders;
 mod plan;
@@ -37,7 +39,8 @@ mod tally;
 mod words;
 
 use copy::{CopyHandle, Stage, Surroundings};
-use kept::{Kept, KeptProcess, Running, record_key};
+use kept::{KeptProcess, Running, record_key};
+pub(crate) use limits::unenforced;
 pub use name::WorkloadName;
 use plan::CopyPlan;
 pub use report::{CopyReport, PastRollout, RolloutReport, WorkloadReport};
@@ -80,6 +83,8 @@ pub enum Ask {
     Promote,
     /// Take it back, or go back to the good release before.
     Undo,
+    /// Try again what its document asks for, after that was taken back.
+    Retry,
 }
 
 struct Order {
@@ -147,6 +152,7 @@ impl Workloads {
             shared: Arc::clone(&shared),
             all: BTreeMap::new(),
             rollouts: BTreeMap::new(),
+            left: BTreeMap::new(),
         };
         keeper.take_over().await;
         keeper.load_rollouts();
@@ -242,6 +248,8 @@ struct Keeper {
     shared: Arc<Shared>,
     all: BTreeMap<WorkloadName, Running>,
     rollouts: BTreeMap<WorkloadName, RunningRollout>,
+    /// Processes of an earlier life whose state cannot be read: they serve on, and nobody here looks after them.
+    left: BTreeMap<WorkloadName, BTreeMap<CopyId, ProcessId>>,
 }
 
 impl Keeper {
@@ -283,6 +291,7 @@ impl Keeper {
         let divided = rollouts::documents(&catalog);
         let is_idle = wanted.is_empty() && self.all.is_empty();
         if !(is_idle && divided.is_empty() && self.rollouts.is_empty()) {
+            self.forget_left().await;
             let uses = self.fleet.uses();
             let names: BTreeSet<WorkloadName> =
                 wanted.keys().chain(self.all.keys()).cloned().collect();
@@ -303,10 +312,8 @@ impl Keeper {
     ) {
         let now = Timestamp(runtime::unix_ms());
         let catalog = self.around.mesh.catalog();
-        let mut running = self.all.remove(name).unwrap_or_else(|| {
-            let kept = Kept::load(&catalog, &self.place.node, name);
-            Running::new(kept.unwrap_or_else(|| Kept::new(now)), &catalog)
-        });
+        let known = self.all.remove(name);
+        let mut running = known.unwrap_or_else(|| self.known_or_new(name, &catalog, now));
         // What is being removed goes first, also when its document is back meanwhile, or another one.
         let spec = spec.filter(|_| !running.kept.is_removed());
         let spec = spec.filter(|it| running.kept.goes_on_with(it.kind));
@@ -315,13 +322,14 @@ impl Keeper {
         }
         self.forget_stopped(&mut running).await;
         match spec {
-            Some(spec) => self.follow_document(name, spec, &mut running, now),
+            Some(spec) => self.follow_document(name, spec, &mut running, now).await,
             None => {
                 running.kept.stopped = None;
                 // It is being removed already, from the second time on.
                 let _ = running.kept.workload.handle_command(Change::Remove, now);
             }
         }
+        self.renew_ports(name, &mut running).await;
         let observed = self.observe(&catalog, name, &mut running, uses);
         let actions = running.kept.machine().reconcile(&observed, now);
         for action in &actions {
@@ -344,6 +352,7 @@ impl Keeper {
     /// Has everybody see how it is.
     fn tell(&mut self, name: &WorkloadName, spec: Option<&WorkloadSpec>, mut running: Running) {
         running.kept.forget(&running.copies);
+        self.tidy_logs(name, &mut running);
         let catalog = self.around.mesh.catalog();
         let live = self.around.probes.live_checks();
         let report = report::of(name, spec, &running, &catalog, &live, &self.place);
@@ -358,6 +367,7 @@ impl Keeper {
         let failure = "its state cannot be removed from the store";
         let is_removed = self.around.write(command, name, failure).await;
         if is_removed {
+            self.delete_all_logs(name);
             self.shared.reports.lock().remove(name);
         }
         is_removed
@@ -377,6 +387,7 @@ impl Keeper {
     }
 
     async fn forget_copy(&self, copy: CopyId, running: &mut Running) {
+        running.kept.copies.remove(&copy);
         if let Some(handle) = running.copies.remove(&copy) {
             handle.stop();
             self.deregister(&handle.plan.id()).await;
@@ -394,14 +405,18 @@ impl Keeper {
         };
         let processes: BTreeMap<CopyId, KeptProcess> =
             running.copies.iter().filter_map(process).collect();
-        if processes != running.kept.processes {
-            running.kept.processes = processes;
+        // Copies that the next look starts again are not here yet, and not forgotten.
+        let mut pasts = running.kept.copies.clone();
+        let now = running.copies.iter().map(|it| (*it.0, it.1.state().past()));
+        pasts.extend(now.filter(|it| it.1.crashes > 0));
+        if (&processes, &pasts) != (&running.kept.processes, &running.kept.copies) {
+            (running.kept.processes, running.kept.copies) = (processes, pasts);
             running.is_dirty = true;
         }
     }
 
     /// Rolls out what the document asks for, if that is something else than it was.
-    fn follow_document(
+    async fn follow_document(
         &self,
         name: &WorkloadName,
         spec: &WorkloadSpec,
@@ -424,7 +439,16 @@ impl Keeper {
             .copies
             .values()
             .any(|it| PortChoice::Fixed(it.plan.port.unwrap_or_default()) == spec.port);
-        let found = plan::obstacles(spec, &address, is_ours, self.place.scripts_may_run);
+        let (asked, scripts_may_run) = (spec.clone(), self.place.scripts_may_run);
+        let look = move || plan::obstacles(&asked, &address, is_ours, scripts_may_run);
+        let mut found = tokio::task::spawn_blocking(look).await.unwrap_or_default();
+        if let Some(left) = self.left.get(name).filter(|_| spec.kind == WorkloadKind::Job) {
+            let pids: Vec<String> = left.values().map(|it| it.pid.to_string()).collect();
+            found.push(format!(
+                "it still runs, started by another version of leno (process {}); it is run again when that has ended",
+                pids.join(", ")
+            ));
+        }
         if found != running.obstacles {
             for obstacle in &found {
                 tracing::error!(workload = %name, "it is not started: {obstacle}");
@@ -499,8 +523,10 @@ impl Keeper {
     /// What an operator would want to read later.
     fn remember(&self, name: &WorkloadName, action: &Action, running: &mut Running) {
         let text = match action {
-            Action::Note(note) => told(note, |copy| name.instance(copy).to_string()),
-            Action::Finish(record) => finished(record),
+            Action::Note(note) => {
+                told(note, &name.copy_prefix(), |copy| name.instance(copy).to_string())
+            }
+            Action::Finish(record) => finished(record, &name.copy_prefix()),
             Action::SetSplit(split) => {
                 // Kept with the state, so that it is known what the proxies were told.
                 running.kept.split = Some(split.clone());
@@ -542,3 +568,6 @@ fn maintenance_of<'a>(
 ) -> Option<&'a Stored<Check>> {
     catalog.check(&node.folded(), &format!("_service_maintenance:{id}").into()).map(|it| &**it)
 }
+
+#[cfg(test)]
+mod tests;

@@ -232,6 +232,11 @@ impl Job {
         }
     }
 
+    /// Runs from now on have higher numbers than this one, which something has that is not known here.
+    pub fn number_after(&mut self, run: ReleaseId) {
+        self.next_run = self.next_run.max(run.0.saturating_add(1));
+    }
+
     /// Asks for a run. With the fingerprint of the run under way, or of the last one unless that was canceled, only its numbers
     /// change. Otherwise it begins when what runs has ended, which is told to. Returns the number of the run.
     pub fn ask(&mut self, version: &str, fingerprint: &str, spec: JobSpec) -> ReleaseId {

@@ -33,7 +33,7 @@ pub use job::{
     Attempt, AttemptEnd, JOB_FORMAT, Job, JobAction, JobSpec, JobStanding, RunOutcome, RunRecord,
 };
 pub use order::{Order, OrderError, Standing};
-pub use restart::{CheckAction, Ended, Next, Policy, Restart, RestartLimits};
+pub use restart::{CheckAction, Ended, Next, Policy, Restart, RestartLimits, RestartMemory};
 pub use rollout::{
     Action, Amount, Approach, Command, Copy, CopyId, Deadlines, LittleTraffic, Note, Observed,
     Outcome, Phase, Reason, Record, Refusal, Release, ReleaseId, ReleaseReport, Spec, Split, Step,

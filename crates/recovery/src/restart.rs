@@ -1,7 +1,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use model::Timestamp;
 use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)] // Some instant is needed to count from.
@@ -104,6 +106,18 @@ pub enum CheckAction {
     },
 }
 
+/// What of a [`Restart`] is written down, so that the next life of the agent knows it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RestartMemory {
+    /// Restarts in a row without a sound run.
+    pub restarts: u32,
+    /// When restarts within the budget's window were, the oldest first.
+    pub recent: Vec<Timestamp>,
+    /// It waits for an operator.
+    pub held: bool,
+}
+
 /// The restart rule of one process.
 #[derive(Clone, Debug)]
 pub struct Restart {
@@ -136,6 +150,23 @@ impl Restart {
         }
     }
 
+    /// What is to be written down of it; `now` and `at` are the same time.
+    #[must_use]
+    pub fn memory(&self, now: Instant, at: Timestamp) -> RestartMemory {
+        let ms = |it: &Instant| now.saturating_duration_since(*it).as_millis();
+        let stamp = |it| Timestamp(at.0.saturating_sub(u64::try_from(ms(it)).unwrap_or(u64::MAX)));
+        let recent = self.recent.iter().map(stamp).collect();
+        RestartMemory { restarts: self.restarts, recent, held: self.held }
+    }
+
+    /// Takes in what was written down; `now` and `at` are the same time.
+    pub fn remember(&mut self, memory: &RestartMemory, now: Instant, at: Timestamp) {
+        (self.restarts, self.held) = (memory.restarts, memory.held);
+        let ago = |it: &Timestamp| Duration::from_millis(at.0.saturating_sub(it.0));
+        // What is older than the clock that counts here was before the machine was started.
+        self.recent = memory.recent.iter().filter_map(|it| now.checked_sub(ago(it))).collect();
+    }
+
     /// It was started.
     pub fn handle_started(&mut self, now: Instant) {
         self.started = Some(now);
@@ -145,14 +176,19 @@ impl Restart {
 
     /// A check of the running process has passed or failed. With [`Policy::Never`] nothing is restarted.
     pub fn handle_check(&mut self, passed: bool, now: Instant) -> CheckAction {
-        if passed {
-            self.was_ready = true;
-            self.failed_checks = 0;
+        let failed = if passed { 0 } else { self.failed_checks.saturating_add(1) };
+        self.handle_checks(passed, failed, now)
+    }
+
+    /// Whether the checks of the running process pass, and how often one of them has failed in a row by now. May be said as often
+    /// as one likes.
+    pub fn handle_checks(&mut self, passing: bool, failed: u32, now: Instant) -> CheckAction {
+        self.was_ready |= passing;
+        self.failed_checks = failed;
+        if failed == 0 {
             return CheckAction::Leave;
         }
-        self.failed_checks = self.failed_checks.saturating_add(1);
         let limits = &self.limits;
-        let failed = self.failed_checks;
         if self.policy == Policy::Never {
             CheckAction::Leave
         } else if self.was_ready {
@@ -239,6 +275,12 @@ impl Restart {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.held
+    }
+
+    /// Its checks have passed since its last start.
+    #[must_use]
+    pub fn was_ready(&self) -> bool {
+        self.was_ready
     }
 
     /// Restarts in a row without a sound run in between.

@@ -123,6 +123,11 @@ impl Workload {
         }
     }
 
+    /// Releases from now on have higher numbers than this one, which something has that is not known here.
+    pub fn number_after(&mut self, release: ReleaseId) {
+        self.next_release = self.next_release.max(release.0.saturating_add(1));
+    }
+
     /// Looks at what is, and says what to do.
     pub fn reconcile(&mut self, observed: &Observed, now: Timestamp) -> Vec<Action> {
         self.clock.advance(now);
@@ -177,9 +182,9 @@ impl Workload {
         known.into_iter().flatten().find(|it| it.id == id)
     }
 
-    /// How far the rollout is, in words.
+    /// How far the rollout is, in words; for `prefix` see [`Reason::text`].
     #[must_use]
-    pub fn progress(&self) -> Option<String> {
+    pub fn progress(&self, prefix: &str) -> Option<String> {
         let rollout = self.rollout.as_ref()?;
         let paused = if rollout.paused_ms.is_some() { ", paused" } else { "" };
         Some(match &rollout.stage {
@@ -191,7 +196,7 @@ impl Workload {
             }
             Stage::Rolling(rolling) if rolling.judged => format!("replacing all copies{paused}"),
             Stage::Rolling(_) => format!("judging the first copies{paused}"),
-            Stage::RollingBack(back) => format!("rolling back: {}", back.reason),
+            Stage::RollingBack(back) => format!("rolling back: {}", back.reason.text(prefix)),
         })
     }
 

@@ -187,6 +187,12 @@ impl Process {
         Ok(Some(Self { id, child: None, end: Some(end), survives: true, has_ended: false }))
     }
 
+    /// Whether this one has not ended yet.
+    #[must_use]
+    pub fn is_running(id: ProcessId) -> bool {
+        table::start_of(id.pid) == Some(id.started)
+    }
+
     /// Which one it is.
     #[must_use]
     pub fn id(&self) -> ProcessId {

@@ -4,6 +4,7 @@
 
 mod jobs;
 mod killed;
+mod operators;
 mod steady;
 #[path = "../it/support.rs"]
 #[allow(dead_code)] // It has what `it` needs, too.
@@ -378,7 +379,7 @@ fn a_version_that_ends_again_and_again_is_taken_back_and_the_old_one_serves_on()
     });
     world.settle("1");
     let table = world.leno(&["ps"]);
-    assert!(table.contains("the last rollout was undone: copy 2-0 ended"), "{table}");
+    assert!(table.contains("the last rollout was undone: web-2-0 ended"), "{table}");
     none_failed(&client.stop());
 }
 

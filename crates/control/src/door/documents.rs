@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Door, reply};
 use crate::documents::{Reading, read_all, read_keys};
 use crate::manifest_folder::SOURCE_PREFIX;
+use crate::workloads::unenforced;
 
 const JSON: &str = "application/json";
 
@@ -161,6 +162,9 @@ impl Door {
     fn row(&self, document: &Document, result: &str) -> DocumentRow {
         let mut diagnostics = document.diagnostics.clone();
         diagnostics.extend(self.compilation.diagnostics_of(&document.key));
+        if let Spec::Workload(spec) = &document.spec {
+            diagnostics.extend(unenforced(&spec.limits));
+        }
         DocumentRow {
             key: document.key.clone(),
             api_version: document.api_version.clone(),

@@ -15,6 +15,10 @@ const JSON: &str = "application/json";
 const LINES: usize = 100;
 /// Most bytes of a log in one answer, for each copy.
 const LOG_BYTES_MAX: u64 = 1 << 20;
+/// Most bytes of an answer, over all copies.
+const LOGS_BYTES_MAX: u64 = 8 << 20;
+/// Logs of copies that live and of the release that failed last: with more, those of the failed ones are left out.
+const LOGS_MAX: usize = 64;
 
 /// What a copy wrote.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -155,6 +159,7 @@ impl Door {
             "resume" => Ask::Resume,
             "promote" => Ask::Promote,
             "undo" => Ask::Undo,
+            "retry" => Ask::Retry,
             "scale" => match parameters.number("replicas")?.map(u32::try_from) {
                 Some(Ok(0)) => return Err(bad("replicas: at least 1; stop stops it".into())),
                 Some(Ok(replicas)) => Ask::Scale(replicas),
@@ -162,7 +167,8 @@ impl Door {
             },
             _ => {
                 let text = format!(
-                    "there is no order {order:?}: start, stop, restart, scale, pause, resume, promote, undo"
+                    "there is no order {order:?}: start, stop, restart, scale, pause, resume, promote, undo, \
+                     retry"
                 );
                 return Err(refused(StatusCode::NOT_FOUND, text));
             }
@@ -176,7 +182,8 @@ impl Door {
     }
 
     async fn logs(&self, parameters: &Parameters) -> Result<Response<Bytes>, Refused> {
-        let report = self.one(&parameters.workload()?)?;
+        let name = parameters.workload()?;
+        let report = self.one(&name)?;
         let lines = parameters
             .number("lines")?
             .map_or(LINES, |it| usize::try_from(it).unwrap_or(usize::MAX));
@@ -200,11 +207,21 @@ impl Door {
                 }
             }
         }
+        let failed = report.rollout.history.first().filter(|_| copy.is_none() && after.is_none());
+        let failed = failed.filter(|it| !["promoted", "completed"].contains(&&*it.outcome));
+        let (failed, workloads) = (failed.map(|it| it.release), self.workloads.clone());
         let read = tokio::task::spawn_blocking(move || {
+            // Why it was taken back stands in what its copies wrote, and they are gone.
+            for (id, path) in failed.iter().flat_map(|it| workloads.logs_of_release(&name, *it)) {
+                if files.len() < LOGS_MAX && !files.iter().any(|it| it.0 == id) {
+                    files.push((id, path));
+                }
+            }
+            let bytes_max = LOG_BYTES_MAX.min(LOGS_BYTES_MAX / files.len().max(1) as u64);
             let read = |(id, path): (String, PathBuf)| -> std::io::Result<CopyLog> {
                 let (text, end) = match after {
-                    Some(after) => runtime::output_after(&path, after, LOG_BYTES_MAX)?,
-                    None => runtime::last_lines(&path, lines, LOG_BYTES_MAX)?,
+                    Some(after) => runtime::output_after(&path, after, bytes_max)?,
+                    None => runtime::last_lines(&path, lines, bytes_max)?,
                 };
                 Ok(CopyLog { id, text: String::from_utf8_lossy(&text).into_owned(), end })
             };

@@ -75,6 +75,7 @@ impl<T: Truth, P: Prober> Run<T, P> {
                 if hold.has_changed().unwrap_or(false) {
                     break;
                 }
+                self.runners.count(&self.id, result.status == CheckStatus::Critical);
                 let last = last_run(&turn, &result);
                 if let Some(status) = judge.judge(result.status) {
                     // If it could not be written, the next run tries again. The write is not dropped when the

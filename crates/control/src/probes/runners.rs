@@ -31,6 +31,8 @@ struct Runner {
     heartbeats: watch::Sender<Option<Heartbeat>>,
     hold: watch::Sender<Option<String>>,
     run: CheckRun,
+    /// Probes that failed since one passed, or since the instance was held last.
+    failed_in_row: u32,
 }
 
 /// A heartbeat of a TTL check.
@@ -102,7 +104,8 @@ impl Runners {
     }
 
     fn tell_hold(&self, service: &ServiceId, reason: Option<&str>) {
-        for runner in self.by_check.lock().values().filter(|it| it.service == *service) {
+        for runner in self.by_check.lock().values_mut().filter(|it| it.service == *service) {
+            runner.failed_in_row = 0;
             runner.hold.send_replace(reason.map(str::to_owned));
         }
     }
@@ -126,6 +129,21 @@ impl Runners {
     /// Changes whenever something is noted of a run.
     pub(super) fn ran(&self) -> watch::Receiver<u64> {
         self.ran.subscribe()
+    }
+
+    /// A probe of a check has ended.
+    pub(super) fn count(&self, id: &CheckId, has_failed: bool) {
+        if let Some(runner) = self.by_check.lock().get_mut(id) {
+            runner.failed_in_row =
+                if has_failed { runner.failed_in_row.saturating_add(1) } else { 0 };
+        }
+    }
+
+    /// How often a check of the instance has failed in a row by now; that of the worst.
+    pub(super) fn failed_in_row(&self, service: &ServiceId) -> u32 {
+        let by_check = self.by_check.lock();
+        let of_it = by_check.values().filter(|it| it.service == *service);
+        of_it.map(|it| it.failed_in_row).max().unwrap_or_default()
     }
 
     /// Takes the freshest result of a check, unless its task was told to stop.
@@ -175,6 +193,7 @@ impl Runners {
             heartbeats,
             hold,
             run: CheckRun::new(check.id.clone(), kind),
+            failed_in_row: 0,
         };
         self.by_check.lock().insert(check.id.clone(), runner);
         Orders { stop, hurry, heartbeats: latest, hold: held_now }

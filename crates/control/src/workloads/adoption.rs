@@ -1,9 +1,10 @@
 //! What an earlier life of the agent has left: processes that are taken over, and instances that have none.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::workload::{META_COPY, META_WORKLOAD};
-use model::{Catalog, ServiceId};
+use model::{Catalog, ServiceId, Timestamp};
 use recovery::CopyId;
 use runtime::{Process, ProcessId};
 
@@ -19,8 +20,9 @@ impl Keeper {
     pub(super) async fn take_over(&mut self) {
         let catalog = self.around.mesh.catalog();
         for name in stored_names(&catalog, &self.place.node) {
-            if let Some(kept) = Kept::load(&catalog, &self.place.node, &name) {
-                self.all.insert(name, Running::new(kept, &catalog));
+            match Kept::load(&catalog, &self.place.node, &name) {
+                Some(kept) => drop(self.all.insert(name, Running::new(kept, &catalog))),
+                None => drop(self.left.insert(name, BTreeMap::new())),
             }
         }
         self.adopt_the_recorded(&catalog);
@@ -39,13 +41,62 @@ impl Keeper {
             if self.is_adopted(mark) == Some(process.id) {
                 continue;
             }
+            if let Some(left) = self.left.get_mut(&mark.workload) {
+                let copy = mark.workload.instance(mark.copy);
+                tracing::error!(
+                    pid = process.id.pid, %copy,
+                    "left alone: it was started by another version; end it when others serve"
+                );
+                left.insert(mark.copy, process.id);
+                continue;
+            }
             match Process::adopt(process.id) {
                 Ok(Some(adopted)) => self.adopt(&catalog, mark, adopted),
                 Ok(None) => {}
                 Err(error) => tracing::error!(pid = process.id.pid, %error, "it is not adopted"),
             }
         }
+        self.left.retain(|_, copies| !copies.is_empty());
         self.deregister_the_dead(&catalog).await;
+    }
+
+    /// A workload as the store has it or, where that cannot be read, as one that has not begun yet. What begins beside processes
+    /// that are left alone has other names than they have.
+    pub(super) fn known_or_new(
+        &self,
+        name: &WorkloadName,
+        catalog: &Catalog,
+        now: Timestamp,
+    ) -> Running {
+        let kept = Kept::load(catalog, &self.place.node, name);
+        let mut kept = kept.unwrap_or_else(|| Kept::new(now));
+        if let Some(copies) = self.left.get(name) {
+            if let Some((last, _)) = copies.last_key_value() {
+                kept.workload.number_after(last.release);
+            }
+            let pids: Vec<String> = copies.values().map(|it| it.pid.to_string()).collect();
+            let pids = pids.join(", ");
+            kept.note(format!(
+                "its state was written by another version and begins anew; left alone: process {pids}"
+            ));
+        }
+        Running::new(kept, catalog)
+    }
+
+    /// Processes that were left alone and have ended are deregistered.
+    pub(super) async fn forget_left(&mut self) {
+        let ended = |(name, copies): (&WorkloadName, &BTreeMap<CopyId, ProcessId>)| {
+            let ended = copies.iter().filter(|it| !Process::is_running(*it.1));
+            ended.map(|it| (name.clone(), *it.0)).collect::<Vec<_>>()
+        };
+        let ended: Vec<(WorkloadName, CopyId)> = self.left.iter().flat_map(ended).collect();
+        for (name, copy) in ended {
+            self.deregister(&name.instance(copy)).await;
+            if let Some(copies) = self.left.get_mut(&name) {
+                copies.remove(&copy);
+            }
+        }
+        self.left.retain(|_, copies| !copies.is_empty());
     }
 
     /// Processes may have overwritten the environment that their marks were in; they are in the store, too.
@@ -108,9 +159,10 @@ impl Keeper {
             record: record_of(place, &mark.workload, mark.copy, spec, running.kept.began_ms),
         };
         tracing::info!(pid, copy = %plan.id(), "adopted");
+        let past = running.kept.copies.get(&mark.copy).cloned().unwrap_or_default();
         let maintenance = maintenance_of(catalog, &place.node, &plan.id());
         let log = log_of(place, &plan);
-        let mut handle = CopyHandle::start(Arc::new(plan), log, &self.around, Some(process));
+        let mut handle = CopyHandle::start(Arc::new(plan), log, &self.around, past, Some(process));
         handle.is_draining = maintenance.is_some_and(|it| it.notes == DRAINING);
         running.copies.insert(mark.copy, handle);
     }
@@ -126,7 +178,8 @@ impl Keeper {
                 let name = WorkloadName { namespace: namespace.to_owned(), name: name.to_owned() };
                 let copy: CopyId = meta.get(META_COPY)?.parse().ok()?;
                 let lives = self.all.get(&name).is_some_and(|it| it.copies.contains_key(&copy));
-                (!lives).then(|| instance.id.clone())
+                let is_left = self.left.get(&name).is_some_and(|it| it.contains_key(&copy));
+                (!lives && !is_left).then(|| instance.id.clone())
             })
             .collect();
         for id in dead {

@@ -1,17 +1,22 @@
 //! One copy of a workload: its process is started, watched, restarted as `recovery` says, and told to end.
 
 use std::fmt;
+use std::io;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::WriteOutcome;
-use model::{Catalog, CheckId, CheckStatus, ServiceId};
+use model::workload::PortChoice;
+use model::{Catalog, CheckId, CheckStatus, ServiceId, Timestamp};
 use parking_lot::Mutex;
-use recovery::{AttemptEnd, CheckAction, Ended, Next, Restart};
+use recovery::{AttemptEnd, CheckAction, Ended, Next, Restart, RestartMemory};
 use registry::Command;
 use runtime::{ChildError, Drain, Exit, Process, ProcessId, Rotation, Tasks};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 
 use super::job;
 use super::plan::{self, CopyPlan};
@@ -107,6 +112,30 @@ pub(super) struct CopyState {
     pub last_end: String,
     /// Of a try of a job: how it ended, once it has.
     pub end: Option<AttemptEnd>,
+    /// What is known of its restarts.
+    pub restart: RestartMemory,
+    /// Somebody else has taken its port while it had no process.
+    pub has_lost_port: bool,
+}
+
+impl CopyState {
+    /// What is to be known of it when it is looked after anew.
+    pub(super) fn past(&self) -> CopyPast {
+        let (crashes, last_end) = (self.crashes, self.last_end.clone());
+        CopyPast { crashes, last_end, restart: self.restart.clone() }
+    }
+}
+
+/// What has become of a copy so far.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct CopyPast {
+    /// How often its process has ended by itself.
+    pub crashes: u32,
+    /// How its process ended last.
+    pub last_end: String,
+    /// Its restarts.
+    pub restart: RestartMemory,
 }
 
 /// How far a copy is.
@@ -136,20 +165,23 @@ impl Stage {
 }
 
 impl CopyHandle {
-    /// Begins to look after a copy; with `adopted`, after a process that runs already.
+    /// Begins to look after a copy of which `past` is known; with `adopted`, after a process that runs already.
     pub(super) fn start(
         plan: Arc<CopyPlan>,
         log: PathBuf,
         around: &Surroundings,
+        past: CopyPast,
         adopted: Option<Process>,
     ) -> Self {
         let state = Arc::new(Mutex::new(CopyState {
             stage: Stage::Starting,
             since_ms: runtime::unix_ms(),
             process: None,
-            crashes: 0,
-            last_end: String::new(),
+            crashes: past.crashes,
+            last_end: past.last_end,
             end: None,
+            restart: past.restart,
+            has_lost_port: false,
         }));
         let (stop, stops) = watch::channel(false);
         let task = CopyTask {
@@ -212,68 +244,110 @@ struct CopyTask {
 
 impl CopyTask {
     async fn run(self, mut adopted: Option<Process>) {
-        let mut stops = self.stops.clone();
         let mut restart = plan::restart(&self.plan.spec);
+        let past = self.state.lock().restart.clone();
+        restart.remember(&past, runtime::monotonic(), Timestamp(runtime::unix_ms()));
+        if restart.is_held() && adopted.is_none() {
+            let restarts = restart.restarts();
+            if !self.rest(Next::Hold { restarts }).await {
+                return;
+            }
+        }
         loop {
-            self.set(Stage::Starting, None);
-            let started = match adopted.take() {
-                Some(process) => Ok(process),
-                None => self.start(),
-            };
-            let ended = match started {
-                Ok(process) => {
-                    restart.handle_started(runtime::monotonic());
-                    match self.watch(process, &mut restart).await {
-                        Some(ended) => ended,
-                        None => return,
-                    }
-                }
-                Err(text) => {
-                    self.note_end(&text, true);
-                    self.take_out(&text).await;
-                    self.note_attempt(AttemptEnd { is_well: false, is_interrupted: false, text });
-                    Ended::Badly
-                }
-            };
+            let Some(ended) = self.run_once(adopted.take(), &mut restart).await else { return };
             let next = restart.handle_ended(ended, runtime::monotonic(), &mut rand::rng());
-            let until = match next {
-                Next::StartAt(at) => {
-                    self.set(Stage::Waiting, None);
-                    Some(at)
-                }
-                Next::Leave => {
-                    self.set(Stage::Left, None);
-                    None
-                }
-                Next::Hold { restarts } => {
-                    tracing::error!(
-                        copy = %self.plan.id(), restarts,
-                        "held: it ends again and again, and is not started any more"
-                    );
-                    self.set(Stage::Held, None);
-                    None
-                }
-            };
-            let pause = async {
-                match until {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = pause => {}
-                () = told_to_stop(&mut stops) => {
-                    self.set(Stage::Stopped, None);
-                    return;
-                }
-                () = self.drain.begun() => return,
+            let memory = restart.memory(runtime::monotonic(), Timestamp(runtime::unix_ms()));
+            self.state.lock().restart = memory;
+            if !self.rest(next).await {
+                return;
             }
         }
     }
 
-    fn start(&self) -> Result<Process, String> {
-        let spec = self.plan.process(&self.log)?;
-        Process::start(&spec).map_err(|error| describe(&error))
+    /// Starts it, and waits for its end; `None` when it is not to be started again.
+    async fn run_once(&self, adopted: Option<Process>, restart: &mut Restart) -> Option<Ended> {
+        self.set(Stage::Starting, None);
+        let started = match adopted {
+            Some(process) => Ok(process),
+            None => self.start().await,
+        };
+        match started {
+            Ok(process) => {
+                restart.handle_started(runtime::monotonic());
+                self.watch(process, restart).await
+            }
+            Err(text) => {
+                self.note_end(&text, true);
+                self.take_out(&text).await;
+                self.note_attempt(AttemptEnd { is_well: false, is_interrupted: false, text });
+                Some(Ended::Badly)
+            }
+        }
+    }
+
+    /// Waits until it may be started again; false when it is not to be.
+    async fn rest(&self, next: Next) -> bool {
+        let mut stops = self.stops.clone();
+        let until = match next {
+            Next::StartAt(at) => {
+                self.set(Stage::Waiting, None);
+                Some(at)
+            }
+            Next::Leave => {
+                self.set(Stage::Left, None);
+                None
+            }
+            Next::Hold { restarts } => {
+                tracing::error!(
+                    copy = %self.plan.id(), restarts,
+                    "held: it ends again and again, and is not started any more"
+                );
+                self.set(Stage::Held, None);
+                None
+            }
+        };
+        let pause = async {
+            if let Some(at) = until {
+                tokio::time::sleep_until(at.into()).await;
+                if !self.has_lost_port().await {
+                    return;
+                }
+                // It is given another port, and looked after anew.
+                self.state.lock().has_lost_port = true;
+                self.around.wake.notify_one();
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = pause => true,
+            () = told_to_stop(&mut stops) => {
+                self.set(Stage::Stopped, None);
+                false
+            }
+            () = self.drain.begun() => false,
+        }
+    }
+
+    /// Whether somebody else listens on the port that was chosen for it.
+    async fn has_lost_port(&self) -> bool {
+        let Some(port) = self.plan.port.filter(|_| self.plan.spec.port == PortChoice::Auto) else {
+            return false;
+        };
+        let address = self.plan.address.clone();
+        let bound = move || TcpListener::bind((&*address, port)).map(drop);
+        let bound = tokio::task::spawn_blocking(bound).await;
+        matches!(bound, Ok(Err(error)) if error.kind() == io::ErrorKind::AddrInUse)
+    }
+
+    /// Files are read and made for it, and another thread forks.
+    async fn start(&self) -> Result<Process, String> {
+        let (plan, log) = (Arc::clone(&self.plan), self.log.clone());
+        let start = move || {
+            let spec = plan.process(&log)?;
+            Process::start(&spec).map_err(|error| describe(&error))
+        };
+        let started = tokio::task::spawn_blocking(start).await;
+        started.unwrap_or_else(|_| Err("the agent is shutting down".to_owned()))
     }
 
     /// From start to end of one run; `None` when it is not to be started again.
@@ -285,20 +359,14 @@ impl CopyTask {
         let mut pause = LOOK_PAUSE_MIN;
         let mut look_at = runtime::monotonic() + pause;
         let mut told: Option<Told> = None;
+        let mut rotation = None;
         loop {
             let (is_told, kill_at) = (told.is_some(), told.as_ref().map(|it| it.kill_at));
             tokio::select! {
                 exit = process.end() => {
                     let (text, ended) = told_end(&exit);
                     let text = format!("process {pid} ended: {text}");
-                    if let Some(record) = &self.plan.record {
-                        let end = job::end_of_attempt(record, &self.log).await;
-                        self.note_attempt(end.unwrap_or_else(|| AttemptEnd {
-                            is_well: false,
-                            is_interrupted: false,
-                            text: text.clone(),
-                        }));
-                    }
+                    self.note_recorded_end(&text).await;
                     let goes_on = told.as_ref().is_none_or(|it| it.goes_on);
                     self.note_end(&text, goes_on);
                     self.take_out(&text).await;
@@ -322,11 +390,7 @@ impl CopyTask {
                         return None;
                     }
                     self.take_out("the agent is shutting down").await;
-                    if let Some(record) = &self.plan.record
-                        && let Err(error) = record.note_interruption()
-                    {
-                        tracing::warn!(copy = %self.plan.id(), %error, "its end will count as its own");
-                    }
+                    self.note_interruption();
                     let grace = self.plan.spec.stop.grace_period.min(GRACE_AT_EXIT_MAX);
                     told = Some(self.tell_to_end(&process, grace, false));
                 }
@@ -337,7 +401,10 @@ impl CopyTask {
                         told.kill_at += KILL_AGAIN_PAUSE;
                         continue;
                     }
-                    self.rotate().await;
+                    // One at a time, and nothing here waits for it.
+                    if rotation.as_ref().is_none_or(JoinHandle::is_finished) {
+                        rotation = Some(self.rotate());
+                    }
                     if let CheckAction::RestartUnhealthy { failed } = self.look(restart) {
                         tracing::warn!(copy = %self.plan.id(), failed, "restarted: its checks fail");
                         let grace = self.plan.spec.stop.grace_period;
@@ -363,11 +430,13 @@ impl CopyTask {
         if self.plan.spec.service.is_none() {
             return CheckAction::Leave;
         }
+        let (probes, id) = (&self.around.probes, self.plan.id());
         let is_well = is_well(&self.around.mesh.catalog(), &self.plan);
-        if !is_well {
-            self.around.probes.probe_now(&self.plan.node, &self.plan.id());
+        // What was well before is asked as often as its document says.
+        if !is_well && !restart.was_ready() {
+            probes.probe_now(&self.plan.node, &id);
         }
-        restart.handle_check(is_well, runtime::monotonic())
+        restart.handle_checks(is_well, probes.failed_in_row(&id), runtime::monotonic())
     }
 
     /// Its process runs: it is probed from now on.
@@ -391,21 +460,40 @@ impl CopyTask {
         }
     }
 
-    async fn rotate(&self) {
+    fn rotate(&self) -> JoinHandle<()> {
         let (log, logs) = (self.log.clone(), &self.plan.spec.logs);
         let rotation =
             Rotation { bytes_max: logs.file_bytes_max, kept_max: logs.files_max.saturating_sub(1) };
-        let rotated =
-            tokio::task::spawn_blocking(move || runtime::rotate_output(&log, rotation)).await;
-        if let Ok(Err(error)) = rotated {
-            tracing::warn!(copy = %self.plan.id(), %error, "its log cannot be begun anew");
-        }
+        let copy = self.plan.id();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = runtime::rotate_output(&log, rotation) {
+                tracing::warn!(%copy, %error, "its log cannot be begun anew");
+            }
+        })
     }
 
     fn note_end(&self, text: &str, is_crash: bool) {
         let mut state = self.state.lock();
         text.clone_into(&mut state.last_end);
         state.crashes = state.crashes.saturating_add(u32::from(is_crash));
+    }
+
+    /// A try of a job has ended; how is written down, unless whoever was to do that was killed with it.
+    async fn note_recorded_end(&self, text: &str) {
+        let Some(record) = &self.plan.record else { return };
+        let end = job::end_of_attempt(record, &self.log).await;
+        let unknown =
+            || AttemptEnd { is_well: false, is_interrupted: false, text: text.to_owned() };
+        self.note_attempt(end.unwrap_or_else(unknown));
+    }
+
+    /// A try of a job ends because the agent does.
+    fn note_interruption(&self) {
+        if let Some(record) = &self.plan.record
+            && let Err(error) = record.note_interruption()
+        {
+            tracing::warn!(copy = %self.plan.id(), %error, "its end will count as its own");
+        }
     }
 
     fn note_attempt(&self, end: AttemptEnd) {

@@ -1,6 +1,7 @@
 //! What is done to copies: they are registered, started, marked and weighed.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 
@@ -60,9 +61,9 @@ impl Keeper {
         let port = match spec.port {
             PortChoice::None => None,
             // The copy before it may still have it.
-            PortChoice::Fixed(port) if TcpListener::bind((&*address, port)).is_err() => return,
+            PortChoice::Fixed(port) if bound_port(&address, port).await.is_err() => return,
             PortChoice::Fixed(port) => Some(port),
-            PortChoice::Auto => match free_port(&address) {
+            PortChoice::Auto => match bound_port(&address, 0).await {
                 Ok(port) => Some(port),
                 Err(error) => {
                     tracing::error!(workload = %name, %copy, %error, "no port is free");
@@ -86,8 +87,35 @@ impl Keeper {
             return;
         }
         let log = log_of(&self.place, &plan);
-        let handle = CopyHandle::start(plan, log, &self.around, None);
+        let past = running.kept.copies.get(&copy).cloned().unwrap_or_default();
+        let handle = CopyHandle::start(plan, log, &self.around, past, None);
         running.copies.insert(copy, handle);
+    }
+
+    /// Gives copies other ports whose own were taken while they had no process.
+    pub(super) async fn renew_ports(&self, name: &WorkloadName, running: &mut Running) {
+        let is_lost = |it: &(&CopyId, &CopyHandle)| it.1.state().has_lost_port;
+        let lost: Vec<CopyId> = running.copies.iter().filter(is_lost).map(|it| *it.0).collect();
+        for id in lost {
+            let Some(old) = running.copies.get(&id) else { continue };
+            let Ok(port) = bound_port(&old.plan.address, 0).await else { continue };
+            let (before, past) = (old.plan.port.unwrap_or_default(), old.state().past());
+            let plan = Arc::new(CopyPlan { port: Some(port), ..(*old.plan).clone() });
+            let is_used = running.kept.split.as_ref().is_none_or(|it| it.serves(id.release));
+            if !self.register(&plan, is_used && !old.is_draining).await {
+                continue;
+            }
+            old.stop();
+            let is_draining = old.is_draining;
+            let text = format!("{} listens on port {port} now: {before} was taken", plan.id());
+            tracing::warn!(workload = %name, "{text}");
+            running.kept.note(text);
+            running.is_dirty = true;
+            let log = log_of(&self.place, &plan);
+            let mut new = CopyHandle::start(plan, log, &self.around, past, None);
+            new.is_draining = is_draining;
+            running.copies.insert(id, new);
+        }
     }
 
     /// What it depends on that is not there yet.
@@ -230,7 +258,9 @@ pub(super) fn weight_of(plan: &CopyPlan) -> u16 {
     plan.spec.service.as_ref().map_or(1, |it| it.weight)
 }
 
-/// A port that is free now.
-pub(super) fn free_port(address: &str) -> std::io::Result<u16> {
-    Ok(TcpListener::bind((address, 0))?.local_addr()?.port())
+/// The port if it is free now; for 0 one that is.
+async fn bound_port(address: &str, port: u16) -> io::Result<u16> {
+    let address = address.to_owned();
+    let bind = move || Ok(TcpListener::bind((&*address, port))?.local_addr()?.port());
+    tokio::task::spawn_blocking(bind).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }

@@ -29,9 +29,14 @@ impl Keeper {
         mut running: Running,
         now: Timestamp,
     ) {
-        running.kept.job.get_or_insert_with(|| Job::new(now));
+        if running.kept.job.is_none() {
+            let mut job = Job::new(now);
+            let left = self.left.get(name).and_then(|it| it.last_key_value());
+            left.into_iter().for_each(|it| job.number_after(it.0.release));
+            running.kept.job = Some(job);
+        }
         match spec {
-            Some(spec) => self.follow_document(name, spec, &mut running, now),
+            Some(spec) => self.follow_document(name, spec, &mut running, now).await,
             None => running.kept.job.iter_mut().for_each(Job::remove),
         }
         let seen = self.attempts(name, &running).await;
@@ -119,10 +124,10 @@ impl Keeper {
                 kept.note("an operator started it".into());
                 Ok(())
             }
-            Ask::Restart if job.is_stopped() => {
+            Ask::Restart | Ask::Retry if job.is_stopped() => {
                 Err(format!("{} is stopped; start it first", order.name))
             }
-            Ask::Start | Ask::Restart => {
+            Ask::Start | Ask::Restart | Ask::Retry => {
                 job.go_on();
                 let last = job.last_attempt().and_then(|it| kept.specs.get(&it.release));
                 let Some(spec) = last.map(Arc::clone) else {

@@ -1,6 +1,6 @@
 //! What is known of one workload, and what of it is kept in the store.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use model::workload::{Registration, Rollout, WorkloadKind, WorkloadSpec};
@@ -10,7 +10,7 @@ use recovery::{CopyId, Job, Release, ReleaseId, Split, Workload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::copy::CopyHandle;
+use super::copy::{CopyHandle, CopyPast};
 use super::name::WorkloadName;
 use super::tally::Tally;
 
@@ -44,6 +44,9 @@ pub(super) struct Kept {
     /// What runs it to its end, if that is what its document asks for.
     #[serde(default)]
     pub job: Option<Job>,
+    /// What is known of copies whose processes have ended by themselves.
+    #[serde(default)]
+    pub copies: BTreeMap<CopyId, CopyPast>,
     /// When this was begun, in milliseconds since 1970; it tells apart workloads that have had the same name.
     #[serde(default)]
     pub began_ms: u64,
@@ -71,6 +74,7 @@ impl Kept {
             events: VecDeque::new(),
             processes: BTreeMap::new(),
             job: None,
+            copies: BTreeMap::new(),
             began_ms: now.0,
         }
     }
@@ -150,6 +154,8 @@ impl Kept {
                 || workload.release(*id).is_some()
                 || copies.keys().any(|copy| copy.release == *id)
         });
+        let specs = &self.specs;
+        self.copies.retain(|copy, _| specs.contains_key(&copy.release));
     }
 
     /// The weight of each copy of a release, as its document has it now.
@@ -250,6 +256,8 @@ pub(super) struct Running {
     pub waits_for: Vec<String>,
     /// When obstacles were last looked for, in milliseconds since 1970.
     pub looked_ms: u64,
+    /// Releases whose logs were kept when the others were deleted last.
+    pub logs_of: Option<BTreeSet<ReleaseId>>,
     /// Something has changed that the store does not have yet.
     pub is_dirty: bool,
 }
@@ -265,6 +273,7 @@ impl Running {
             obstacles: Vec::new(),
             waits_for: Vec::new(),
             looked_ms: 0,
+            logs_of: None,
             is_dirty: false,
         }
     }

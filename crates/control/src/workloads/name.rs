@@ -62,13 +62,17 @@ impl WorkloadName {
 
     /// What a copy is registered as, and called by operators: `web-3-0`.
     pub(super) fn instance(&self, copy: CopyId) -> ServiceId {
-        let base = if self.namespace == DEFAULT {
-            self.name.clone()
+        format!("{}{copy}", self.copy_prefix()).into()
+    }
+
+    /// What stands before the numbers of a copy: `web-`.
+    pub(super) fn copy_prefix(&self) -> String {
+        if self.namespace == DEFAULT {
+            format!("{}-", self.name)
         } else {
             // A name has no dot, so that no two workloads have the same.
-            format!("{}.{}", self.namespace, self.name)
-        };
-        format!("{base}-{copy}").into()
+            format!("{}.{}-", self.namespace, self.name)
+        }
     }
 }
 

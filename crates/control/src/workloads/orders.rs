@@ -74,21 +74,8 @@ impl Keeper {
             _ if is_stopped => {
                 return Err(format!("{} is stopped; start it first", order.name));
             }
-            Ask::Restart => {
-                // What serves is started anew, and not what was taken back.
-                let stable = kept.workload.stable().or(kept.workload.target());
-                let known = stable.and_then(|it| Some((kept.specs.get(&it.id)?, &it.spec)));
-                let Some((spec, numbers)) = known else {
-                    return Err(format!("{} has not been started yet", order.name));
-                };
-                let (spec, replicas) = (Arc::clone(spec), numbers.replicas);
-                kept.restarts += 1;
-                let done = self.begin(&spec, replicas, running, now);
-                if done.is_err() {
-                    running.kept.restarts -= 1;
-                }
-                return done;
-            }
+            Ask::Restart => return self.restart(order, running, now),
+            Ask::Retry => return self.retry(order, running, now),
             Ask::Scale(replicas) => {
                 if !(1..=REPLICAS_MAX).contains(&replicas) {
                     return Err(format!("there may be 1 to {REPLICAS_MAX} copies"));
@@ -116,5 +103,45 @@ impl Keeper {
             Ask::Undo => Change::Undo,
         };
         running.kept.workload.handle_command(change, now).map_err(refused)
+    }
+
+    /// What serves is started anew, and not what was taken back.
+    fn restart(&self, order: &Order, running: &mut Running, now: Timestamp) -> Result<(), String> {
+        let kept = &mut running.kept;
+        let stable = kept.workload.stable().or(kept.workload.target());
+        let known = stable.and_then(|it| Some((kept.specs.get(&it.id)?, &it.spec)));
+        let Some((spec, numbers)) = known else {
+            return Err(format!("{} has not been started yet", order.name));
+        };
+        let (spec, replicas) = (Arc::clone(spec), numbers.replicas);
+        kept.restarts += 1;
+        let done = self.begin(&spec, replicas, running, now);
+        if done.is_err() {
+            running.kept.restarts -= 1;
+        }
+        done
+    }
+
+    /// The document is followed as if it had just come.
+    fn retry(&self, order: &Order, running: &mut Running, now: Timestamp) -> Result<(), String> {
+        let catalog = self.around.mesh.catalog();
+        let Some(spec) = catalog.document(&order.name.document()).and_then(|it| spec_of(it)) else {
+            return Err(format!("there is no document of {}", order.name));
+        };
+        if let Some(target) = running.kept.workload.target() {
+            return Err(format!("a rollout to version {} is under way", target.version));
+        }
+        let fingerprint = running.kept.fingerprint(spec);
+        let serves = running.kept.workload.stable().is_some_and(|it| it.fingerprint == fingerprint);
+        if serves && running.kept.workload.held().is_some() {
+            return self.restart(order, running, now);
+        }
+        if serves {
+            return Err("what its document asks for serves already".to_owned());
+        }
+        running.kept.told = None;
+        running.looked_ms = 0;
+        running.kept.note("an operator has its document tried again".into());
+        Ok(())
     }
 }

@@ -31,8 +31,12 @@ pub struct WorkloadReport {
     pub state: String,
     /// Why it is so, where that is to be asked; empty otherwise.
     pub reason: String,
+    /// What its document asks for has not begun yet.
+    pub is_pending: bool,
     /// Version that serves.
     pub version: String,
+    /// Limits that hold otherwise than its document has them, or not at all, each with the reason.
+    pub unenforced: Vec<String>,
     /// Copies that are wanted; of a rollout, the instances of the version that serves.
     pub replicas: u32,
     /// Copies that may be used; of a job 1 when it has completed as its document has it now.
@@ -139,18 +143,21 @@ pub(super) fn of(
     let ready = copies.iter().filter(|it| it.state == "ready").count();
     let ready = u32::try_from(ready).unwrap_or(u32::MAX);
     let version = serving.map_or_else(String::new, |it| it.version.clone());
-    let (state, reason) = state(spec, running, ready >= replicas, &copies);
+    let prefix = name.copy_prefix();
+    let (state, reason) = state(spec, running, ready >= replicas, (&copies, &prefix));
     WorkloadReport {
         namespace: name.namespace.clone(),
         name: name.name.clone(),
         kind: "service".into(),
         state,
         reason,
+        is_pending: is_pending(spec, running),
+        unenforced: unenforced(spec),
         version,
         replicas,
         ready,
         copies,
-        rollout: rollout(workload, kept.split.as_ref(), &kept.events),
+        rollout: rollout(workload, kept.split.as_ref(), &kept.events, &prefix),
     }
 }
 
@@ -192,12 +199,26 @@ fn copies(
     running.copies.iter().map(report).collect()
 }
 
+fn unenforced(spec: Option<&WorkloadSpec>) -> Vec<String> {
+    let found = spec.map(|it| super::unenforced(&it.limits)).unwrap_or_default();
+    found.iter().map(|it| format!("{} {}", it.field, it.message)).collect()
+}
+
+/// Whether what the document asks for is still to be begun, and not kept from it.
+fn is_pending(spec: Option<&WorkloadSpec>, running: &Running) -> bool {
+    let is_stopped = running.kept.stopped.is_some()
+        || running.kept.job.as_ref().is_some_and(recovery::Job::is_stopped);
+    spec.is_some_and(|it| running.kept.told.as_ref() != Some(it))
+        && running.obstacles.is_empty()
+        && !is_stopped
+}
+
 /// The state in a word, and why.
 fn state(
     spec: Option<&WorkloadSpec>,
     running: &Running,
     all_ready: bool,
-    copies: &[CopyReport],
+    (copies, prefix): (&[CopyReport], &str),
 ) -> (String, String) {
     let workload = &running.kept.workload;
     let is = |word: &str, reason: String| (word.to_owned(), reason);
@@ -213,28 +234,28 @@ fn state(
         return is(word, running.obstacles.join("; "));
     }
     if let Some(reason) = workload.held() {
-        return is("held", reason.to_string());
+        return is("held", reason.text(prefix));
     }
     let held = copies.iter().find(|it| it.state == "held");
     if !running.waits_for.is_empty() && copies.is_empty() {
         return is("waiting", format!("for {}", running.waits_for.join(", ")));
     }
-    if let Some(progress) = progress(workload) {
+    if let Some(progress) = progress(workload, prefix) {
         return progress;
     }
     if let Some(copy) = held {
         return is("degraded", format!("{} is held: {}", copy.id, copy.output));
     }
     if all_ready {
-        return is("running", last_undone(workload));
+        return is("running", last_undone(workload, prefix));
     }
     let missing = copies.iter().find(|it| it.state != "ready" && !it.output.is_empty());
     is("degraded", missing.map_or_else(String::new, |it| format!("{}: {}", it.id, it.output)))
 }
 
 /// The state of what is being rolled out, in a word, and how far it is.
-pub(super) fn progress(workload: &Workload) -> Option<(String, String)> {
-    let progress = workload.progress()?;
+pub(super) fn progress(workload: &Workload, prefix: &str) -> Option<(String, String)> {
+    let progress = workload.progress(prefix)?;
     let word = if progress.starts_with("rolling back") {
         "rolling back"
     } else if workload.stable().is_none() {
@@ -246,9 +267,11 @@ pub(super) fn progress(workload: &Workload) -> Option<(String, String)> {
 }
 
 /// Why the last rollout was undone, if it was.
-pub(super) fn last_undone(workload: &Workload) -> String {
+pub(super) fn last_undone(workload: &Workload, prefix: &str) -> String {
     match workload.history().next_back().map(|it| &it.outcome) {
-        Some(Outcome::RolledBack(reason)) => format!("the last rollout was undone: {reason}"),
+        Some(Outcome::RolledBack(reason)) => {
+            format!("the last rollout was undone: {}", reason.text(prefix))
+        }
         Some(Outcome::Promoted | Outcome::Held(_)) | None => String::new(),
     }
 }
@@ -257,6 +280,7 @@ pub(super) fn rollout(
     workload: &Workload,
     split: Option<&Split>,
     events: &VecDeque<(u64, String)>,
+    prefix: &str,
 ) -> RolloutReport {
     let target = workload.target().map(|it| format!("release {} (version {})", it.id, it.version));
     let evidence = workload.verdict().map(|verdict| match verdict {
@@ -273,8 +297,8 @@ pub(super) fn rollout(
     let past = |record: &recovery::Record| {
         let (outcome, reason) = match &record.outcome {
             Outcome::Promoted => ("promoted", String::new()),
-            Outcome::RolledBack(reason) => ("rolled back", reason.to_string()),
-            Outcome::Held(reason) => ("held", reason.to_string()),
+            Outcome::RolledBack(reason) => ("rolled back", reason.text(prefix)),
+            Outcome::Held(reason) => ("held", reason.text(prefix)),
         };
         PastRollout {
             release: record.release.id.0,
@@ -288,7 +312,7 @@ pub(super) fn rollout(
     };
     RolloutReport {
         target: target.unwrap_or_default(),
-        progress: workload.progress().unwrap_or_default(),
+        progress: workload.progress(prefix).unwrap_or_default(),
         evidence: evidence.unwrap_or_default(),
         shares,
         history: workload.history().rev().map(past).collect(),

@@ -238,6 +238,16 @@ impl Keeper {
                 workload.may_undo(&count(&instances)).map_err(refused)?;
                 workload.handle_command(Change::Undo, now).map_err(refused)?;
             }
+            Ask::Retry if workload.target().is_some() => {
+                return Err("a version is being rolled out; undo or promote it first".to_owned());
+            }
+            Ask::Retry if workload.stable().is_some_and(|it| it.version == spec.version) => {
+                return Err(format!("version {} serves already", spec.version));
+            }
+            Ask::Retry => {
+                changed.kept.told = None;
+                changed.note(format!("an operator has version {} tried again", spec.version));
+            }
             Ask::Start | Ask::Stop | Ask::Restart | Ask::Scale(_) => {
                 return Err(format!(
                     "the instances of {} are run by others: this can be asked of a Workload only",

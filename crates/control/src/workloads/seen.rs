@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use api::LiveCheck;
 use model::{Catalog, Check, CheckId, CheckStatus, NodeName, Revision, ServiceId};
-use recovery::{Copy, CopyId, Observed, Phase, ReleaseId};
+use recovery::{Copy, CopyId, Observed, Phase};
 
 use super::copy::{CopyHandle, CopyState, Stage, is_ready};
 use super::kept::Running;
@@ -50,10 +50,9 @@ impl Keeper {
         });
         let copies = copies.collect();
         let prefix = format!("{}/", self.place.node);
-        let instance = name.instance(CopyId { release: ReleaseId(0), slot: 0 });
-        let base = instance.as_str().strip_suffix("0-0").unwrap_or_default();
+        let base = name.copy_prefix();
         let release_of = |endpoint: &str| {
-            let copy = endpoint.strip_prefix(&prefix)?.strip_prefix(base)?;
+            let copy = endpoint.strip_prefix(&prefix)?.strip_prefix(&base)?;
             Some(copy.parse::<CopyId>().ok()?.release)
         };
         Observed {

@@ -2,14 +2,16 @@
 
 use recovery::{CopyId, Note, Outcome, Record, RunRecord};
 
-/// What a note says. `name_of` is what operators call a copy.
-pub(super) fn told(note: &Note, name_of: impl Fn(CopyId) -> String) -> String {
+/// What a note says. `name_of` is what operators call a copy; for `prefix` see [`recovery::Reason::text`].
+pub(super) fn told(note: &Note, prefix: &str, name_of: impl Fn(CopyId) -> String) -> String {
     match note {
         Note::Began(release) => format!("a rollout to release {release} begins"),
         Note::StepReached { step, weight_percent } => {
             format!("step {}: the new release gets {weight_percent} % of the requests", step + 1)
         }
-        Note::RollingBack(reason) => format!("rolling back: {reason}"),
+        Note::RollingBack(reason) => {
+            format!("rolling back: {}", reason.text(prefix))
+        }
         Note::NotAcknowledged { copy, proxies } => {
             let what = copy.map_or_else(
                 || "how requests are divided".to_owned(),
@@ -31,13 +33,15 @@ pub(super) fn told(note: &Note, name_of: impl Fn(CopyId) -> String) -> String {
     }
 }
 
-pub(super) fn finished(record: &Record) -> String {
+pub(super) fn finished(record: &Record, prefix: &str) -> String {
     let release = &record.release;
     let what = format!("release {} (version {})", release.id, release.version);
     match &record.outcome {
         Outcome::Promoted => format!("{what} is promoted"),
-        Outcome::RolledBack(reason) => format!("{what} is rolled back: {reason}"),
-        Outcome::Held(reason) => format!("{what} is held: {reason}"),
+        Outcome::RolledBack(reason) => {
+            format!("{what} is rolled back: {}", reason.text(prefix))
+        }
+        Outcome::Held(reason) => format!("{what} is held: {}", reason.text(prefix)),
     }
 }
 

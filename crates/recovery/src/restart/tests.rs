@@ -141,3 +141,36 @@ fn a_check_that_never_passes_is_told_at_its_deadline() {
     assert_eq!(restart.handle_check(true, now + ready_within), CheckAction::Leave);
     assert_eq!(restart.handle_timeout(now + ready_within * 2), CheckAction::Leave);
 }
+
+#[test]
+fn what_is_written_down_holds_it_again_and_spends_the_same_budget() {
+    let (now, at) = (Instant::now() + Duration::from_secs(100), Timestamp(1_000_000));
+    let limits = RestartLimits { restarts_max: 2, ..RestartLimits::default() };
+    let mut first = Restart::new(Policy::Always, limits);
+    let _ = first.handle_ended(Ended::Badly, now - Duration::from_secs(5), &mut rng());
+    let memory = first.memory(now, at);
+    assert_eq!((memory.restarts, memory.recent.as_slice()), (1, &[Timestamp(995_000)][..]));
+    let json = serde_json::to_string(&memory).expect("it can be written");
+    let memory: RestartMemory = serde_json::from_str(&json).expect("it can be read");
+    let mut second = Restart::new(Policy::Always, limits);
+    second.remember(&memory, now, at);
+    assert!(matches!(second.handle_ended(Ended::Badly, now, &mut rng()), Next::StartAt(_)));
+    assert_eq!(second.handle_ended(Ended::Badly, now, &mut rng()), Next::Hold { restarts: 2 });
+    let mut third = Restart::new(Policy::Always, limits);
+    third.remember(&second.memory(now, at), now, at);
+    assert!(third.is_held());
+}
+
+#[test]
+fn looking_often_at_the_same_failed_checks_counts_them_once() {
+    let now = Instant::now();
+    let limits = RestartLimits { failed_checks_max: 3, ..RestartLimits::default() };
+    let mut restart = Restart::new(Policy::Always, limits);
+    restart.handle_started(now);
+    assert_eq!(restart.handle_checks(true, 0, now), CheckAction::Leave);
+    for _ in 0..10 {
+        assert_eq!(restart.handle_checks(false, 2, now), CheckAction::Leave);
+    }
+    let action = restart.handle_checks(false, 3, now);
+    assert_eq!(action, CheckAction::RestartUnhealthy { failed: 3 });
+}

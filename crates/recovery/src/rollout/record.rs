@@ -63,25 +63,33 @@ pub enum Reason {
     Removed,
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Reason {
+    /// The reason in words, where copies are called `prefix` with what they are called here behind it, as `web-3-0`.
+    #[must_use]
+    pub fn text(&self, prefix: &str) -> String {
         match self {
-            Self::Worse { by, figures } => write!(f, "{by}: {figures}"),
+            Self::Worse { by, figures } => format!("{by}: {figures}"),
             Self::Crashed { copy, crashes, output } => {
-                write!(f, "copy {copy} ended ({crashes} ends in all): {output}")
+                format!("{prefix}{copy} ended ({crashes} ends in all): {output}")
             }
             Self::NeverReady { copy, waited_ms, output } => {
                 let seconds = *waited_ms as f64 / 1000.0;
-                write!(f, "the check of copy {copy} did not pass within {seconds} s: {output}")
+                format!("the check of {prefix}{copy} did not pass within {seconds} s: {output}")
             }
             Self::LittleTraffic { requests } => {
-                write!(f, "{requests} requests are too few for a verdict")
+                format!("{requests} requests are too few for a verdict")
             }
-            Self::NoProgress => f.write_str("it did not end within its deadline"),
-            Self::Superseded(by) => write!(f, "release {by} came"),
-            Self::Undone => f.write_str("an operator undid it"),
-            Self::Removed => f.write_str("the workload is removed"),
+            Self::NoProgress => "it did not end within its deadline".into(),
+            Self::Superseded(by) => format!("release {by} came"),
+            Self::Undone => "an operator undid it".into(),
+            Self::Removed => "the workload is removed".into(),
         }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text("copy "))
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) fn of(
         kind: "job".into(),
         state,
         reason,
+        is_pending: super::is_pending(spec, running),
+        unenforced: super::unenforced(spec),
         version: job.version().unwrap_or_default().to_owned(),
         replicas: 1,
         ready: u32::from(is_completed),

@@ -2,6 +2,7 @@
 
 use model::{Catalog, RolloutSpec, TrafficSplit};
 
+use super::running::INSTANCE;
 use super::{RunningRollout, Seen};
 use crate::workloads::name::WorkloadName;
 use crate::workloads::report::{self, CopyReport, WorkloadReport};
@@ -31,11 +32,14 @@ pub(super) fn of(
         version: serving.map_or_else(String::new, |it| it.version.clone()),
         replicas: number(of_serving().count()),
         ready: number(of_serving().filter(|it| it.is_usable()).count()),
+        is_pending: !running.waits_for.is_empty(),
+        unenforced: Vec::new(),
         copies: instances.iter().map(|it| copy(it, running, split)).collect(),
         rollout: report::rollout(
             workload,
             split.and_then(|it| running.split(it)).as_ref(),
             &kept.events,
+            INSTANCE,
         ),
     }
 }
@@ -73,7 +77,7 @@ fn state(
     if !running.obstacle.is_empty() {
         return is("held", running.obstacle.clone());
     }
-    if let Some(progress) = report::progress(workload) {
+    if let Some(progress) = report::progress(workload, INSTANCE) {
         return progress;
     }
     let shares = |it: &&Seen| split.is_some_and(|split| split.share_of(&it.version).is_some());
@@ -88,10 +92,10 @@ fn state(
         return is("degraded", reason);
     }
     if let Some(reason) = workload.held() {
-        return is("held", reason.to_string());
+        return is("held", reason.text(INSTANCE));
     }
     if !running.waits_for.is_empty() {
         return is("waiting", running.waits_for.clone());
     }
-    is("running", report::last_undone(workload))
+    is("running", report::last_undone(workload, INSTANCE))
 }

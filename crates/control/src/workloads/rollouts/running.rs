@@ -18,6 +18,9 @@ use crate::workloads::words::{finished, told};
 /// The release of instances whose version is none that is known; releases have numbers from 1 up.
 pub(super) const NO_RELEASE: ReleaseId = ReleaseId(0);
 
+/// What instances are called in reasons, with their places behind it.
+pub(super) const INSTANCE: &str = "instance ";
+
 /// What the store keeps of a rollout, so that the next life of the agent goes on where this one ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Kept {
@@ -174,8 +177,8 @@ impl RunningRollout {
     /// What an operator would want to read later.
     pub(super) fn remember(&mut self, name: &WorkloadName, action: &Action) {
         let text = match action {
-            Action::Note(note) => told(note, |copy| self.endpoint(copy)),
-            Action::Finish(record) => finished(record),
+            Action::Note(note) => told(note, INSTANCE, |copy| self.endpoint(copy)),
+            Action::Finish(record) => finished(record, INSTANCE),
             Action::SetSplit(_)
             | Action::StartCopy(_)
             | Action::Drain(_)
