@@ -98,6 +98,10 @@ pub struct LenoConfig {
     pub ui: Option<Option<SocketAddr>>,
     /// Folder of documents to follow.
     pub manifests: Option<PathBuf>,
+    /// How long changes of documents are guarded that do not say it, in Go's notation, or `off`.
+    pub guard: Option<String>,
+    /// The same for documents of these kinds.
+    pub guard_kinds: Vec<(String, String)>,
 }
 
 /// An address that something listens on.

@@ -48,6 +48,17 @@ fn later_sources_win_for_values_and_add_to_lists() {
 }
 
 #[test]
+fn how_long_changes_are_guarded_is_read_by_kind() {
+    let guard = json!([{"default": "30s", "kinds": [{"Ingress": "60s", "Secret": "off"}]}]);
+    let leno = of(json!({"leno": {"guard": guard}})).leno;
+    assert_eq!(leno.guard.as_deref(), Some("30s"));
+    let kinds = [("Ingress", "60s"), ("Secret", "off")];
+    assert_eq!(leno.guard_kinds, kinds.map(|(kind, time)| (kind.to_owned(), time.to_owned())));
+    let wrong = errors(json!({"leno": {"guard": {"kind": "60s"}}}));
+    assert_eq!(wrong, ["leno.guard.kind: invalid config key leno.guard.kind"]);
+}
+
+#[test]
 fn a_key_that_is_not_consuls_is_an_error_by_its_whole_name() {
     assert_eq!(errors(json!({"nodename": "a"})), ["nodename: invalid config key nodename"]);
     assert_eq!(

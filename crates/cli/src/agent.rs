@@ -164,6 +164,12 @@ fn over(config: &mut AgentConfig, arguments: &AgentArguments) -> Option<Diagnost
     *limit = arguments.connections_per_client.or(*limit);
     let leno = &mut config.leno;
     leno.manifests = arguments.manifests.clone().or(leno.manifests.take());
+    for told in &arguments.guard_default {
+        match told.split_once('=') {
+            Some((kind, window)) => leno.guard_kinds.push((kind.to_owned(), window.to_owned())),
+            None => leno.guard = Some(told.clone()),
+        }
+    }
     let (http, tls) = if config.dev {
         (([127, 0, 0, 1], 10_000), ([127, 0, 0, 1], 10_443))
     } else {

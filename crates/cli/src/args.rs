@@ -139,6 +139,10 @@ pub(crate) struct AgentArguments {
     /// Folder of documents to declare and to follow.
     #[arg(long, value_name = "DIR")]
     pub(crate) manifests: Option<PathBuf>,
+    /// How long changes of documents are guarded that do not say it: `60s`, or `Ingress=60s` for a kind; may be given
+    /// several times [default: not at all].
+    #[arg(long, value_name = "[KIND=]TIME")]
+    pub(crate) guard_default: Vec<String>,
     /// Allow checks that run programs on this machine.
     #[arg(long)]
     pub(crate) enable_script_checks: bool,
@@ -353,6 +357,13 @@ pub(crate) struct FilesArguments {
     /// Exit with 1 when a field is not honored as it is written.
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Watch what the proxies count for so long (`60s`), take the change back if requests fail by it, and exit with 1 then;
+    /// `off` for no guard [default: what the agent is told].
+    #[arg(long, value_name = "TIME")]
+    pub(crate) guard: Option<String>,
+    /// With `--guard`: do not wait for what becomes of the change; `leno get` shows it.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
     #[arg(short = 'o', long, value_enum, default_value_t = Format::Table)]

@@ -16,6 +16,8 @@ use crate::client::AgentAt;
 use crate::output::{note, print_line, print_rows};
 use crate::workloads::{comes_to_rest, last_ends, tell_undone};
 
+mod guarded;
+
 pub(crate) async fn apply(arguments: ApplyArguments) -> anyhow::Result<ExitCode> {
     let agent = AgentAt::of(&arguments.files.connection)?;
     let ended = if arguments.wait { last_ends(&agent).await? } else { BTreeMap::new() };
@@ -42,15 +44,16 @@ pub(crate) async fn delete(arguments: FilesArguments) -> anyhow::Result<ExitCode
     Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// False when nothing was changed, or with `--strict` when there are findings; both are told.
+/// False when nothing was changed, when it was taken back, or with `--strict` when there are findings; both are told.
 async fn change(
     agent: &AgentAt,
     arguments: &FilesArguments,
     path: &str,
 ) -> anyhow::Result<(bool, Vec<DocumentRow>)> {
-    let body = serde_json::to_vec(&Files { files: read(&arguments.files)? })?;
+    let files = Files { files: read(&arguments.files)?, guard: arguments.guard.clone() };
+    let body = serde_json::to_vec(&files)?;
     let (status, answer) = agent.send(Method::POST, path, body).await?;
-    let report: DocumentsReport = serde_json::from_slice(&answer).with_context(|| {
+    let mut report: DocumentsReport = serde_json::from_slice(&answer).with_context(|| {
         format!("{agent} answered {status}: {}", String::from_utf8_lossy(&answer).trim())
     })?;
     if arguments.output == Format::Table {
@@ -58,7 +61,9 @@ async fn change(
             print_line(&format!("{}/{} {}", row.key.kind.to_lowercase(), row.key.name, row.result));
             print_findings(row);
         }
-    } else {
+    }
+    let is_kept = guarded::outcome(agent, &mut report, arguments).await?;
+    if arguments.output != Format::Table {
         print_rows(arguments.output, &[], Vec::new(), &serde_json::to_value(&report)?)?;
     }
     for error in &report.errors {
@@ -76,12 +81,15 @@ async fn change(
         note("applied, with findings (--strict)");
         return Ok((false, report.documents));
     }
-    Ok((true, report.documents))
+    Ok((is_kept, report.documents))
 }
 
 fn print_findings(row: &DocumentRow) {
     for finding in &row.diagnostics {
         print_line(&format!("  {}: {finding}", severity_word(finding.severity)));
+    }
+    if let Some(guard) = &row.guard {
+        print_line(&format!("  {}", guarded::words(row, guard)));
     }
 }
 
@@ -116,6 +124,12 @@ pub(crate) async fn get(arguments: GetArguments) -> anyhow::Result<ExitCode> {
             && wanted_kind.is_none_or(|kind| row.key.kind == kind)
             && arguments.name.as_ref().is_none_or(|name| row.key.name == *name)
     });
+    let removed = guarded::removed(&report, |key| {
+        wanted.as_ref().is_none_or(|keys| keys.contains(key))
+            && wanted_kind.is_none_or(|kind| key.kind == kind)
+            && arguments.name.as_ref().is_none_or(|name| key.name == *name)
+    });
+    removed.iter().for_each(|line| note(line));
     if report.documents.is_empty() {
         if arguments.list.output != Format::Table {
             print_rows(arguments.list.output, &[], Vec::new(), &serde_json::json!([]))?;
@@ -128,10 +142,13 @@ pub(crate) async fn get(arguments: GetArguments) -> anyhow::Result<ExitCode> {
         });
     }
     let rows = report.documents.iter().map(|row| {
-        let status = match row.diagnostics.len() {
+        let mut status = match row.diagnostics.len() {
             0 => "accepted".to_owned(),
             count => format!("accepted, {count} finding{}", if count == 1 { "" } else { "s" }),
         };
+        if let Some(guard) = row.guard.as_ref().filter(|it| it.id > 0) {
+            status = format!("{status}, guard: {}", guard.state);
+        }
         let key = &row.key;
         vec![key.kind.clone(), key.namespace.clone(), key.name.clone(), status, row.source.clone()]
     });

@@ -73,6 +73,10 @@ async fn follow(agent: Arc<Agent>, proxy: ProxyHandle, drain: runtime::Drain) {
         move || proxy.endpoint_uses()
     };
     let following = agent.compilation.fleet().join(OWN_PROXY, proxy.config().revision, uses);
+    {
+        let proxy = proxy.clone();
+        following.tell_hosts(move || proxy.host_uses());
+    }
     loop {
         let config = configs.borrow_and_update().clone();
         let revision = config.revision;

@@ -21,6 +21,7 @@ use crate::compilation::Compilation;
 use crate::definitions::{ConfiguredDefinitions, Definitions};
 use crate::dns_server::{DnsServer, DnsServerError, WhoMay};
 use crate::door::{Door, Memo};
+use crate::guards::{GuardDefaults, Guards};
 use crate::http_server::{Clients, HttpEndpoint, HttpServer};
 use crate::listen::ListenError;
 use crate::manifest_folder::ManifestFolder;
@@ -87,6 +88,8 @@ pub struct AgentOptions {
     pub advertise: String,
     /// Folder of documents to follow.
     pub manifests: Option<PathBuf>,
+    /// How long changes of documents are guarded that do not say it.
+    pub guards: GuardDefaults,
     /// Scripts may be registered as checks.
     pub script_checks: bool,
     /// Services and checks of the agent's configuration.
@@ -133,6 +136,7 @@ impl Default for AgentOptions {
             datacenter: "dc1".into(),
             advertise: "127.0.0.1".into(),
             manifests: None,
+            guards: GuardDefaults::default(),
             script_checks: false,
             definitions: Definitions::default(),
             connections_per_client_max: 0,
@@ -417,6 +421,8 @@ impl Agent {
             clients: Clients::new(options.connections_per_client_max),
             gate: Mutex::new(api::RateGate::new(options.rates, runtime::monotonic())),
             follows_folder: options.manifests.is_some(),
+            guards: Guards::start(mesh.clone(), compilation.clone(), info.node_name.clone(), core),
+            guard_defaults: options.guards.clone(),
         });
         for mut http_server in http_servers {
             http_server.limit(options.handshake_timeout, options.head_bytes_max);

@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::agent::{Again, Reload};
 use crate::authority::Leaves;
 use crate::compilation::Compilation;
+use crate::guards::{GuardDefaults, Guards};
 use crate::http_server::Clients;
 use crate::mesh::{Mesh, Watcher};
 use crate::metrics::Metrics;
@@ -31,6 +32,7 @@ use crate::workloads::Workloads;
 use crate::{host, monitor, snapshots, streams};
 
 pub mod documents;
+mod guarded;
 mod instances;
 mod memo;
 #[cfg(test)]
@@ -86,6 +88,10 @@ pub struct Door {
     pub(crate) clients: Clients,
     /// The agent follows a manifest folder, which then owns the documents that it declared.
     pub follows_folder: bool,
+    /// Watches over changes of documents.
+    pub guards: Guards,
+    /// How long changes are guarded that do not say it.
+    pub guard_defaults: GuardDefaults,
 }
 
 impl Door {

@@ -1,4 +1,5 @@
-//! The proxies that follow this agent: which configuration each has taken, and what it says of its endpoints.
+//! The proxies that follow this agent: which configuration each has taken, and what it says of its endpoints and of its
+//! virtual hosts.
 //!
 //! Who takes an instance out of use asks here whether a proxy still uses it: who has not acknowledged a configuration of a
 //! revision that does not have it, and whose requests to it are under way.
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use model::Revision;
 use parking_lot::Mutex;
-use proxy_config::EndpointUse;
+use proxy_config::{EndpointUse, HostUses};
 use tokio::sync::watch;
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ struct Member {
     generation: u64,
     acknowledged: Revision,
     uses: Box<dyn Fn() -> Uses + Send + Sync>,
+    hosts: Box<dyn Fn() -> HostUses + Send + Sync>,
 }
 
 /// A proxy as others see it.
@@ -72,7 +74,8 @@ impl Fleet {
     ) -> Following {
         let mut proxies = self.shared.proxies.lock();
         let generation = proxies.get(name).map_or(0, |it| it.generation + 1);
-        let member = Member { generation, acknowledged: revision, uses: Box::new(uses) };
+        let (uses, hosts) = (Box::new(uses), Box::new(HostUses::new));
+        let member = Member { generation, acknowledged: revision, uses, hosts };
         proxies.insert(name.to_owned(), member);
         drop(proxies);
         self.tell();
@@ -97,6 +100,16 @@ impl Fleet {
         proxies.iter().map(|(name, it)| (name.clone(), (it.uses)())).collect()
     }
 
+    /// What each proxy says of its virtual hosts; nothing for those that say nothing of them.
+    #[must_use]
+    pub fn host_uses(&self) -> Vec<(ProxyState, HostUses)> {
+        let proxies = self.shared.proxies.lock();
+        let said = proxies.iter().map(|(name, it)| {
+            (ProxyState { name: name.clone(), acknowledged: it.acknowledged }, (it.hosts)())
+        });
+        said.collect()
+    }
+
     /// Names of the proxies that do not have a configuration of `revision` or a newer one yet.
     #[must_use]
     pub fn behind(&self, revision: Revision) -> Vec<String> {
@@ -117,6 +130,16 @@ impl Fleet {
 }
 
 impl Following {
+    /// The proxy says also what became of requests by virtual host. As what it says of its endpoints: called seldom, and must
+    /// not block.
+    pub fn tell_hosts(&self, hosts: impl Fn() -> HostUses + Send + Sync + 'static) {
+        let mut proxies = self.fleet.shared.proxies.lock();
+        let own = proxies.get_mut(&self.name).filter(|it| it.generation == self.generation);
+        if let Some(member) = own {
+            member.hosts = Box::new(hosts);
+        }
+    }
+
     /// The proxy has taken a configuration that was compiled from `revision`: no request is decided by an older one.
     pub fn acknowledge(&self, revision: Revision) {
         let mut proxies = self.fleet.shared.proxies.lock();

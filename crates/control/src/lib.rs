@@ -19,6 +19,7 @@ pub mod dns_server;
 pub mod documents;
 pub mod door;
 pub mod fleet;
+pub mod guards;
 mod host;
 pub mod http_server;
 pub mod listen;

@@ -49,6 +49,17 @@ pub struct Document {
     pub line: u32,
 }
 
+/// A document before and after a change of it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DocumentChange {
+    /// Its identity.
+    pub key: DocumentKey,
+    /// As it was; `None` when it was not there.
+    pub before: Option<Document>,
+    /// As it was made; `None` when it was deleted.
+    pub after: Option<Document>,
+}
+
 /// One finding about a document, request or file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Diagnostic {

@@ -45,7 +45,7 @@ pub use change::{
 };
 pub use check::{Check, CheckDefinition, CheckStatus, CheckType};
 pub use config_entry::{ConfigEntry, Setting};
-pub use document::{Diagnostic, Document, DocumentKey, Place, Severity};
+pub use document::{Diagnostic, Document, DocumentChange, DocumentKey, Place, Severity};
 pub use event::{Coordinate, Event};
 pub use flat_map::FlatMap;
 pub use id::{CheckId, Folded, KvKey, NodeName, ServiceId, ServiceName, SessionId};

@@ -20,6 +20,7 @@ mod matching;
 mod retry;
 mod route;
 mod tls;
+mod touched;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -57,7 +58,11 @@ pub use route::{
     RouteTable, RoutingPriority, VirtualHost, WeightedCluster,
 };
 pub use tls::{PrivateKey, Secret, TlsClient, TlsServer, TlsVersion, TlsVersions};
-pub use usage::{DURATION_BUCKETS, DURATION_FIRST_US, EndpointUse, duration_bound_us};
+pub use touched::{TouchedHost, touched_hosts};
+pub use usage::{
+    ClassUse, DURATION_BUCKETS, DURATION_FIRST_US, EndpointUse, HostUse, HostUses, PATH_CLASSES,
+    duration_bound_us, host_key, path_class,
+};
 
 /// Everything that one proxy must do. Replaced whole; unchanged resources keep their `Arc`.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]

@@ -12,6 +12,7 @@ use crate::body::{BodyError, RequestProgress};
 use crate::connection::Client;
 use crate::filters::{self, FilterSet, Work};
 use crate::headers::GRPC_STATUS;
+use crate::hosts::Place;
 use crate::incoming::Incoming;
 use crate::observe::{self, Kept};
 use crate::rules::{HttpRules, RouteRules};
@@ -40,6 +41,8 @@ pub(crate) struct Exchange {
     pub(crate) remote: SocketAddr,
     /// Position of its route in the listener's table.
     pub(crate) route: Option<usize>,
+    /// Where it is counted among the virtual hosts.
+    pub(crate) place: Option<Place>,
     pub(crate) status: u16,
     pub(crate) flags: ResponseFlags,
     /// Why the response is what it is, in Envoy's words; empty before there is one.
@@ -102,6 +105,7 @@ impl Exchange {
             version: request.version(),
             is_grpc,
             route: None,
+            place: None,
             status: 0,
             flags: ResponseFlags::NONE,
             details: "",

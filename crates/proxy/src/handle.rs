@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use proxy_config::{EndpointUse, ProxyConfig};
+use proxy_config::{EndpointUse, HostUses, ProxyConfig};
 use tokio::sync::{mpsc, oneshot, watch};
 use traffic::{EndpointState, Evidence};
 
@@ -263,6 +263,15 @@ impl ProxyHandle {
                 add_use(uses.entry(endpoint.id().to_owned()).or_default(), endpoint);
             }
         }
+        uses
+    }
+
+    /// What became of clients' requests by virtual host, as far as the configuration in use has it and it had any.
+    #[must_use]
+    pub fn host_uses(&self) -> HostUses {
+        let published = self.shared.published.load();
+        let mut uses = HostUses::new();
+        published.snapshot.hosts.iter().for_each(|(table, hosts)| hosts.read(table, &mut uses));
         uses
     }
 

@@ -43,6 +43,7 @@ mod frame;
 mod handle;
 mod headers;
 mod health;
+mod hosts;
 mod http2;
 mod http_date;
 mod incoming;

@@ -11,7 +11,7 @@ use crate::connection::Client;
 use crate::exchange::Exchange;
 use crate::stats::{HttpCounters, ListenerCounters, MeshResponse, Shard};
 use crate::upstream::UpstreamVersion;
-use crate::view::ListenerView;
+use crate::view::{ListenerKind, ListenerView};
 
 /// What logs and changes of the response need of a request, kept until it has ended. Values are shared with the request,
 /// not copied.
@@ -171,6 +171,9 @@ pub(crate) fn ended(exchange: &Exchange, now: Instant) {
         if !flags.is_empty() || exchange.retries > 0 {
             failed_or_retried(exchange);
         }
+    }
+    if let (Some(place), ListenerKind::Http(http)) = (exchange.place, &exchange.view.kind) {
+        http.table.hosts.count(place, exchange);
     }
     let logs = exchange.view.logs();
     if !logs.is_empty() {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use codec::message::{Request, RequestParts as Parts, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
-use proxy_config::{HttpListener, RouteAction};
+use proxy_config::{HttpListener, RouteAction, path_class};
 use traffic::{Redirector, RequestView, Routed, is_grpc_content_type};
 
 use crate::access_log::{ExchangeFacts, RequestHead};
@@ -19,6 +19,7 @@ use crate::connection::Client;
 use crate::exchange::Exchange;
 use crate::filters;
 use crate::forward::{self, Forwarded};
+use crate::hosts::Place;
 use crate::incoming::{Incoming, Upgrade};
 use crate::reply::{self, Answer, Refusal};
 use crate::tunnel;
@@ -172,7 +173,7 @@ fn find(
     {
         return Err(reply::no_route(host, path, false).into());
     }
-    let routed = http.table.router.route(&RequestView {
+    let (virtual_host, routed) = http.table.router.route_in(&RequestView {
         method: parts.method.as_str(),
         path,
         query: parts.uri.query(),
@@ -181,6 +182,7 @@ fn find(
         fields: &parts.headers,
         random: exchange.client.worker.random_u32(),
     });
+    exchange.place = Some(Place { virtual_host, class: path_class(path) });
     match routed {
         Routed::Route(found) => {
             exchange.route = Some(found);

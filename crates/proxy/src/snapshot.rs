@@ -18,6 +18,7 @@ use traffic::{ClusterState, Router, Surroundings};
 use crate::access_log::{ChainLogs, Sinks};
 use crate::dns::Lookup;
 use crate::error::ProxyError;
+use crate::hosts::HostTable;
 use crate::rules::{HttpRules, SharedRules, table_rules};
 use crate::tls::{self, Secrets, ServerTls};
 use crate::upstream::UpstreamTransport;
@@ -120,6 +121,8 @@ pub(crate) struct Snapshot {
     pub(crate) config: Arc<ProxyConfig>,
     pub(crate) listeners: BTreeMap<String, Arc<SharedListener>>,
     pub(crate) routers: BTreeMap<String, Arc<Router>>,
+    /// Counters of the virtual hosts of each table.
+    pub(crate) hosts: BTreeMap<String, Arc<HostTable>>,
     /// What the routes of each table ask for.
     pub(crate) rules: BTreeMap<String, SharedRules>,
     pub(crate) clusters: BTreeMap<String, Arc<ClusterState>>,
@@ -137,6 +140,7 @@ impl Snapshot {
     ) -> (Snapshot, Vec<ProxyError>) {
         let mut errors = Vec::new();
         let routers = routers(&config, previous, &mut errors);
+        let hosts = hosts(&config, &routers, previous);
         let rules = rules(&routers, previous, making.now_ns, &mut errors);
         let clusters = clusters(&config, previous, making);
         let transports = transports(&config, previous, &making.lookup, &mut errors);
@@ -152,7 +156,7 @@ impl Snapshot {
             );
             listeners.insert(name.clone(), Arc::new(shared));
         }
-        (Snapshot { config, listeners, routers, rules, clusters, transports }, errors)
+        (Snapshot { config, listeners, routers, hosts, rules, clusters, transports }, errors)
     }
 }
 
@@ -175,6 +179,25 @@ fn routers(
         Arc::new(router)
     };
     config.route_tables.iter().map(|(name, table)| (name.clone(), made(name, table))).collect()
+}
+
+fn hosts(
+    config: &ProxyConfig,
+    routers: &BTreeMap<String, Arc<Router>>,
+    previous: &Snapshot,
+) -> BTreeMap<String, Arc<HostTable>> {
+    let made = |(name, table): (&String, &Arc<RouteTable>)| {
+        let before = previous.hosts.get(name);
+        let same = previous.routers.get(name).zip(routers.get(name));
+        let hosts = match before {
+            Some(before) if same.is_some_and(|(then, now)| Arc::ptr_eq(then, now)) => {
+                before.clone()
+            }
+            _ => Arc::new(HostTable::new(table, before.map(Arc::as_ref))),
+        };
+        (name.clone(), hosts)
+    };
+    config.route_tables.iter().map(made).collect()
 }
 
 fn rules(

@@ -19,6 +19,7 @@ mod hashing;
 mod headers;
 mod health;
 mod hedging;
+mod hosts;
 mod http1;
 mod http1_wire;
 mod http2;

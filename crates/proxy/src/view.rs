@@ -18,6 +18,7 @@ use traffic::{ClusterHandle, ClusterState, EndpointState, Picker, Router};
 
 use crate::access_log::ChainLogs;
 use crate::forward::WorkerRoute;
+use crate::hosts::HostTable;
 use crate::rules::{HttpRules, SharedRules};
 use crate::snapshot::{SharedListener, Snapshot};
 use crate::stats::{
@@ -141,6 +142,8 @@ impl ClusterHandle for WorkerCluster {
 /// A route table with what this worker knows of its routes.
 pub(crate) struct WorkerTable {
     pub(crate) router: Arc<Router>,
+    /// Counters of its virtual hosts.
+    pub(crate) hosts: Arc<HostTable>,
     /// In the order of the router's routes; `None` where the route does not forward.
     pub(crate) routes: Vec<Option<WorkerRoute>>,
 }
@@ -187,7 +190,10 @@ impl View {
         let tables = shared
             .routers
             .iter()
-            .map(|(name, router)| (name.clone(), Rc::new(table(router, &clusters))))
+            .map(|(name, router)| {
+                let hosts = shared.hosts.get(name).cloned().unwrap_or_default();
+                (name.clone(), Rc::new(table(router, hosts, &clusters)))
+            })
             .collect();
         Self { shared, clusters: Rc::new(clusters), tables }
     }
@@ -243,18 +249,18 @@ impl View {
     }
 }
 
-fn table(router: &Arc<Router>, clusters: &Clusters) -> WorkerTable {
+fn table(router: &Arc<Router>, hosts: Arc<HostTable>, clusters: &Clusters) -> WorkerTable {
     let routes = router.routes().iter().zip(router.plans());
     let routes = routes.map(|(route, plan)| match &route.action {
         RouteAction::Forward(forward) => Some(WorkerRoute::new(forward, plan, clusters)),
         RouteAction::Respond { .. } | RouteAction::Redirect(_) => None,
     });
-    WorkerTable { router: router.clone(), routes: routes.collect() }
+    WorkerTable { router: router.clone(), hosts, routes: routes.collect() }
 }
 
 fn no_table() -> Rc<WorkerTable> {
     let router = Arc::new(Router::new(&proxy_config::RouteTable::default()));
-    Rc::new(WorkerTable { router, routes: Vec::new() })
+    Rc::new(WorkerTable { router, hosts: Arc::default(), routes: Vec::new() })
 }
 
 /// What one filter chain of a listener does by at one time.

@@ -96,6 +96,10 @@ impl Worker {
         self.last_now.get()
     }
 
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
     pub(crate) fn nanos(&self, now: Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
     }

@@ -148,6 +148,8 @@ impl fmt::Display for Figures {
 pub enum Regression {
     /// More of its requests fail.
     Failures,
+    /// More of its requests are refused (said by [`Guard`](crate::Guard) only).
+    Refusals,
     /// It is slower.
     Latency,
     /// Requests that used to come do not come any more (said by [`Guard`](crate::Guard) only).
@@ -158,6 +160,7 @@ impl fmt::Display for Regression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Failures => "more requests fail",
+            Self::Refusals => "more requests are refused",
             Self::Latency => "requests take longer",
             Self::Vanished => "requests no longer come",
         })

@@ -28,7 +28,7 @@ mod restart;
 mod rollout;
 
 pub use evidence::{Counts, Evidence, Figures, Regression, Report, Settings, Verdict};
-pub use guard::{Guard, GuardVerdict};
+pub use guard::{Breach, Guard, GuardVerdict, ScopeCounts, Watched};
 pub use job::{
     Attempt, AttemptEnd, JOB_FORMAT, Job, JobAction, JobSpec, JobStanding, RunOutcome, RunRecord,
 };

@@ -2,8 +2,9 @@ use std::net::Ipv4Addr;
 
 use config_entries::intentions;
 use model::{
-    AclToken, Check, CheckId, CheckStatus, Document, DocumentKey, Event, Instance, KvEntry, KvKey,
-    Node, NodeName, Record, RecordKey, Revision, ServiceId, Session, SessionId, Timestamp,
+    AclToken, Check, CheckId, CheckStatus, Document, DocumentChange, DocumentKey, Event, Instance,
+    KvEntry, KvKey, Node, NodeName, Record, RecordKey, Revision, ServiceId, Session, SessionId,
+    Timestamp,
 };
 
 /// What somebody wants to be true. Doors make commands; [`crate::transact`] turns them into transactions.
@@ -72,6 +73,8 @@ pub enum Command {
     ApplyDocuments(Vec<Document>),
     /// Removes documents, all or none; one that does not exist is no error.
     DeleteDocuments(Vec<DocumentKey>),
+    /// Takes changes of documents back: of each document that still is as the change left it.
+    RestoreDocuments(Vec<DocumentChange>),
     /// Sets a value of the key-value store; true already when it and its flags are the same.
     SetKv {
         /// Key, value and flags.

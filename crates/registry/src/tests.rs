@@ -1,6 +1,7 @@
 //! The registry against itself: rules one by one, then any sequence of commands.
 
 mod acl;
+mod documents;
 mod kv;
 mod properties;
 mod queries;

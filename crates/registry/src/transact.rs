@@ -11,8 +11,8 @@ mod sightings;
 mod virtual_address;
 
 use model::{
-    Catalog, Check, CheckId, CheckStatus, DocumentKey, Folded, Instance, Node, NodeName, Object,
-    ObjectKey, Origin, ServiceId, Timestamp, Txn,
+    Catalog, Check, CheckId, CheckStatus, DocumentChange, DocumentKey, Folded, Instance, Node,
+    NodeName, Object, ObjectKey, Origin, ServiceId, Timestamp, Txn,
 };
 
 pub use self::acl::ACL_BOOTSTRAP;
@@ -86,6 +86,11 @@ pub fn decide(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<De
                 draft.delete_document(key);
             }
         }
+        Command::RestoreDocuments(changes) => {
+            for change in changes {
+                draft.restore_document(change);
+            }
+        }
         Command::SetKv { entry, when } => draft.set_kv(entry, when)?,
         Command::DeleteKv { key, when } => draft.delete_kv(key, when)?,
         Command::DeleteKvUnder(prefix) => draft.delete_kv_under(prefix),
@@ -111,6 +116,18 @@ impl Draft<'_> {
     fn delete_document(&mut self, key: &DocumentKey) {
         if self.catalog.document(key).is_some() {
             self.delete(&ObjectKey::Document(key.clone()));
+        }
+    }
+
+    /// Somebody else's later change stays.
+    fn restore_document(&mut self, change: &DocumentChange) {
+        let current = self.catalog.document(&change.key).map(|it| &it.value);
+        if current != change.after.as_ref() {
+            return;
+        }
+        match &change.before {
+            Some(document) => self.put(Object::Document(document.clone())),
+            None => self.delete_document(&change.key),
         }
     }
 

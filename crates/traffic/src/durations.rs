@@ -14,7 +14,7 @@ pub struct Durations {
 
 impl Durations {
     pub(crate) fn record(&self, duration_us: u64) {
-        self.counts[bucket_of(duration_us)].fetch_add(1, Relaxed);
+        self.counts[duration_bucket(duration_us)].fetch_add(1, Relaxed);
         self.sum_us.fetch_add(duration_us, Relaxed);
     }
 
@@ -31,9 +31,12 @@ impl Durations {
     }
 }
 
-/// `1 + floor(2 * log2(duration / 200 µs))`, or 0 below 200 µs, without a logarithm: the even powers of √2 are powers of two,
-/// and the odd ones are told from the squares.
-fn bucket_of(duration_us: u64) -> usize {
+/// The bucket of a duration ([`proxy_config::duration_bound_us`]).
+///
+/// It is `1 + floor(2 * log2(duration / 200 µs))`, or 0 below 200 µs, without a logarithm: the even powers of √2 are powers
+/// of two, and the odd ones are told from the squares.
+#[must_use]
+pub fn duration_bucket(duration_us: u64) -> usize {
     // What is beyond the last bound needs no more than 31 bits, so that twice its square fits.
     let duration_us = duration_us.min(1 << 31);
     let times = duration_us / DURATION_FIRST_US;
@@ -57,7 +60,7 @@ mod tests {
         let near = |us: u64| [us.saturating_sub(1), us, us.saturating_add(1)];
         let bounds = (0..DURATION_BUCKETS).map(|idx| duration_bound_us(idx) as u64);
         for us in bounds.flat_map(near).chain([0, 1 << 40]) {
-            let idx = bucket_of(us);
+            let idx = duration_bucket(us);
             assert!((us as f64) < duration_bound_us(idx), "{us} in {idx}");
             assert!(idx == 0 || us as f64 >= duration_bound_us(idx - 1), "{us} in {idx}");
         }

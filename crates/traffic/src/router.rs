@@ -148,16 +148,23 @@ impl Router {
     /// regular expression.
     #[must_use]
     pub fn route<F: Fields>(&self, request: &RequestView<'_, F>) -> Routed {
-        let Some((host, _)) = self.virtual_host(&normalized_host(request.host)) else {
-            return Routed::NoHost;
+        self.route_in(request).1
+    }
+
+    /// Like [`Router::route`], with the position of the virtual host in the table, if there is one
+    /// for the request's host.
+    #[must_use]
+    pub fn route_in<F: Fields>(&self, request: &RequestView<'_, F>) -> (Option<usize>, Routed) {
+        let Some((at, _)) = self.domains.find(&normalized_host(request.host)) else {
+            return (None, Routed::NoHost);
         };
-        if host.require_tls && !request.is_tls {
-            return Routed::TlsRequired;
-        }
-        match self.first_match(host, request) {
-            Some(idx) => Routed::Route(idx),
-            None => Routed::NoRoute,
-        }
+        let host = &self.virtual_hosts[at as usize];
+        let routed = if host.require_tls && !request.is_tls {
+            Routed::TlsRequired
+        } else {
+            self.first_match(host, request).map_or(Routed::NoRoute, Routed::Route)
+        };
+        (Some(at as usize), routed)
     }
 
     /// The route for a `GET` over TLS without query and headers: `host` as in the `Host` header or

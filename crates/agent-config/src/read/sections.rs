@@ -26,14 +26,20 @@ pub(super) fn leno(root: &mut Section<'_>, found: &mut Findings) -> LenoConfig {
             },
         }
     };
-    let config = LenoConfig {
+    let mut config = LenoConfig {
         ingress: address(found, "ingress"),
         ingress_tls: address(found, "ingress_tls"),
         outbound: address(found, "outbound"),
         proxy_admin: address(found, "proxy_admin"),
         ui: address(found, "ui"),
         manifests: section.text(found, "manifests").filter(|it| !it.is_empty()).map(Into::into),
+        ..LenoConfig::default()
     };
+    if let Some(mut guard) = section.section(found, "guard") {
+        config.guard = guard.text(found, "default");
+        config.guard_kinds = guard.text_map(found, "kinds").unwrap_or_default();
+        guard.finish(found);
+    }
     section.finish(found);
     config
 }

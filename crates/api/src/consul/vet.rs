@@ -59,7 +59,9 @@ impl Vet<'_> {
                 self.access.permit(Resource::Event, Right::Write, &event.name)
             }
             Command::Transact(_) => Ok(()),
-            Command::ApplyDocuments(_) | Command::DeleteDocuments(_) => {
+            Command::ApplyDocuments(_)
+            | Command::DeleteDocuments(_)
+            | Command::RestoreDocuments(_) => {
                 self.access.permit(Resource::Operator, Right::Write, "")
             }
             // Those that make them ask for it themselves.

@@ -1,17 +1,19 @@
 //! What an agent is to be, by what it was told in files and on the command line.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent_config::{AclConfig, AgentConfig, Listen, RateMode};
-use anyhow::{Context, bail};
+use agent_config::{AclConfig, AgentConfig, LenoConfig, Listen, RateMode};
+use anyhow::{Context, anyhow, bail};
 use control::agent::{
     AgentOptions, ApiSettings, CompilerSettings, Locality, Network, Rates, SidecarPorts, ToldPorts,
 };
 use control::definitions::Definitions;
 use control::dns_server::{DnsConfig, DnsOptions, Domain, parse_recursor};
+use control::guards::{GuardDefaults, parse_window};
 use control::http_server::{HttpEndpoint, UnixEndpoint};
 use control::tokens::{AclOptions, AclSettings, AgentToken, DefaultPolicy};
 
@@ -57,6 +59,7 @@ pub(crate) fn agent_options(
         datacenter: config.datacenter.clone().unwrap_or_else(|| "dc1".to_owned()),
         advertise: config.advertise.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_string(),
         manifests: config.leno.manifests.clone(),
+        guards: guard_defaults(&config.leno)?,
         script_checks: config.enable_script_checks,
         definitions: definitions(config),
         connections_per_client_max: usize::try_from(
@@ -72,6 +75,23 @@ pub(crate) fn agent_options(
         api: api_settings(config)?,
         compiler,
     })
+}
+
+/// Kinds of documents whose changes can be guarded.
+const GUARDED_KINDS: [&str; 3] = ["Ingress", "Secret", "Service"];
+
+fn guard_defaults(told: &LenoConfig) -> anyhow::Result<GuardDefaults> {
+    let window = |text: &str| parse_window(text).map_err(|it| anyhow!("leno.guard: {it}"));
+    let mut kinds = BTreeMap::new();
+    for (kind, text) in &told.guard_kinds {
+        let Some(known) = GUARDED_KINDS.iter().find(|it| it.eq_ignore_ascii_case(kind)) else {
+            let known = GUARDED_KINDS.join(", ");
+            bail!("leno.guard.kinds: {kind:?} cannot be guarded; those that can are {known}");
+        };
+        kinds.insert((*known).to_owned(), window(text)?);
+    }
+    let window = told.guard.as_deref().map(window).transpose()?.unwrap_or_default();
+    Ok(GuardDefaults { window, kinds })
 }
 
 /// The folder of the data.

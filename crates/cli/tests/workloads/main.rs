@@ -5,6 +5,7 @@
 mod jobs;
 mod killed;
 mod operators;
+#[allow(dead_code)] // It has what `guards` needs, too.
 mod steady;
 #[path = "../it/support.rs"]
 #[allow(dead_code)] // It has what `it` needs, too.

@@ -76,17 +76,22 @@ pub(crate) struct Steady {
 impl Steady {
     /// Sends `rate` requests a second to `host` at the mesh listener, over eight connections. No request is tried twice.
     pub(crate) fn start(mesh: SocketAddr, host: &str, speech: Speech, rate: f64) -> Self {
-        Self::start_all(mesh, host, speech, rate, "x-envoy-max-retries: 0\r\n")
+        Self::start_all((mesh, host, "/"), speech, rate, "x-envoy-max-retries: 0\r\n")
+    }
+
+    /// The same over HTTP/1.1 for a path of a host, at any listener.
+    pub(crate) fn start_on(address: SocketAddr, host: &str, path: &str, rate: f64) -> Self {
+        let header = "x-envoy-max-retries: 0\r\n";
+        Self::start_all((address, host, path), Speech::Http1, rate, header)
     }
 
     /// The same over HTTP/1.1, where requests may be tried twice as the proxy sees fit.
     pub(crate) fn start_with_retries(mesh: SocketAddr, host: &str, rate: f64) -> Self {
-        Self::start_all(mesh, host, Speech::Http1, rate, "")
+        Self::start_all((mesh, host, "/"), Speech::Http1, rate, "")
     }
 
     fn start_all(
-        mesh: SocketAddr,
-        host: &str,
+        (mesh, host, path): (SocketAddr, &str, &str),
         speech: Speech,
         rate: f64,
         header: &'static str,
@@ -96,11 +101,11 @@ impl Steady {
         let pause = Duration::from_secs_f64(f64::from(CONNECTIONS) / rate);
         let began = Instant::now();
         let threads = (0..CONNECTIONS).map(|nth| {
-            let (stop, host) = (Arc::clone(&stop), host.to_owned());
+            let (stop, host, path) = (Arc::clone(&stop), host.to_owned(), path.to_owned());
             let first = began + pause * nth / CONNECTIONS;
             let pace = Pace { stop, next: first, pause };
             thread::spawn(move || match speech {
-                Speech::Http1 => http1(mesh, &host, header, pace),
+                Speech::Http1 => http1(mesh, (&host, &path), header, pace),
                 Speech::Http2 | Speech::Grpc => http2(mesh, &host, speech, pace),
                 Speech::GrpcStream => {
                     let age = STREAM_AGE + STREAM_AGE * nth / CONNECTIONS;
@@ -137,12 +142,12 @@ impl Pace {
     }
 }
 
-fn http1(mesh: SocketAddr, host: &str, header: &str, mut pace: Pace) -> Tally {
+fn http1(mesh: SocketAddr, target: (&str, &str), header: &str, mut pace: Pace) -> Tally {
     let mut tally = Tally::default();
     let mut connection: Option<BufReader<TcpStream>> = None;
     while let Some(wait) = pace.turn() {
         thread::sleep(wait);
-        let result = exchange(&mut connection, mesh, host, header);
+        let result = exchange(&mut connection, mesh, target, header);
         if result.is_err() {
             connection = None;
         }
@@ -154,7 +159,7 @@ fn http1(mesh: SocketAddr, host: &str, header: &str, mut pace: Pace) -> Tally {
 fn exchange(
     connection: &mut Option<BufReader<TcpStream>>,
     mesh: SocketAddr,
-    host: &str,
+    (host, path): (&str, &str),
     header: &str,
 ) -> Result<String, String> {
     let words = |error: std::io::Error| error.to_string();
@@ -167,7 +172,7 @@ fn exchange(
             BufReader::new(stream)
         }
     };
-    let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{header}\r\n");
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{header}\r\n");
     stream.get_mut().write_all(head.as_bytes()).map_err(words)?;
     let mut status = String::new();
     stream.read_line(&mut status).map_err(words)?;

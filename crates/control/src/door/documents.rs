@@ -2,6 +2,8 @@
 //!
 //! Apply and delete take `{"files":[{"source":"web.yaml","text":"…"}]}` and work on all files or on none.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use model::{Catalog, Diagnostic, Document, DocumentKey, Severity, Spec};
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Door, reply};
 use crate::documents::{Reading, read_all, read_keys};
+use crate::guards::{GuardNote, GuardReport};
 use crate::manifest_folder::SOURCE_PREFIX;
 use crate::workloads::unenforced;
 
@@ -20,6 +23,9 @@ const JSON: &str = "application/json";
 pub struct Files {
     /// Files, in order.
     pub files: Vec<File>,
+    /// How long the change is guarded, in Go's notation, or `off`; without it as the agent is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<String>,
 }
 
 /// One file of documents.
@@ -38,6 +44,9 @@ pub struct DocumentsReport {
     pub documents: Vec<DocumentRow>,
     /// Why nothing was done; empty when it was.
     pub errors: Vec<Diagnostic>,
+    /// The guard of the change; in a list all that watch and the last that have ended, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<GuardReport>,
 }
 
 /// One document and what became of it.
@@ -56,40 +65,51 @@ pub struct DocumentRow {
     /// The document as written, values of secrets left out; only in a list.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub body: serde_json::Value,
+    /// The guard that watches over it, or did so last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardNote>,
 }
 
 impl Door {
     pub(super) fn list_documents(&self) -> Response<Bytes> {
         let catalog = self.mesh.catalog();
         let documents = catalog.documents().map(|document| {
-            let body = document.body.clone();
-            DocumentRow { body, ..self.row(document, "") }
+            let (body, guard) = (document.body.clone(), self.guard_note(document));
+            DocumentRow { body, guard, ..self.row(document, "") }
         });
-        report(StatusCode::OK, documents.collect(), Vec::new())
+        done(documents.collect(), self.guards.reports())
     }
 
     pub(super) async fn apply_documents(&self, body: &Bytes) -> Response<Bytes> {
-        let files = match parse(body) {
+        let Files { files, guard } = match parse(body) {
             Ok(files) => files,
-            Err(error) => return report(StatusCode::BAD_REQUEST, Vec::new(), vec![error]),
+            Err(error) => return report(StatusCode::BAD_REQUEST, vec![error]),
         };
         let Reading { documents, errors } =
             read_all(files.iter().map(|file| (file.source.as_str(), file.text.as_str())));
         if !errors.is_empty() {
-            return report(StatusCode::BAD_REQUEST, Vec::new(), errors);
+            return report(StatusCode::BAD_REQUEST, errors);
         }
         let before = self.mesh.catalog();
         let rivals = manifests::find_rivals(&documents, before.documents().map(|it| &it.value));
         if !rivals.is_empty() {
-            return report(StatusCode::CONFLICT, Vec::new(), rivals);
+            return report(StatusCode::CONFLICT, rivals);
         }
         let owned = self.owned_by_folder(&before, documents.iter().map(|it| &it.key));
         if !owned.is_empty() {
-            return report(StatusCode::CONFLICT, Vec::new(), owned);
+            return report(StatusCode::CONFLICT, owned);
         }
         let results: Vec<&str> = documents.iter().map(|it| result_of(&before, it)).collect();
+        let wanted: BTreeMap<DocumentKey, Option<Document>> =
+            documents.iter().map(|it| (it.key.clone(), Some(it.clone()))).collect();
+        let guarding = match self.guard(&before, wanted, guard.as_deref()).await {
+            Ok(guarding) => guarding,
+            Err(error) => return report(StatusCode::CONFLICT, vec![error]),
+        };
         let outcome = self.run(Command::ApplyDocuments(documents.clone())).await;
-        if let Some(failure) = failure(&outcome) {
+        let failure = failure(&outcome);
+        self.settle(&guarding, failure.is_none()).await;
+        if let Some(failure) = failure {
             return failure;
         }
         let revision = self.mesh.catalog().revision();
@@ -99,26 +119,35 @@ impl Door {
             self.workloads.reached(revision).await;
         }
         let rows = documents.iter().zip(results).map(|(it, result)| self.row(it, result));
-        report(StatusCode::OK, rows.collect(), Vec::new())
+        let mut rows: Vec<DocumentRow> = rows.collect();
+        let guards = self.note_guard(&guarding, &mut rows);
+        done(rows, guards)
     }
 
     pub(super) async fn delete_documents(&self, body: &Bytes) -> Response<Bytes> {
-        let files = match parse(body) {
+        let Files { files, guard } = match parse(body) {
             Ok(files) => files,
-            Err(error) => return report(StatusCode::BAD_REQUEST, Vec::new(), vec![error]),
+            Err(error) => return report(StatusCode::BAD_REQUEST, vec![error]),
         };
         let (keys, errors) =
             read_keys(files.iter().map(|file| (file.source.as_str(), file.text.as_str())));
         if !errors.is_empty() {
-            return report(StatusCode::BAD_REQUEST, Vec::new(), errors);
+            return report(StatusCode::BAD_REQUEST, errors);
         }
         let before = self.mesh.catalog();
         let owned = self.owned_by_folder(&before, &keys);
         if !owned.is_empty() {
-            return report(StatusCode::CONFLICT, Vec::new(), owned);
+            return report(StatusCode::CONFLICT, owned);
         }
+        let wanted = keys.iter().map(|key| (key.clone(), None)).collect();
+        let guarding = match self.guard(&before, wanted, guard.as_deref()).await {
+            Ok(guarding) => guarding,
+            Err(error) => return report(StatusCode::CONFLICT, vec![error]),
+        };
         let outcome = self.run(Command::DeleteDocuments(keys.clone())).await;
-        if let Some(failure) = failure(&outcome) {
+        let failure = failure(&outcome);
+        self.settle(&guarding, failure.is_none()).await;
+        if let Some(failure) = failure {
             return failure;
         }
         let rows = keys.into_iter().map(|key| {
@@ -130,9 +159,12 @@ impl Door {
                 diagnostics: Vec::new(),
                 source: String::new(),
                 body: serde_json::Value::Null,
+                guard: None,
             }
         });
-        report(StatusCode::OK, rows.collect(), Vec::new())
+        let mut rows: Vec<DocumentRow> = rows.collect();
+        let guards = self.note_guard(&guarding, &mut rows);
+        done(rows, guards)
     }
 
     /// An error for each document that a followed folder declares: a change from elsewhere would be undone with the
@@ -172,6 +204,7 @@ impl Door {
             diagnostics,
             source: document.source.clone(),
             body: serde_json::Value::Null,
+            guard: None,
         }
     }
 }
@@ -184,8 +217,8 @@ fn result_of(catalog: &Catalog, document: &Document) -> &'static str {
     }
 }
 
-fn parse(body: &Bytes) -> Result<Vec<File>, Diagnostic> {
-    serde_json::from_slice(body).map(|files: Files| files.files).map_err(|error| Diagnostic {
+fn parse(body: &Bytes) -> Result<Files, Diagnostic> {
+    serde_json::from_slice(body).map_err(|error| Diagnostic {
         severity: Severity::Error,
         place: model::Place::default(),
         field: String::new(),
@@ -209,15 +242,19 @@ fn failure(outcome: &api::WriteOutcome) -> Option<Response<Bytes>> {
         message: text,
         remedy: String::new(),
     };
-    Some(report(StatusCode::INTERNAL_SERVER_ERROR, Vec::new(), vec![error]))
+    Some(report(StatusCode::INTERNAL_SERVER_ERROR, vec![error]))
 }
 
-fn report(
-    status: StatusCode,
-    documents: Vec<DocumentRow>,
-    errors: Vec<Diagnostic>,
-) -> Response<Bytes> {
-    let report = DocumentsReport { documents, errors };
-    let body = serde_json::to_string(&report).expect("a report has string keys only");
+fn done(documents: Vec<DocumentRow>, guards: Vec<GuardReport>) -> Response<Bytes> {
+    answer(StatusCode::OK, &DocumentsReport { documents, errors: Vec::new(), guards })
+}
+
+/// Nothing was done.
+fn report(status: StatusCode, errors: Vec<Diagnostic>) -> Response<Bytes> {
+    answer(status, &DocumentsReport { errors, ..DocumentsReport::default() })
+}
+
+fn answer(status: StatusCode, report: &DocumentsReport) -> Response<Bytes> {
+    let body = serde_json::to_string(report).expect("a report has string keys only");
     reply(status, JSON, body)
 }

@@ -50,6 +50,22 @@ fn a_proxy_that_comes_back_is_not_taken_away_by_the_end_of_the_one_before() {
 }
 
 #[test]
+fn what_each_proxy_says_of_its_hosts_can_be_read() {
+    let fleet = Fleet::default();
+    let proxies =
+        [fleet.join("a", Revision(1), Uses::new), fleet.join("b", Revision(2), Uses::new)];
+    let mut host = proxy_config::HostUse::default();
+    host.classes[0].successes = 3;
+    proxies[1].tell_hosts(move || [("ingress/a".to_owned(), host.clone())].into());
+    let said = fleet.host_uses();
+    assert!(said[0].1.is_empty());
+    assert_eq!(
+        (said[1].0.acknowledged, said[1].1["ingress/a"].total().requests()),
+        (Revision(2), 3)
+    );
+}
+
+#[test]
 fn what_each_proxy_says_of_an_endpoint_can_be_read() {
     let fleet = Fleet::default();
     let _proxies = [fleet.join("a", Revision(1), using(0)), fleet.join("b", Revision(1), using(1))];

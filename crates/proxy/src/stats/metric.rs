@@ -173,6 +173,11 @@ impl<T: Default> Sharded<T> {
         self.0.iter().map(|padded| &padded.0)
     }
 
+    /// A worker's own.
+    pub fn of(&self, worker: usize) -> &T {
+        &self.0[worker % self.0.len()].0
+    }
+
     /// Sum of a value over all shards, wrapping (see [`Gauge`]).
     pub fn sum(&self, value: impl Fn(&T) -> u64) -> u64 {
         self.iter().map(value).fold(0, u64::wrapping_add)

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Catalog, Check, CheckId, CheckStatus, Document, DocumentKey, Instance, KvEntry, Node, Origin,
-    Revision, SecretSpec, Session, SessionBehavior, Spec,
+    Catalog, Check, CheckId, CheckStatus, Document, DocumentChange, DocumentKey, Instance, KvEntry,
+    Node, Origin, Revision, SecretSpec, Session, SessionBehavior, Spec,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -205,6 +205,11 @@ pub(super) fn any_command() -> impl Strategy<Value = Command> {
         3 => proptest::collection::vec(any_txn_operation(), 0..5).prop_map(Command::Transact),
         1 => any_document().prop_map(|it| Command::ApplyDocuments(vec![it])),
         1 => any_document().prop_map(|it| Command::DeleteDocuments(vec![it.key])),
+        1 => (any_document(), any_document()).prop_map(|(before, after)| {
+            let key = after.key.clone();
+            let before = Some(before).filter(|it| it.key == key);
+            Command::RestoreDocuments(vec![DocumentChange { key, before, after: Some(after) }])
+        }),
         6 => any_record_command(),
     ]
 }

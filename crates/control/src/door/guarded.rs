@@ -1,0 +1,108 @@
+//! Changes of documents that are guarded.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use model::{Catalog, Diagnostic, Document, DocumentChange, DocumentKey, Severity};
+
+use super::Door;
+use super::documents::DocumentRow;
+use crate::guards::{GuardNote, GuardReport, parse_window};
+use crate::manifest_folder::SOURCE_PREFIX;
+
+/// Why the releases of a workload are left to it.
+const OF_WORKLOADS: &str = "not guarded: the rollout of a workload judges its releases by itself";
+/// Why the documents of a folder are.
+const OF_FOLDER: &str = "not guarded: it is as its file in the manifest folder says";
+
+/// The guard of a change.
+pub(super) struct Guarding {
+    /// Its number; `None` when nothing of the change is guarded.
+    id: Option<u64>,
+    /// It was asked for, rather than being what goes without saying.
+    is_asked: bool,
+    /// Why it is not guarded though it should be.
+    obstacle: Option<String>,
+}
+
+impl Door {
+    /// Guards what `wanted` makes other than it is, `asked` long or as long as its kind is guarded.
+    ///
+    /// # Errors
+    /// Why it cannot be guarded though that is asked for; then it must not be made.
+    pub(super) async fn guard(
+        &self,
+        before: &Catalog,
+        wanted: BTreeMap<DocumentKey, Option<Document>>,
+        asked: Option<&str>,
+    ) -> Result<Guarding, Diagnostic> {
+        let wrong = |message: String| Diagnostic {
+            severity: Severity::Error,
+            place: model::Place::default(),
+            field: "guard".to_owned(),
+            message,
+            remedy: "apply it with another guard, or with `--guard off`".to_owned(),
+        };
+        let asked = asked.map(parse_window).transpose().map_err(wrong)?;
+        let window_of = |kind: &str| asked.unwrap_or_else(|| self.guard_defaults.of(kind));
+        let mut window = Duration::ZERO;
+        let mut changes = Vec::new();
+        for (key, after) in wanted {
+            let stored = before.document(&key).map(|it| it.value.clone());
+            let own = window_of(&key.kind);
+            let body = |it: &Option<Document>| it.as_ref().map(|it| it.body.clone());
+            // Of a secret the body does not hold all.
+            let is_same = body(&stored) == body(&after)
+                && stored.as_ref().map(|it| &it.spec) == after.as_ref().map(|it| &it.spec);
+            if !own.is_zero() && key.kind != "Workload" && !is_same {
+                window = window.max(own);
+                changes.push(DocumentChange { key, before: stored, after });
+            }
+        }
+        let is_asked = asked.is_some_and(|it| !it.is_zero());
+        if changes.is_empty() {
+            return Ok(Guarding { id: None, is_asked, obstacle: None });
+        }
+        match self.guards.begin(changes, window).await {
+            Ok(id) => Ok(Guarding { id: Some(id), is_asked, obstacle: None }),
+            Err(why) if is_asked => Err(wrong(why)),
+            // Nobody has asked for it: the change goes before.
+            Err(why) => {
+                tracing::warn!(why, "a change is not guarded");
+                Ok(Guarding { id: None, is_asked, obstacle: Some(why) })
+            }
+        }
+    }
+
+    /// Tells the guard what became of the change.
+    pub(super) async fn settle(&self, guarding: &Guarding, is_made: bool) {
+        if let Some(id) = guarding.id {
+            self.guards.settle(id, is_made).await;
+        }
+    }
+
+    /// Adds to the rows of a change what is to be said of its guard, and gives its report.
+    pub(super) fn note_guard(
+        &self,
+        guarding: &Guarding,
+        rows: &mut [DocumentRow],
+    ) -> Vec<GuardReport> {
+        for row in rows.iter_mut() {
+            if let Some(why) = &guarding.obstacle {
+                row.guard = Some(GuardNote::none(&format!("not guarded: {why}")));
+            } else if guarding.is_asked && row.key.kind == "Workload" {
+                row.guard = Some(GuardNote::none(OF_WORKLOADS));
+            }
+        }
+        guarding.id.and_then(|id| self.guards.report(id)).into_iter().collect()
+    }
+
+    /// What is to be said of a document's guard in a list.
+    pub(super) fn guard_note(&self, document: &Document) -> Option<GuardNote> {
+        let is_of_folder = document.source.starts_with(SOURCE_PREFIX);
+        if is_of_folder && !self.guard_defaults.of(&document.key.kind).is_zero() {
+            return Some(GuardNote::none(OF_FOLDER));
+        }
+        self.guards.note_of(document)
+    }
+}
