@@ -50,6 +50,14 @@ const ENDPOINTS: &[(&str, &str, Check, &str)] = &[
     ("POST", "/leno/v1/workloads/retry", OPERATOR, "try again what was taken back (?name=)"),
     ("GET", "/leno/v1/rollouts", OPERATOR, "workloads and services that are rolled out (?name=)"),
     ("GET", "/leno/v1/proxies", OPERATOR, "proxies, and the configurations that they have"),
+    // It hands out private keys, and who follows is waited for: not for who may only read.
+    ("POST", "/leno/v1/proxies/follow", OPERATOR, "for a proxy elsewhere: its next configuration"),
+    (
+        "POST",
+        "/leno/v1/proxies/report",
+        OPERATOR,
+        "for a proxy elsewhere: what it sees of endpoints",
+    ),
 ];
 
 /// Path and method of each.

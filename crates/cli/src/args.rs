@@ -25,8 +25,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run an agent: registry, health checks, DNS, control plane and proxy.
     Agent(Box<AgentArguments>),
-    /// Run the proxy alone, by an Envoy bootstrap file. SIGHUP reads the file again, SIGTERM drains.
-    Proxy(ProxyArguments),
+    /// Run the proxy alone: by an Envoy bootstrap file, which SIGHUP reads again, or as an agent elsewhere says (--agent).
+    /// SIGTERM drains.
+    Proxy(Box<ProxyArguments>),
     /// Check an Envoy bootstrap file, and say what of it is not honored.
     Validate(ValidateArguments),
     /// Show all of it at work: three supervised copies of a service, found, balanced, lost and recovered.
@@ -72,6 +73,8 @@ pub(crate) enum Command {
     },
     /// List the members of the cluster.
     Members(ListArguments),
+    /// List the proxies that follow the agent, and how fast they take what changes.
+    Proxies(ListArguments),
     /// Say where a request would go, or why an instance is in its state.
     Explain(ExplainArguments),
     /// Behave as Consul's command line does: `leno consul members`. A link named `consul` does the same.
@@ -164,22 +167,48 @@ pub(crate) struct AgentArguments {
 pub(crate) struct ProxyArguments {
     /// Envoy bootstrap file, YAML or JSON.
     #[arg(short = 'c', long, visible_alias = "config-path", value_name = "FILE")]
-    pub(crate) config: PathBuf,
+    #[arg(required_unless_present = "agent", conflicts_with = "agent")]
+    pub(crate) config: Option<PathBuf>,
     /// Do not start when a field is not honored as it is written.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "agent")]
     pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArguments,
     /// Worker threads; 0 is one for each core [default: 0].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1024))]
     pub(crate) concurrency: Option<u16>,
     /// What is logged: trace, debug, info, warn, error or off.
     #[arg(short = 'l', long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
     pub(crate) log_level: String,
-    /// Address of the admin pages, or `off` [default: what the file says].
+    /// Address of the admin pages, or `off` [default: what the file says; with --agent 127.0.0.1:15000].
     #[arg(long, value_name = "ADDRESS", value_parser = address_or_off)]
     pub(crate) admin: Option<AddressOrOff>,
     /// Seconds that connections have to end after SIGTERM.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) drain_time_s: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoteArguments {
+    /// Do what this agent says, http://HOST:PORT or https://HOST:PORT, and tell it what becomes of requests.
+    #[arg(long, value_name = "URL")]
+    pub(crate) agent: Option<String>,
+    /// Name among the agent's proxies [default: the host name].
+    #[arg(long, requires = "agent")]
+    pub(crate) name: Option<String>,
+    /// Secret of the token to ask the agent with [env: LENO_HTTP_TOKEN or CONSUL_HTTP_TOKEN]. Other users of this machine can
+    /// see flags; the variable they cannot.
+    #[arg(long, value_name = "SECRET", requires = "agent")]
+    pub(crate) token: Option<Secret>,
+    /// Address of the mesh listener, or `off` [default: what the agent says].
+    #[arg(long, value_parser = address_or_off, requires = "agent")]
+    pub(crate) outbound: Option<AddressOrOff>,
+    /// Address of the ingress listener, or `off` [default: what the agent says].
+    #[arg(long, value_parser = address_or_off, requires = "agent")]
+    pub(crate) ingress_http: Option<AddressOrOff>,
+    /// Address of the ingress listener for TLS, or `off` [default: what the agent says].
+    #[arg(long, value_parser = address_or_off, requires = "agent")]
+    pub(crate) ingress_https: Option<AddressOrOff>,
 }
 
 /// Envoy's words, two of which are others here.

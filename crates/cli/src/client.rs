@@ -39,11 +39,7 @@ impl fmt::Display for AgentAt {
 impl AgentAt {
     /// By the flags, the environment, or the default.
     pub(crate) fn of(connection: &Connection) -> anyhow::Result<Self> {
-        let given = connection.token.clone().or_else(|| {
-            let variables = ["LENO_HTTP_TOKEN", "CONSUL_HTTP_TOKEN"];
-            variables.into_iter().find_map(variable).map(Secret::from)
-        });
-        Ok(Self { address: address(connection)?, token: given.unwrap_or_default() })
+        Ok(Self { address: address(connection)?, token: token(connection.token.clone()) })
     }
 
     /// Sends a request and reads the whole answer.
@@ -70,8 +66,15 @@ impl AgentAt {
     }
 }
 
+/// The token by the flag or the environment; empty for none.
+pub(crate) fn token(given: Option<Secret>) -> Secret {
+    let variables = ["LENO_HTTP_TOKEN", "CONSUL_HTTP_TOKEN"];
+    let told = || variables.into_iter().find_map(variable).map(Secret::from);
+    given.or_else(told).unwrap_or_default()
+}
+
 /// An empty variable is as good as none.
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|it| !it.is_empty())
 }
 

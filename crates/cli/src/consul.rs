@@ -27,7 +27,7 @@ mod rtt;
 mod services;
 mod snapshot;
 mod tls;
-mod trust;
+pub(crate) mod trust;
 mod version;
 mod watch;
 

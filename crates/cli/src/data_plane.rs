@@ -1,5 +1,7 @@
 //! `leno proxy`: the data plane alone, by an Envoy bootstrap file.
 
+use std::convert::Infallible;
+use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,11 +11,12 @@ use anyhow::{Context, bail};
 use proxy::{LogLevels, Proxy, ProxyHandle, ProxyOptions, Quit};
 use runtime::{Hangup, LogRotation, Termination};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use xds::bootstrap::{Bootstrap, Finding, Severity};
 
 use crate::args::ProxyArguments;
 use crate::bootstrap_file::{BootstrapFile, Watch};
+use crate::remote;
 
 /// How long files that are written one after the other are waited for: a key follows its certificate at once.
 const SETTLE_TIME: Duration = Duration::from_millis(100);
@@ -28,14 +31,24 @@ const RELEASE_AFTER_MAX: Duration = Duration::from_mins(30);
 /// Runs until a signal ends it. One thread of its own waits here; the proxy has the others.
 pub(crate) fn run(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(arguments, log_levels))
+    runtime.block_on(async {
+        match (&arguments.remote.agent, &arguments.config) {
+            (Some(agent), _) => remote::serve(agent, arguments, log_levels).await,
+            (None, Some(file)) => serve(file, arguments, log_levels).await,
+            (None, None) => bail!("give a file with --config, or an agent with --agent"),
+        }
+    })
 }
 
-async fn serve(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::Result<ExitCode> {
+async fn serve(
+    file: &Path,
+    arguments: &ProxyArguments,
+    log_levels: LogLevels,
+) -> anyhow::Result<ExitCode> {
     let mut termination = Termination::listen().context("cannot listen to signals")?;
     let mut hangup = Hangup::listen().context("cannot listen to signals")?;
     let mut rotation = LogRotation::listen().context("cannot listen to signals")?;
-    let mut file = BootstrapFile::new(&arguments.config);
+    let mut file = BootstrapFile::new(file);
     let (bootstrap, findings) = file.read()?;
     tell(&findings, arguments.strict)?;
     let admin = arguments.admin.map_or(bootstrap.admin, |it| it.address());
@@ -50,8 +63,7 @@ async fn serve(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::Res
     let proxy = Proxy::start(options, Arc::new(bootstrap.config.clone()))
         .context("the proxy does not start")?;
     let mut is_ready = false;
-    let mut release_after = RELEASE_AFTER;
-    let mut release = pin!(sleep(release_after));
+    let mut releasing = pin!(release_unused_code());
     let mut watch = Watch::start(file.named());
     let mut running = Running { file, bootstrap, proxy, strict: arguments.strict };
     // What changed before it was watched.
@@ -66,11 +78,7 @@ async fn serve(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::Res
                     tracing::info!("ready");
                 }
             }
-            () = release.as_mut() => {
-                runtime::release_unused_code();
-                release_after = (10 * release_after).min(RELEASE_AFTER_MAX);
-                release.as_mut().reset(Instant::now() + release_after);
-            }
+            never = releasing.as_mut() => match never {},
             () = asked_to_quit.notified() => return Ok(ExitCode::SUCCESS),
             signal = termination.next() => {
                 tracing::info!(signal = signal.name(), "draining; once more ends it at once");
@@ -88,22 +96,42 @@ async fn serve(arguments: &ProxyArguments, log_levels: LogLevels) -> anyhow::Res
             }
         }
     }
+    Ok(drain(&running.proxy, arguments.drain_time_s, &asked_to_quit, &mut termination).await)
+}
+
+/// Ends what is under way, within a time, unless it shall end at once.
+pub(crate) async fn drain(
+    proxy: &ProxyHandle,
+    drain_time_s: u64,
+    asked_to_quit: &Notify,
+    termination: &mut Termination,
+) -> ExitCode {
     tokio::select! {
-        () = asked_to_quit.notified() => Ok(ExitCode::SUCCESS),
-        cut = running.proxy.drain(Duration::from_secs(arguments.drain_time_s)) => {
+        () = asked_to_quit.notified() => ExitCode::SUCCESS,
+        cut = proxy.drain(Duration::from_secs(drain_time_s)) => {
             if cut > 0 {
                 tracing::warn!(connections = cut, "cut as the drain time was over");
             }
-            Ok(ExitCode::SUCCESS)
+            ExitCode::SUCCESS
         }
         signal = termination.next() => {
             tracing::warn!(signal = signal.name(), "ended at once");
-            Ok(ExitCode::from(signal.exit_code()))
+            ExitCode::from(signal.exit_code())
         }
     }
 }
 
-fn proxy_options(arguments: &ProxyArguments) -> anyhow::Result<ProxyOptions> {
+/// Lets go of code that is not used any more, again and again.
+pub(crate) async fn release_unused_code() -> Infallible {
+    let mut after = RELEASE_AFTER;
+    loop {
+        sleep(after).await;
+        runtime::release_unused_code();
+        after = (10 * after).min(RELEASE_AFTER_MAX);
+    }
+}
+
+pub(crate) fn proxy_options(arguments: &ProxyArguments) -> anyhow::Result<ProxyOptions> {
     let default = ProxyOptions::default();
     let workers = match arguments.concurrency {
         // As for Envoy, 0 is one for each core.

@@ -19,6 +19,8 @@ mod list;
 mod load;
 mod node;
 mod output;
+mod proxies;
+mod remote;
 mod usable;
 mod validate;
 mod workloads;
@@ -109,6 +111,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Catalog(options) => list::catalog(options).await,
         Command::Kv { what } => kv::run(what).await,
         Command::Members(options) => list::members(options).await,
+        Command::Proxies(options) => proxies::list(options).await,
         Command::Explain(options) => list::explain(options).await,
         Command::Completion { shell } => {
             // Into memory first: the generator panics when a pipe is closed.

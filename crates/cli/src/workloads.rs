@@ -88,7 +88,7 @@ fn copy_row(it: &CopyReport) -> Vec<String> {
 }
 
 /// How long ago a time was, in one unit.
-fn ago(at_ms: u64) -> String {
+pub(crate) fn ago(at_ms: u64) -> String {
     let seconds = runtime::unix_ms().saturating_sub(at_ms) / 1000;
     match seconds {
         0..=119 => format!("{seconds} s"),

@@ -54,7 +54,10 @@ impl World {
     }
 
     pub(crate) fn compile(&mut self) -> Compiled {
-        self.compiler.compile(&self.catalog)
+        let compiled = self.compiler.compile(&self.catalog);
+        let received = proxy_config::receive(&proxy_config::deliver(&compiled.config, "life"));
+        assert_eq!(received.unwrap().config, *compiled.config, "a proxy elsewhere gets another");
+        compiled
     }
 
     fn change(&mut self, change: KeyChange) {

@@ -34,6 +34,7 @@ use crate::tokens::{self, AclOptions, AgentAccess};
 use crate::workloads::{Place, Workloads};
 
 mod beginning;
+mod followers;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -389,6 +390,8 @@ impl Agent {
             scripts_may_run: options.script_checks || options.definitions.script_checks,
         };
         let fleet = compilation.fleet().clone();
+        let names = (!options.dev).then(|| options.data_dir.join("proxies"));
+        followers::start(&fleet, names, core);
         let workloads =
             Workloads::start(mesh.clone(), probes.clone(), fleet.clone(), place, processes).await;
         let sightings =

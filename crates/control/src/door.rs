@@ -35,6 +35,7 @@ pub mod documents;
 mod guarded;
 mod instances;
 mod memo;
+pub mod proxies;
 #[cfg(test)]
 mod tests;
 pub mod workloads;
@@ -330,7 +331,8 @@ impl Door {
     }
 
     fn prometheus(&self) -> Response<Bytes> {
-        let text = self.metrics.prometheus(&self.mesh.catalog(), &self.agent);
+        let mut text = self.metrics.prometheus(&self.mesh.catalog(), &self.agent);
+        text.push_str(&self.compilation.fleet().prometheus());
         reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
     }
 
@@ -568,7 +570,9 @@ fn refused_to_pages(request: &Request<Bytes>) -> Option<Response<Bytes>> {
 
 fn is_of_workloads(path: &str) -> bool {
     let rest = path.strip_prefix("/leno/v1/").unwrap_or_default();
-    ["proxies", "rollouts", "workloads"].contains(&rest) || rest.starts_with("workloads/")
+    let of =
+        |what: &str| rest.strip_prefix(what).is_some_and(|it| it.is_empty() || it.starts_with('/'));
+    rest == "rollouts" || of("proxies") || of("workloads")
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response<Bytes> {

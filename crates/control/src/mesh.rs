@@ -3,12 +3,14 @@
 //! A command is turned into a transaction on the newest catalog, committed, and answered once the applier has
 //! published a catalog that holds it. The applier is the only one who changes the catalog.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::WriteOutcome;
 use arc_swap::ArcSwap;
 use model::{Catalog, Change, Revision, Timestamp, WatchKey};
+use parking_lot::Mutex;
 use registry::{Command, Decision, decide};
 use runtime::{Drain, Tasks};
 use store::{Committed, Store, StoreError, Watch};
@@ -26,6 +28,8 @@ const CONFLICTS_MAX: u32 = 1000;
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most commits applied before the result is published: bounds the work between two publications.
 const CHANGES_PER_PUBLICATION_MAX: usize = 1024;
+/// Publications whose time is known: what a compiler that rests for long still asks for.
+const TIMES_MAX: usize = 1024;
 
 /// Access to the truth. A cheap clone.
 #[derive(Clone)]
@@ -37,6 +41,8 @@ struct Shared {
     store: Arc<dyn Store>,
     catalog: ArcSwap<Catalog>,
     waiters: Waiters,
+    /// When which revisions were published, the oldest first.
+    times: Mutex<VecDeque<(Revision, Instant)>>,
     /// Revision of the published catalog; closed when the applier has ended.
     applied: watch::Receiver<Revision>,
 }
@@ -58,6 +64,7 @@ impl Mesh {
             store,
             catalog: ArcSwap::from_pointee(catalog),
             waiters: Waiters::default(),
+            times: Mutex::default(),
             applied,
         });
         let applier = Applier { shared: Arc::clone(&shared), changes, applied: applied_sender };
@@ -120,6 +127,13 @@ impl Mesh {
     #[must_use]
     pub fn revisions(&self) -> watch::Receiver<Revision> {
         self.shared.applied.clone()
+    }
+
+    /// When the first revision after this one was published; `None` when there is none, or that was long ago.
+    #[must_use]
+    pub(crate) fn published_after(&self, revision: Revision) -> Option<Instant> {
+        let times = self.shared.times.lock();
+        times.get(times.partition_point(|it| it.0 <= revision)).map(|it| it.1)
     }
 
     /// Waits until the catalog is at `revision`, or says how that fails.
@@ -189,9 +203,18 @@ impl Applier {
         }
         let revision = catalog.revision();
         self.shared.catalog.store(Arc::new(catalog));
+        self.note_time(revision);
         self.shared.waiters.wake(&touched);
         self.applied.send_replace(revision);
         ended
+    }
+
+    fn note_time(&self, revision: Revision) {
+        let mut times = self.shared.times.lock();
+        if times.len() == TIMES_MAX {
+            times.pop_front();
+        }
+        times.push_back((revision, runtime::monotonic()));
     }
 
     fn apply(
@@ -213,6 +236,7 @@ impl Applier {
         let (catalog, _) = Catalog::from_entries(snapshot.revision, snapshot.entries);
         let revision = catalog.revision();
         self.shared.catalog.store(Arc::new(catalog));
+        self.note_time(revision);
         self.shared.waiters.wake_all();
         self.applied.send_replace(revision);
         Ok(())

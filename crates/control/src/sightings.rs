@@ -152,7 +152,7 @@ impl Sightings {
     fn sample(&self) {
         let is_alone = self.fleet.proxies().len() < 2;
         let uses = if is_alone { Vec::new() } else { self.fleet.uses() };
-        let counts = uses.into_iter().map(|(proxy, uses)| (proxy, counts(uses)));
+        let counts = uses.into_iter().map(|(proxy, uses)| (proxy, counts(&uses)));
         self.judge.lock().sample(counts, runtime::monotonic());
     }
 
@@ -211,9 +211,9 @@ impl Sightings {
     }
 }
 
-fn counts(uses: Uses) -> BTreeMap<String, (u64, u64)> {
-    let used = uses.into_iter().filter(|it| it.1.successes + it.1.failures > 0);
-    used.map(|(endpoint, it)| (endpoint, (it.successes, it.failures))).collect()
+fn counts(uses: &Uses) -> BTreeMap<String, (u64, u64)> {
+    let used = uses.iter().filter(|it| it.1.successes + it.1.failures > 0);
+    used.map(|(endpoint, it)| (endpoint.clone(), (it.successes, it.failures))).collect()
 }
 
 fn is_due(last: Option<Instant>, pause: Duration) -> bool {

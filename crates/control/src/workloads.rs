@@ -308,7 +308,7 @@ impl Keeper {
         &mut self,
         name: &WorkloadName,
         spec: Option<&WorkloadSpec>,
-        uses: &[(String, Uses)],
+        uses: &[(String, Arc<Uses>)],
     ) {
         let now = Timestamp(runtime::unix_ms());
         let catalog = self.around.mesh.catalog();

@@ -8,11 +8,13 @@
 //! Invariants:
 //! * A resource's [`version`](content_version) is a hash of its content: equal versions mean equal resources.
 //! * A [`ProxyConfig`] is read whole: nobody mixes resources of two snapshots.
-//! * A private key is never printed: [`PrivateKey`]'s `Debug` says only that there is one.
+//! * A private key is never printed: [`PrivateKey`]'s `Debug` says only that there is one, and `Serialize` leaves it out. It
+//!   leaves this process by [`deliver`] alone.
 
 mod access_log;
 mod balancing;
 mod cluster;
+mod delivery;
 mod filter;
 mod health;
 mod listener;
@@ -38,6 +40,7 @@ pub use cluster::{
     CircuitBreakers, Cluster, Endpoint, EndpointHealth, Endpoints, Locality, Place,
     ProxyProtocolVersion, Resolution, RetryBudget, UpstreamProtocol,
 };
+pub use delivery::{DeliveryError, FORM, Received, deliver, receive};
 pub use filter::{
     AbortWith, AdaptiveConcurrency, Compression, Compressor, Cors, Fault, FaultAbort, FaultDelay,
     FilterSetting, Filters, LocalRateLimit,
@@ -65,7 +68,10 @@ pub use usage::{
 };
 
 /// Everything that one proxy must do. Replaced whole; unchanged resources keep their `Arc`.
-#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+///
+/// In JSON it has no private keys; [`deliver`] adds them for a proxy that runs elsewhere.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProxyConfig {
     /// Catalog revision that this was compiled from.
     pub revision: Revision,
@@ -83,6 +89,49 @@ pub struct ProxyConfig {
     pub endpoints: BTreeMap<String, Arc<Endpoints>>,
     /// Secrets by name.
     pub secrets: BTreeMap<String, Arc<Secret>>,
+}
+
+impl ProxyConfig {
+    /// True when a proxy does the same by both: all but the revision is equal.
+    #[must_use]
+    pub fn is_same_content(&self, other: &Self) -> bool {
+        let Self {
+            revision: _,
+            place,
+            local_cluster,
+            listeners,
+            route_tables,
+            clusters,
+            endpoints,
+            secrets,
+        } = self;
+        *place == other.place
+            && *local_cluster == other.local_cluster
+            && *listeners == other.listeners
+            && *route_tables == other.route_tables
+            && *clusters == other.clusters
+            && *endpoints == other.endpoints
+            && *secrets == other.secrets
+    }
+
+    /// The same with the `Arc`s of `before` where resources are equal, so that who compares them next sees it by the pointer.
+    #[must_use]
+    pub fn sharing(mut self, before: &Self) -> Self {
+        share(&mut self.listeners, &before.listeners);
+        share(&mut self.route_tables, &before.route_tables);
+        share(&mut self.clusters, &before.clusters);
+        share(&mut self.endpoints, &before.endpoints);
+        share(&mut self.secrets, &before.secrets);
+        self
+    }
+}
+
+fn share<T: PartialEq>(now: &mut BTreeMap<String, Arc<T>>, before: &BTreeMap<String, Arc<T>>) {
+    for (name, it) in now {
+        if let Some(same) = before.get(name).filter(|before| **before == *it) {
+            *it = Arc::clone(same);
+        }
+    }
 }
 
 /// Where a resource or a part of it comes from, for explain.

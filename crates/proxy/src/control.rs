@@ -186,7 +186,7 @@ impl Controller {
             for error in controller.publish(config, &sockets, new).await? {
                 log(&error);
             }
-            shared.is_warm.send_replace(true);
+            shared.is_warm.send_replace(!options.awaits_config);
         }
         let evidence = Arc::new(Mutex::new(Some(evidence)));
         Ok((controller, ProxyHandle { commands, shared, evidence, admin_addr }, receiver))
@@ -233,11 +233,15 @@ impl Controller {
     ) {
         match command {
             ControlCommand::Update { config, reply } => {
-                // The one who asked may have stopped waiting.
-                let _ = reply.send(match self.warm_new(&config, commands).await {
+                let taken = match self.warm_new(&config, commands).await {
                     Some(()) => self.update(config).await,
                     None => Err(ProxyError::WorkerGone),
-                });
+                };
+                if taken.is_ok() {
+                    self.shared.is_warm.send_if_modified(|it| !std::mem::replace(it, true));
+                }
+                // The one who asked may have stopped waiting.
+                let _ = reply.send(taken);
             }
             ControlCommand::Drain { deadline, reply } => {
                 self.drain(deadline, reply, commands).await

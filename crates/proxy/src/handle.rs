@@ -41,6 +41,8 @@ pub struct ProxyOptions {
     pub quit: Option<Quit>,
     /// Shows and changes what is logged, for `/logging`; without it that is refused.
     pub log_levels: Option<LogLevels>,
+    /// What it starts with is not what it has to do: it is ready with its first [`ProxyHandle::update`].
+    pub awaits_config: bool,
 }
 
 impl Default for ProxyOptions {
@@ -55,6 +57,7 @@ impl Default for ProxyOptions {
             drain_time: Duration::from_secs(600),
             quit: None,
             log_levels: None,
+            awaits_config: false,
         }
     }
 }
@@ -198,8 +201,8 @@ impl ProxyHandle {
         taken.await.map_err(|_| ProxyError::WorkerGone)?
     }
 
-    /// Resolves when the proxy takes connections: at once where nothing had to be looked up or checked first. False
-    /// when it ended before.
+    /// Resolves when the proxy takes connections: at once where nothing had to be looked up or checked first, and no
+    /// configuration is awaited. False when it ended before.
     pub async fn warmed(&self) -> bool {
         let mut is_warm = self.shared.is_warm.subscribe();
         tokio::select! {

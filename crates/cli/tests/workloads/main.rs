@@ -5,6 +5,7 @@
 mod jobs;
 mod killed;
 mod operators;
+mod remote;
 #[allow(dead_code)] // It has what `guards` needs, too.
 mod steady;
 #[path = "../it/support.rs"]

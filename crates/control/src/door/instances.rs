@@ -34,7 +34,7 @@ impl Door {
         self.ask_api(&request).await
     }
 
-    fn facts(&self, instance: &Instance, uses: &[(String, Uses)]) -> Facts {
+    fn facts(&self, instance: &Instance, uses: &[(String, Arc<Uses>)]) -> Facts {
         let (node, id) = (&instance.node, &instance.id);
         let now = now();
         let of_node = self.probes.runs(node, &ServiceId::default());

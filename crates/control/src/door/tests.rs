@@ -1,4 +1,5 @@
 mod access;
+mod proxies;
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `/leno/v1/workloads`, with its orders and logs, `/leno/v1/rollouts` and `/leno/v1/proxies`.
+//! `/leno/v1/workloads`, with its orders and logs, and `/leno/v1/rollouts`; and which of these paths and those of proxies is whose.
 
 use std::path::PathBuf;
 
@@ -32,18 +32,6 @@ pub struct CopyLog {
     pub end: u64,
 }
 
-/// A proxy that follows this agent.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ProxyRow {
-    /// Its name.
-    pub name: String,
-    /// Revision of the configuration that it has taken.
-    pub acknowledged: u64,
-    /// Revisions that it is behind the registry.
-    pub behind: u64,
-}
-
 /// Parameters of a query.
 struct Parameters(Vec<(String, String)>);
 
@@ -74,7 +62,7 @@ impl Parameters {
 }
 
 /// Why something is not done.
-struct Refused {
+pub(super) struct Refused {
     status: StatusCode,
     text: String,
 }
@@ -85,15 +73,15 @@ impl From<Refused> for Response<Bytes> {
     }
 }
 
-fn refused(status: StatusCode, text: String) -> Refused {
+pub(super) fn refused(status: StatusCode, text: String) -> Refused {
     Refused { status, text }
 }
 
-fn bad(text: String) -> Refused {
+pub(super) fn bad(text: String) -> Refused {
     refused(StatusCode::BAD_REQUEST, text)
 }
 
-fn json(value: &impl Serialize) -> Response<Bytes> {
+pub(super) fn json(value: &impl Serialize) -> Response<Bytes> {
     let body = serde_json::to_string(value).expect("it has text keys only");
     reply(StatusCode::OK, JSON, body + "\n")
 }
@@ -109,6 +97,11 @@ impl Door {
             (&Method::GET, "rollouts") => self.rollouts(&parameters),
             (&Method::GET, "workloads/logs") => self.logs(&parameters).await,
             (&Method::GET, "proxies") => Ok(self.proxies()),
+            (&Method::POST, "proxies/follow") => self.follow(request).await,
+            (&Method::POST, "proxies/report") => self.take_report(request),
+            (_, "proxies/follow" | "proxies/report") => {
+                Err(refused(StatusCode::METHOD_NOT_ALLOWED, "POST it".into()))
+            }
             (&Method::POST, _) => match rest.strip_prefix("workloads/") {
                 Some(order) => self.order(order, &parameters).await,
                 None => Err(refused(StatusCode::METHOD_NOT_ALLOWED, "GET reads it".into())),
@@ -235,16 +228,5 @@ impl Door {
             }
             Err(_) => Err(bad("the log cannot be read".into())),
         }
-    }
-
-    fn proxies(&self) -> Response<Bytes> {
-        let revision = self.mesh.catalog().revision().0;
-        let row = |it: crate::fleet::ProxyState| ProxyRow {
-            name: it.name,
-            acknowledged: it.acknowledged.0,
-            behind: revision.saturating_sub(it.acknowledged.0),
-        };
-        let rows: Vec<ProxyRow> = self.compilation.fleet().proxies().into_iter().map(row).collect();
-        json(&rows)
     }
 }

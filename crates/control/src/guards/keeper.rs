@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::report::GuardState;
 use super::{Order, Shown, scopes};
 use crate::compilation::Compilation;
-use crate::fleet::ProxyState;
+use crate::fleet::ProxyAt;
 use crate::mesh::Mesh;
 
 /// Pause between two looks while something is guarded, and while nothing is.
@@ -91,7 +91,7 @@ impl Keeper {
     }
 
     /// Takes in what the proxies say. Until they have acknowledged that a change was taken back, what comes is its.
-    fn remember(&mut self, seen: &[(ProxyState, HostUses)], now_ms: u64) {
+    fn remember(&mut self, seen: &[(ProxyAt, Arc<HostUses>)], now_ms: u64) {
         let Some((revision, deadline_ms)) = self.settling else {
             self.memory.take(seen, now_ms);
             return;
@@ -103,7 +103,7 @@ impl Keeper {
     }
 
     /// Goes on with one guard, and stores all if it came to something new. False when it did not.
-    async fn step_of(&mut self, id: u64, seen: &[(ProxyState, HostUses)], now_ms: u64) -> bool {
+    async fn step_of(&mut self, id: u64, seen: &[(ProxyAt, Arc<HostUses>)], now_ms: u64) -> bool {
         let Some(at) = self.kept.active.iter().position(|it| it.id == id) else { return false };
         let mut guard = self.kept.active.remove(at);
         let goes_on = self.step(&mut guard, seen, now_ms).await;
@@ -124,7 +124,7 @@ impl Keeper {
     async fn step(
         &mut self,
         guard: &mut Active,
-        seen: &[(ProxyState, HostUses)],
+        seen: &[(ProxyAt, Arc<HostUses>)],
         now_ms: u64,
     ) -> bool {
         let catalog = self.mesh.catalog();

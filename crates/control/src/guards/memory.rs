@@ -1,10 +1,11 @@
 //! What came of requests lately, host by host, in slices: what a change is compared with.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use proxy_config::{HostUse, HostUses};
 
-use crate::fleet::ProxyState;
+use crate::fleet::ProxyAt;
 
 /// Length of a slice, in milliseconds.
 pub(super) const SLICE_MS: u64 = 5_000;
@@ -28,14 +29,14 @@ pub(super) struct Slice {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// By proxy: its counters when they were last read.
-    last: BTreeMap<String, HostUses>,
+    last: BTreeMap<String, Arc<HostUses>>,
     /// The oldest first; the last one is still being filled.
     slices: VecDeque<Slice>,
 }
 
 impl Memory {
     /// Takes in what the proxies say now.
-    pub(super) fn take(&mut self, seen: &[(ProxyState, HostUses)], now_ms: u64) {
+    pub(super) fn take(&mut self, seen: &[(ProxyAt, Arc<HostUses>)], now_ms: u64) {
         let begins = match self.slices.back() {
             Some(open) => now_ms.saturating_sub(open.began_ms) > SLICE_MS,
             None => true,
@@ -59,7 +60,7 @@ impl Memory {
     }
 
     /// What has come until now is not remembered.
-    pub(super) fn pass_over(&mut self, seen: &[(ProxyState, HostUses)]) {
+    pub(super) fn pass_over(&mut self, seen: &[(ProxyAt, Arc<HostUses>)]) {
         self.last = seen.iter().map(|it| (it.0.name.clone(), it.1.clone())).collect();
     }
 
@@ -112,11 +113,11 @@ mod tests {
 
     use super::*;
 
-    fn said(proxy: &str, successes: u64) -> (ProxyState, HostUses) {
+    fn said(proxy: &str, successes: u64) -> (ProxyAt, Arc<HostUses>) {
         let mut host = HostUse::default();
         host.classes[1].successes = successes;
-        let state = ProxyState { name: proxy.to_owned(), acknowledged: Revision(1) };
-        (state, [("ingress/a".to_owned(), host)].into())
+        let state = ProxyAt { name: proxy.to_owned(), acknowledged: Revision(1) };
+        (state, Arc::new([("ingress/a".to_owned(), host)].into()))
     }
 
     fn counts(memory: &Memory) -> (Vec<u64>, u64) {

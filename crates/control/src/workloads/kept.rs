@@ -254,6 +254,8 @@ pub(super) struct Running {
     pub obstacles: Vec<String>,
     /// What it waits for before it starts.
     pub waits_for: Vec<String>,
+    /// Proxies that have not acknowledged yet what is waited for, and since when that is so, in milliseconds since 1970.
+    pub unacknowledged: BTreeMap<String, u64>,
     /// When obstacles were last looked for, in milliseconds since 1970.
     pub looked_ms: u64,
     /// Releases whose logs were kept when the others were deleted last.
@@ -272,9 +274,16 @@ impl Running {
             tally: Tally::default(),
             obstacles: Vec::new(),
             waits_for: Vec::new(),
+            unacknowledged: BTreeMap::new(),
             looked_ms: 0,
             logs_of: None,
             is_dirty: false,
         }
+    }
+
+    /// Remembers since when which proxies are waited for.
+    pub(super) fn wait_for<'a>(&mut self, proxies: impl Iterator<Item = &'a String>, now_ms: u64) {
+        let since = |name: &String| self.unacknowledged.get(name).copied().unwrap_or(now_ms);
+        self.unacknowledged = proxies.map(|it| (it.clone(), since(it))).collect();
     }
 }

@@ -16,6 +16,9 @@ use super::{Place, log_of};
 
 mod job;
 
+/// For so long it is not worth telling that a proxy has not acknowledged something.
+const TOLD_AFTER_MS: u64 = 1000;
+
 /// How a workload is, or the rollout of a service that others run.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -41,6 +44,8 @@ pub struct WorkloadReport {
     pub replicas: u32,
     /// Copies that may be used; of a job 1 when it has completed as its document has it now.
     pub ready: u32,
+    /// Proxies that are waited for to acknowledge a change, for more than a second.
+    pub unacknowledged: Vec<String>,
     /// Its copies; of a job the try under way, or the last one.
     pub copies: Vec<CopyReport>,
     /// Its rollout, and those before.
@@ -144,7 +149,16 @@ pub(super) fn of(
     let ready = u32::try_from(ready).unwrap_or(u32::MAX);
     let version = serving.map_or_else(String::new, |it| it.version.clone());
     let prefix = name.copy_prefix();
-    let (state, reason) = state(spec, running, ready >= replicas, (&copies, &prefix));
+    let (state, mut reason) = state(spec, running, ready >= replicas, (&copies, &prefix));
+    let now_ms = runtime::unix_ms();
+    let is_told = |since_ms: &u64| now_ms.saturating_sub(*since_ms) >= TOLD_AFTER_MS;
+    let unacknowledged = running.unacknowledged.iter().filter(|it| is_told(it.1));
+    let unacknowledged: Vec<String> = unacknowledged.map(|it| it.0.clone()).collect();
+    if !unacknowledged.is_empty() {
+        let apart = if reason.is_empty() { "" } else { "; " };
+        let proxies = unacknowledged.join(", ");
+        reason.push_str(&format!("{apart}waits for proxies that have not acknowledged: {proxies}"));
+    }
     WorkloadReport {
         namespace: name.namespace.clone(),
         name: name.name.clone(),
@@ -156,6 +170,7 @@ pub(super) fn of(
         version,
         replicas,
         ready,
+        unacknowledged,
         copies,
         rollout: rollout(workload, kept.split.as_ref(), &kept.events, &prefix),
     }

@@ -65,7 +65,7 @@ impl Keeper {
     pub(super) async fn look_at_rollouts(
         &mut self,
         documents: &BTreeMap<WorkloadName, Arc<Stored<Document>>>,
-        uses: &[(String, Uses)],
+        uses: &[(String, Arc<Uses>)],
     ) {
         let names: BTreeSet<WorkloadName> =
             documents.keys().chain(self.rollouts.keys()).cloned().collect();
@@ -79,7 +79,7 @@ impl Keeper {
         &mut self,
         name: &WorkloadName,
         spec: Option<&RolloutSpec>,
-        uses: &[(String, Uses)],
+        uses: &[(String, Arc<Uses>)],
     ) {
         let now = Timestamp(runtime::unix_ms());
         let mut running = self.rollouts.remove(name);
@@ -118,7 +118,7 @@ impl Keeper {
         catalog: &Catalog,
         instances: &[Seen],
         running: &mut RunningRollout,
-        uses: &[(String, Uses)],
+        uses: &[(String, Arc<Uses>)],
     ) -> Observed {
         running.place(instances);
         let releases: BTreeMap<&str, ReleaseId> = instances

@@ -1,6 +1,7 @@
 //! What is, as `recovery` sees it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use api::LiveCheck;
 use model::{Catalog, Check, CheckId, CheckStatus, NodeName, Revision, ServiceId};
@@ -20,7 +21,7 @@ impl Keeper {
         catalog: &Catalog,
         name: &WorkloadName,
         running: &mut Running,
-        uses: &[(String, Uses)],
+        uses: &[(String, Arc<Uses>)],
     ) -> Observed {
         let live = self.around.probes.live_checks();
         // Who has acknowledged is asked before what is under way: a request that began before is seen then.
@@ -48,7 +49,13 @@ impl Keeper {
                 output: output_of(catalog, &live, handle, &state),
             }
         });
-        let copies = copies.collect();
+        let copies: Vec<Copy> = copies.collect();
+        let split_unacknowledged = self.fleet.behind(running.split_at);
+        let is_waited_for = |it: &&Copy| matches!(it.phase, Phase::Ready | Phase::Draining);
+        let of_copies = copies.iter().filter(is_waited_for).flat_map(|it| &it.unacknowledged);
+        let of_split = split_unacknowledged.iter().filter(|_| running.kept.split.is_some());
+        let waited: Vec<String> = of_copies.chain(of_split).cloned().collect();
+        running.wait_for(waited.iter(), runtime::unix_ms());
         let prefix = format!("{}/", self.place.node);
         let base = name.copy_prefix();
         let release_of = |endpoint: &str| {
@@ -58,7 +65,7 @@ impl Keeper {
         Observed {
             copies,
             split: running.kept.split.clone(),
-            split_unacknowledged: self.fleet.behind(running.split_at),
+            split_unacknowledged,
             reports: running.tally.take(uses, release_of),
         }
     }

@@ -1,6 +1,7 @@
 //! Counters of the proxies by release: what proxies say of single endpoints, which come and go, as numbers that only grow.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proxy_config::EndpointUse;
 use recovery::{Counts, ReleaseId, ReleaseReport};
@@ -19,12 +20,12 @@ impl Tally {
     /// release comes later must have another before, lest what was counted until then counts for that.
     pub(super) fn take(
         &mut self,
-        uses: &[(String, Uses)],
+        uses: &[(String, Arc<Uses>)],
         release_of: impl Fn(&str) -> Option<ReleaseId>,
     ) -> Vec<ReleaseReport> {
         let mut seen = BTreeMap::new();
         for (proxy, endpoints) in uses {
-            for (endpoint, now) in endpoints {
+            for (endpoint, now) in endpoints.iter() {
                 let Some(release) = release_of(endpoint) else { continue };
                 let key = (proxy.clone(), endpoint.clone());
                 let before = self.last.get(&key).filter(|before| has_grown(before, now));
@@ -69,7 +70,7 @@ fn difference(before: Option<&EndpointUse>, now: &EndpointUse) -> Counts {
 mod tests {
     use super::*;
 
-    fn uses(proxy: &str, of: &[(&str, u64, u64)]) -> (String, Uses) {
+    fn uses(proxy: &str, of: &[(&str, u64, u64)]) -> (String, Arc<Uses>) {
         let one = |(id, successes, failures): &(&str, u64, u64)| {
             let durations = vec![0, 0, *successes];
             let it = EndpointUse {
@@ -80,7 +81,7 @@ mod tests {
             };
             ((*id).to_owned(), it)
         };
-        (proxy.to_owned(), of.iter().map(one).collect())
+        (proxy.to_owned(), Arc::new(of.iter().map(one).collect()))
     }
 
     #[test]

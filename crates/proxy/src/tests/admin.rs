@@ -92,6 +92,19 @@ async fn a_drain_that_skips_its_end_closes_nothing() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_awaits_its_configuration_is_ready_when_it_has_one() {
+    let setup = Setup::new();
+    let proxy = setup.start_with(|options| {
+        options.admin = Some("127.0.0.1:0".parse().unwrap());
+        options.awaits_config = true;
+    });
+    assert_eq!(get(&proxy, "/ready").await, (503, "INITIALIZING\n".to_owned()));
+    soon(proxy.update(setup.listener("in").config())).await.unwrap();
+    assert!(soon(proxy.warmed()).await);
+    assert_eq!(get(&proxy, "/ready").await, (200, "LIVE\n".to_owned()));
+}
+
+#[tokio::test]
 async fn the_process_can_be_told_to_end() {
     let has_quit = Arc::new(AtomicBool::new(false));
     let told = has_quit.clone();

@@ -16,6 +16,9 @@ fn check(name: &str) {
         std::fs::read_to_string(folder().join(name)).map_err(|error| error.to_string())
     };
     let (read, findings) = bootstrap::read(&text, &mut files).unwrap();
+    // What a file can say, an agent can: so it must reach a proxy elsewhere as it is.
+    let received = proxy_config::receive(&proxy_config::deliver(&read.config, "life")).unwrap();
+    assert_eq!(received.config, read.config);
     let lines: Vec<String> =
         findings.iter().map(|it| format!("{} {it}", it.severity.as_str())).collect();
     let actual = json!({

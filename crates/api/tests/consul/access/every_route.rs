@@ -235,6 +235,8 @@ const ROWS: &[Row] = &[
     ("/leno/v1/workloads/retry", "POST", "", "", Write),
     ("/leno/v1/rollouts", "GET", "", "", Read),
     ("/leno/v1/proxies", "GET", "", "", Read),
+    ("/leno/v1/proxies/follow", "POST", "", "", Write),
+    ("/leno/v1/proxies/report", "POST", "", "", Write),
     ("/metrics", "GET", "", "", Read),
 ];
 
@@ -258,6 +260,8 @@ const OF_THE_SHELL: &[&str] = &[
     "/leno/v1/workloads/retry",
     "/leno/v1/rollouts",
     "/leno/v1/proxies",
+    "/leno/v1/proxies/follow",
+    "/leno/v1/proxies/report",
     "/metrics",
 ];
 

@@ -42,6 +42,7 @@ pub(super) fn of(
         unenforced: super::unenforced(spec),
         version: job.version().unwrap_or_default().to_owned(),
         replicas: 1,
+        unacknowledged: Vec::new(),
         ready: u32::from(is_completed),
         copies,
         rollout: RolloutReport {

@@ -34,6 +34,7 @@ pub(super) fn of(
         ready: number(of_serving().filter(|it| it.is_usable()).count()),
         is_pending: !running.waits_for.is_empty(),
         unenforced: Vec::new(),
+        unacknowledged: Vec::new(),
         copies: instances.iter().map(|it| copy(it, running, split)).collect(),
         rollout: report::rollout(
             workload,
