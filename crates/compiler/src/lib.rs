@@ -76,6 +76,8 @@ struct State {
     revision: Revision,
     documents_index: Revision,
     services: BTreeMap<Folded, Registered>,
+    /// Services of workloads, whether a copy runs or not.
+    promised: BTreeSet<Folded>,
     labels: LabelIndex,
     documents: BTreeMap<DocumentKey, Declared>,
     entries: Entries,
@@ -117,7 +119,10 @@ impl Compiler {
 impl State {
     fn advance(mut self, catalog: &Catalog, settings: &Settings, is_first: bool) -> Self {
         let documents_changed = is_first || self.documents_index != catalog.documents_index();
-        let changes = registered::refresh(&mut self.services, catalog, settings);
+        if documents_changed {
+            self.promised = registered::promised(catalog);
+        }
+        let changes = registered::refresh(&mut self.services, &self.promised, catalog, settings);
         let keys_changed = documents_changed && self.labels.set_keys(selector_keys(catalog));
         let touched = if keys_changed {
             self.services.keys().for_each(|name| drop(self.labels.file(catalog, name)));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{Catalog, Check, CheckStatus, Folded, Instance, Revision, ServiceId};
+use model::{Catalog, Check, CheckStatus, Folded, Instance, Revision, ServiceId, Spec};
 use proxy_config::{Cluster, Endpoint, EndpointHealth, Endpoints, Source, UpstreamProtocol};
 
 use crate::settings::RETRY_BUDGET;
@@ -32,19 +32,33 @@ pub(crate) struct ServiceChanges {
     pub(crate) services: BTreeSet<Folded>,
 }
 
-/// Brings `services` up to date: only those whose index moved are compiled again.
+/// Services that workloads register as. Those are known also while no copy runs, so that whoever calls one is told that there is
+/// nobody to serve, and not that there is no such service.
+pub(crate) fn promised(catalog: &Catalog) -> BTreeSet<Folded> {
+    let specs = catalog.documents().filter_map(|it| match &it.spec {
+        Spec::Workload(spec) => spec.service.as_ref(),
+        Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) | Spec::Rollout(_) => None,
+    });
+    specs.map(|it| it.name.folded()).filter(|it| it.as_str() != SELF).collect()
+}
+
+/// Brings `services` up to date: only those whose index moved are compiled again. `promised` are there in any case.
 pub(crate) fn refresh(
     services: &mut BTreeMap<Folded, Registered>,
+    promised: &BTreeSet<Folded>,
     catalog: &Catalog,
     settings: &Settings,
 ) -> ServiceChanges {
     let mut changes = ServiceChanges::default();
     let splits = split::revisions(catalog);
     let mut seen = 0;
-    for (name, entry) in catalog.services().filter(|it| it.0.as_str() != SELF) {
+    let registered = catalog.services().filter(|it| it.0.as_str() != SELF);
+    let absent = promised.iter().filter(|it| catalog.service(it).is_none());
+    let all = registered.map(|(name, entry)| (name, entry.index));
+    for (name, index) in all.chain(absent.map(|it| (it, Revision(0)))) {
         seen += 1;
         let before = services.get_mut(name);
-        let (index, split) = (entry.index, splits.get(name).copied());
+        let split = splits.get(name).copied();
         match before {
             Some(before) if before.index == index && before.split == split => continue,
             Some(before) => before.update(catalog, name, index, split),
@@ -60,7 +74,7 @@ pub(crate) fn refresh(
     }
     if services.len() > seen {
         services.retain(|name, _| {
-            let stays = catalog.service(name).is_some();
+            let stays = catalog.service(name).is_some() || promised.contains(name);
             if !stays {
                 changes.services.insert(name.clone());
             }

@@ -1,9 +1,10 @@
 use std::path::Path;
 
+use model::workload::Registration;
 use model::{
     Backend, Change, Check, CheckStatus, Document, FlatMap, IngressPath, IngressRule, IngressSpec,
     IngressTls, Instance, KeyChange, Node, Object, ObjectKey, Operation, PathKind, PortRef,
-    PortSpec, SecretSpec, ServiceSpec, Spec,
+    PortSpec, SecretSpec, ServiceSpec, Spec, WorkloadSpec,
 };
 use proxy_config::{EndpointHealth, ListenerProtocol, PathMatch, Route, RouteAction};
 use serde_json::{Value, json};
@@ -112,6 +113,11 @@ pub(crate) fn document(kind: &str, namespace: &str, name: &str, spec: Spec) -> O
     let (body, diagnostics, line) = (Value::Null, Vec::new(), 7);
     let document = Document { key, api_version, body, spec, diagnostics, source, line };
     Object::Document(document)
+}
+
+pub(crate) fn workload(service: &str) -> Spec {
+    let service = Some(Registration { name: service.into(), ..Registration::default() });
+    Spec::Workload(Box::new(WorkloadSpec { service, ..WorkloadSpec::default() }))
 }
 
 pub(crate) fn service(name: &str, selector: &[(&str, &str)], ports: Vec<PortSpec>) -> Object {
@@ -231,6 +237,25 @@ fn health_and_weight_follow_the_checks() {
     let compiled = world.compile();
     let all = &compiled.config.endpoints["web"].endpoints;
     assert!(all.iter().all(|it| it.health == EndpointHealth::Unhealthy));
+}
+
+#[test]
+fn a_service_of_a_workload_is_there_before_and_after_its_copies() {
+    let mut world = World::with([node("n1")]);
+    world.put(document("Workload", "default", "shop", workload("web")));
+    assert!(endpoints(&world.compile(), "web").is_empty());
+    world.put(Object::Instance(instance("a", "web", 80)));
+    assert_eq!(endpoints(&world.compile(), "web"), ["n1/a 10.0.0.1:80 Healthy 1"]);
+    world.delete(&ObjectKey::Instance(Folded::new("n1"), "a".into()));
+    let compiled = world.compile();
+    assert!(compiled.config.endpoints["web"].endpoints.is_empty());
+    let names = compiled.config.route_tables[OUTBOUND].virtual_hosts.len();
+    let (kind, group) = ("Workload".into(), String::new());
+    let key = DocumentKey { group, kind, namespace: "default".into(), name: "shop".into() };
+    world.delete(&ObjectKey::Document(key));
+    let compiled = world.compile();
+    assert!(!compiled.config.endpoints.contains_key("web"));
+    assert!(compiled.config.route_tables[OUTBOUND].virtual_hosts.len() < names);
 }
 
 #[test]

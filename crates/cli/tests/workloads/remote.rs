@@ -8,12 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::steady::{Speech, Steady};
 use crate::support::{Agent, HANG, eventually, leno, request, text};
-use crate::{World, document, none_failed};
+use crate::{Load, World, document, none_failed, rounds};
 
 /// How long an agent waits for a proxy that says nothing: [`control::fleet::LEASE`].
 const LEASE: Duration = control::fleet::LEASE;
-/// Rounds of the rolling replacement; a hundred with `LENO_NIGHTLY=1`.
-const ROUNDS: u32 = 8;
 /// A release that takes as long as the machine happens to let it is not to be called slower.
 const CALM: &str = "  rollout: {evidence: {maxLatencyIncrease: 1000%}}\n";
 
@@ -122,24 +120,18 @@ fn follows(agent: &Agent, name: &str) -> bool {
 
 #[test]
 fn copies_are_replaced_again_and_again_and_no_request_through_a_proxy_elsewhere_fails() {
-    let rounds = if std::env::var_os("LENO_NIGHTLY").is_some() { 100 } else { ROUNDS };
     let world = World::new();
-    world.apply(&document("0", 5, &["--latency-ms", "5"], CALM));
+    world.apply(&document("0", 10, &[], CALM));
     world.settle("0");
     let mut edge = Edge::of(&world);
-    let speeches = [Speech::Http1, Speech::Http2, Speech::Grpc];
-    let clients = speeches.map(|speech| edge.steady(speech, 1000.0 / 3.0));
-    for round in 1..=rounds {
-        world.apply(&document(&round.to_string(), 5, &["--latency-ms", "5"], CALM));
+    let load = Load::start(edge.mesh());
+    for round in 1..=rounds() {
+        world.apply(&document(&round.to_string(), 10, &[], CALM));
         world.settle(&round.to_string());
     }
     world.leno(&["scale", "web", "2"]);
-    eventually("three are gone", || world.pids().len() == 2);
-    for client in clients {
-        let tally = client.stop();
-        println!("{} requests, by who answered: {:?}", tally.requests, tally.by_name);
-        none_failed(&tally);
-    }
+    eventually("eight are gone", || world.pids().len() == 2);
+    load.end();
     let table = world.leno(&["proxies"]);
     println!("{table}");
     let edge_row = row(&world.agent, "edge");
@@ -150,7 +142,7 @@ fn copies_are_replaced_again_and_again_and_no_request_through_a_proxy_elsewhere_
     for proxy in ["agent", "edge"] {
         let start = format!("leno_proxy_acknowledge_seconds_count{{proxy=\"{proxy}\"}} ");
         let count = metrics.lines().find_map(|it| it.strip_prefix(&start)?.parse::<u64>().ok());
-        assert!(count.is_some_and(|it| it >= u64::from(rounds)), "{proxy}: {count:?}");
+        assert!(count.is_some_and(|it| it >= u64::from(rounds())), "{proxy}: {count:?}");
     }
     edge.signal("TERM");
     assert!(edge.process.wait().expect("it ends").success());

@@ -227,6 +227,7 @@ fn http2(mesh: SocketAddr, host: &str, speech: Speech, mut pace: Pace) -> Tally 
 
 async fn connect(mesh: SocketAddr) -> Result<Sender, String> {
     let stream = tokio::net::TcpStream::connect(mesh).await.map_err(|it| it.to_string())?;
+    stream.set_nodelay(true).map_err(|it| it.to_string())?;
     let (executor, io) = (TokioExecutor::new(), TokioIo::new(stream));
     let made = hyper::client::conn::http2::handshake(executor, io).await;
     let (sender, driver) = made.map_err(|it| it.to_string())?;

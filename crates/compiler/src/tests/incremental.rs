@@ -16,6 +16,7 @@ enum Step {
     DropDocument { kind: u8, name: u8 },
     PutIngress { name: u8, host: u8, backend: u8, tls: u8 },
     PutSecret(u8),
+    PutWorkload { name: u8, service: u8 },
     MoveNode(u8),
     PutEntry(u8),
     DropEntry(u8),
@@ -68,7 +69,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..3u8).prop_map(Step::DropCheck),
         4 => (0..4u8, 0..5u8, 0..4u8)
             .prop_map(|(name, selector, target)| Step::PutService { name, selector, target }),
-        2 => (0..3u8, 0..4u8).prop_map(|(kind, name)| Step::DropDocument { kind, name }),
+        2 => (0..4u8, 0..4u8).prop_map(|(kind, name)| Step::DropDocument { kind, name }),
         3 => (0..3u8, 0..3u8, 0..5u8, 0..3u8)
             .prop_map(|(name, host, backend, tls)| Step::PutIngress { name, host, backend, tls }),
         1 => (0..2u8).prop_map(Step::PutSecret),
@@ -77,6 +78,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..10u8).prop_map(Step::DropEntry),
         4 => (0..4u8, 0..4u8).prop_map(|(service, shares)| Step::PutSplit { service, shares }),
         2 => (0..4u8).prop_map(Step::DropSplit),
+        4 => (0..3u8, 0..4u8).prop_map(|(name, service)| Step::PutWorkload { name, service }),
         6 => Just(Step::Compile),
     ];
     prop::collection::vec(step, 1..60)
@@ -139,7 +141,8 @@ fn run(world: &mut World, step: &Step) {
             let (kind, group, name) = match kind {
                 0 => ("Service", "", format!("s{name}")),
                 1 => ("Ingress", "networking.k8s.io", format!("i{name}")),
-                _ => ("Secret", "", format!("c{name}")),
+                2 => ("Secret", "", format!("c{name}")),
+                _ => ("Workload", "", format!("w{name}")),
             };
             let (group, kind, namespace) = (group.into(), kind.into(), "default".into());
             world.delete(&ObjectKey::Document(DocumentKey { group, kind, namespace, name }));
@@ -160,6 +163,10 @@ fn run(world: &mut World, step: &Step) {
             let data = ["tls.crt", "tls.key"].map(|it| (it.to_owned(), it.to_owned()));
             let spec = SecretSpec { kind: String::new(), data: data.into() };
             world.put(document("Secret", "default", &format!("c{name}"), Spec::Secret(spec)));
+        }
+        Step::PutWorkload { name, service } => {
+            let spec = super::workload(&format!("s{service}"));
+            world.put(document("Workload", "default", &format!("w{name}"), spec));
         }
         Step::MoveNode(address) => {
             let address = format!("10.0.0.{address}");
