@@ -11,8 +11,8 @@ mod sightings;
 mod virtual_address;
 
 use model::{
-    Catalog, Check, CheckId, CheckStatus, DocumentChange, DocumentKey, Folded, Instance, Node,
-    NodeName, Object, ObjectKey, Origin, ServiceId, Timestamp, Txn,
+    Catalog, Check, CheckId, CheckStatus, Document, DocumentChange, DocumentKey, Folded, Instance,
+    Node, NodeName, Object, ObjectKey, Origin, ServiceId, Timestamp, Txn,
 };
 
 pub use self::acl::ACL_BOOTSTRAP;
@@ -122,7 +122,7 @@ impl Draft<'_> {
     /// Somebody else's later change stays.
     fn restore_document(&mut self, change: &DocumentChange) {
         let current = self.catalog.document(&change.key).map(|it| &it.value);
-        if current != change.after.as_ref() {
+        if !Document::say_the_same(current, change.after.as_ref()) {
             return;
         }
         match &change.before {

@@ -50,10 +50,7 @@ impl Door {
         for (key, after) in wanted {
             let stored = before.document(&key).map(|it| it.value.clone());
             let own = window_of(&key.kind);
-            let body = |it: &Option<Document>| it.as_ref().map(|it| it.body.clone());
-            // Of a secret the body does not hold all.
-            let is_same = body(&stored) == body(&after)
-                && stored.as_ref().map(|it| &it.spec) == after.as_ref().map(|it| &it.spec);
+            let is_same = Document::say_the_same(stored.as_ref(), after.as_ref());
             if !own.is_zero() && key.kind != "Workload" && !is_same {
                 window = window.max(own);
                 changes.push(DocumentChange { key, before: stored, after });

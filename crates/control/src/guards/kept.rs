@@ -110,12 +110,12 @@ impl Active {
     /// True when a document is as the change makes it: all of it is made, or none, and somebody may have changed the others
     /// since.
     pub(super) fn is_made(&self, catalog: &Catalog) -> bool {
-        self.changes.iter().any(|it| document(catalog, &it.key) == it.after.as_ref())
+        self.changes.iter().any(|it| is_as_made(it, catalog))
     }
 
     /// True when nothing of it is left that could be taken back.
     pub(super) fn is_replaced(&self, catalog: &Catalog) -> bool {
-        self.changes.iter().all(|it| document(catalog, &it.key) != it.after.as_ref())
+        !self.is_made(catalog)
     }
 
     /// The revision from which on its change holds.
@@ -156,7 +156,7 @@ impl Active {
         let is_again = |then: &DocumentChange| {
             let own = self.changes.iter().find(|it| it.key == then.key);
             // What was there before this change shows that the earlier one was made.
-            own.is_some_and(|it| !is_waiting || it.before == then.after)
+            own.is_some_and(|it| !is_waiting || is_next(it, then))
         };
         earlier.id < self.id && earlier.changes.iter().any(is_again)
     }
@@ -170,7 +170,7 @@ impl Active {
         for before in &earlier.changes {
             let own = self.changes.iter_mut().find(|it| it.key == before.key);
             if let Some(own) = own
-                && own.before == before.after
+                && is_next(own, before)
             {
                 own.before.clone_from(&before.before);
             }
@@ -181,8 +181,7 @@ impl Active {
     pub(super) fn take_over(&mut self, earlier: &Active, catalog: &Catalog) {
         self.inherit(earlier);
         for change in &earlier.changes {
-            let is_left = document(catalog, &change.key) != change.after.as_ref();
-            if !self.is_about(&change.key) && !is_left {
+            if !self.is_about(&change.key) && is_as_made(change, catalog) {
                 self.changes.push(change.clone());
             }
         }
@@ -210,10 +209,20 @@ fn document<'a>(catalog: &'a Catalog, key: &DocumentKey) -> Option<&'a Document>
     catalog.document(key).map(|it| &it.value)
 }
 
+/// True when a document says what the change makes it say; it may have been applied again since.
+fn is_as_made(change: &DocumentChange, catalog: &Catalog) -> bool {
+    Document::say_the_same(document(catalog, &change.key), change.after.as_ref())
+}
+
+/// True when `later` changes what `earlier` has made.
+fn is_next(later: &DocumentChange, earlier: &DocumentChange) -> bool {
+    Document::say_the_same(later.before.as_ref(), earlier.after.as_ref())
+}
+
 fn standing(change: &DocumentChange, now: Option<&Document>) -> Guarded {
-    if now == change.after.as_ref() {
+    if Document::say_the_same(now, change.after.as_ref()) {
         Guarded::Changed
-    } else if now != change.before.as_ref() {
+    } else if !Document::say_the_same(now, change.before.as_ref()) {
         Guarded::Left
     } else if now.is_some() {
         Guarded::Restored

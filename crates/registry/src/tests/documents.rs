@@ -34,6 +34,8 @@ fn a_change_is_taken_back_unless_somebody_has_changed_the_document_since() {
     let gone = Command::DeleteDocuments(vec![document("d", 1).key]);
     run(&mut catalog, &gone, 1).expect("valid");
     apply(&mut catalog, vec![document("c", 3)]);
+    // The same again, from elsewhere, is no change.
+    apply(&mut catalog, vec![Document { source: "-".into(), line: 7, ..document("a", 2) }]);
     let changes = vec![
         change(Some(document("a", 1)), Some(document("a", 2))),
         change(None, Some(document("b", 2))),
