@@ -10,8 +10,8 @@ use super::documents::DocumentRow;
 use crate::guards::{GuardNote, GuardReport, parse_window};
 use crate::manifest_folder::SOURCE_PREFIX;
 
-/// Why the releases of a workload are left to it.
-const OF_WORKLOADS: &str = "not guarded: the rollout of a workload judges its releases by itself";
+/// Why what is rolled out is left to that.
+const OF_ROLLOUTS: &str = "not guarded: its rollout judges its versions by itself";
 /// Why the documents of a folder are.
 const OF_FOLDER: &str = "not guarded: it is as its file in the manifest folder says";
 
@@ -51,7 +51,7 @@ impl Door {
             let stored = before.document(&key).map(|it| it.value.clone());
             let own = window_of(&key.kind);
             let is_same = Document::say_the_same(stored.as_ref(), after.as_ref());
-            if !own.is_zero() && key.kind != "Workload" && !is_same {
+            if !own.is_zero() && !is_rolled_out(&key.kind) && !is_same {
                 window = window.max(own);
                 changes.push(DocumentChange { key, before: stored, after });
             }
@@ -87,8 +87,8 @@ impl Door {
         for row in rows.iter_mut() {
             if let Some(why) = &guarding.obstacle {
                 row.guard = Some(GuardNote::none(&format!("not guarded: {why}")));
-            } else if guarding.is_asked && row.key.kind == "Workload" {
-                row.guard = Some(GuardNote::none(OF_WORKLOADS));
+            } else if guarding.is_asked && is_rolled_out(&row.key.kind) {
+                row.guard = Some(GuardNote::none(OF_ROLLOUTS));
             }
         }
         guarding.id.and_then(|id| self.guards.report(id)).into_iter().collect()
@@ -102,4 +102,9 @@ impl Door {
         }
         self.guards.note_of(document)
     }
+}
+
+/// Whether such documents are followed by rollouts, which judge what they bring.
+fn is_rolled_out(kind: &str) -> bool {
+    ["Workload", "Rollout"].contains(&kind)
 }
