@@ -114,7 +114,7 @@ impl Door {
         }
         let revision = self.mesh.catalog().revision();
         self.compilation.reached(revision).await;
-        if documents.iter().any(|it| matches!(it.spec, Spec::Workload(_))) {
+        if documents.iter().any(|it| matches!(it.spec, Spec::Workload(_) | Spec::Rollout(_))) {
             // An order to it may follow.
             self.workloads.reached(revision).await;
         }
