@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
 use model::{Catalog, Diagnostic, Document, DocumentChange, DocumentKey, Severity};
 
 use super::Door;
 use super::documents::DocumentRow;
+use super::workloads::{Parameters, json};
 use crate::guards::{GuardNote, GuardReport, parse_window};
 use crate::manifest_folder::SOURCE_PREFIX;
 
@@ -26,6 +29,15 @@ pub(super) struct Guarding {
 }
 
 impl Door {
+    /// All guards that watch and the last that have ended, or one of them: none when it is forgotten.
+    pub(super) fn list_guards(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        match Parameters::of(request).number("id") {
+            Ok(None) => json(&self.guards.reports()),
+            Ok(Some(id)) => json(&self.guards.report(id).as_slice()),
+            Err(refused) => refused.into(),
+        }
+    }
+
     /// Guards what `wanted` makes other than it is, `asked` long or as long as its kind is guarded.
     ///
     /// # Errors

@@ -1,0 +1,40 @@
+use super::*;
+
+const ROLLOUT: &str = "apiVersion: leno.dev/v1\nkind: Rollout\nmetadata: {name: web}\nspec: {service: web, version: v1}\n";
+
+fn guarded(text: &str, guard: &str) -> String {
+    let files = json!([{ "source": "0.yaml", "text": text }]);
+    json!({ "files": files, "guard": guard }).to_string()
+}
+
+#[tokio::test]
+async fn guards_are_listed_without_the_documents() {
+    let agent = agent().await;
+    let guards = |query: &str| {
+        let target = format!("/leno/v1/guards{query}");
+        let agent = &agent;
+        async move { ask(agent, "GET", &target, "").await }
+    };
+    assert_eq!(json_of(&guards("").await), json!([]));
+    let answer = ask(&agent, "POST", "/leno/v1/apply", guarded(&service(80), "60s")).await;
+    let id = json_of(&answer)["guards"][0]["id"].clone();
+    for query in [String::new(), format!("?id={id}")] {
+        let found = json_of(&guards(&query).await);
+        assert_eq!((&found[0]["id"], &found[0]["state"]), (&id, &json!("watching")), "{found:#}");
+    }
+    assert_eq!(json_of(&guards("?id=99").await), json!([]));
+    assert_eq!(guards("?id=last").await.status(), 400);
+    end(&agent).await;
+}
+
+#[tokio::test]
+async fn a_rollout_is_not_guarded_and_that_is_said() {
+    let agent = agent().await;
+    let answer = ask(&agent, "POST", "/leno/v1/apply", guarded(ROLLOUT, "60s")).await;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    let report = json_of(&answer);
+    assert!(report["guards"].is_null(), "{report:#}");
+    let note = &report["documents"][0]["guard"];
+    assert_eq!(note["text"], "not guarded: its rollout judges its versions by itself");
+    end(&agent).await;
+}
