@@ -18,6 +18,24 @@ const OF_ROLLOUTS: &str = "not guarded: its rollout judges its versions by itsel
 /// Why the documents of a folder are.
 const OF_FOLDER: &str = "not guarded: it is as its file in the manifest folder says";
 
+/// How long a change is asked to be guarded.
+///
+/// # Errors
+/// What is wrong with the words for it.
+pub(super) fn asked_window(guard: Option<&str>) -> Result<Option<Duration>, Diagnostic> {
+    guard.map(parse_window).transpose().map_err(wrong)
+}
+
+fn wrong(message: String) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        place: model::Place::default(),
+        field: "guard".to_owned(),
+        message,
+        remedy: "apply it with another guard, or with `--guard off`".to_owned(),
+    }
+}
+
 /// The guard of a change.
 pub(super) struct Guarding {
     /// Its number; `None` when nothing of the change is guarded.
@@ -26,6 +44,13 @@ pub(super) struct Guarding {
     is_asked: bool,
     /// Why it is not guarded though it should be.
     obstacle: Option<String>,
+}
+
+impl Guarding {
+    /// Whether a guard watches over something of the change.
+    pub(super) fn is_watching(&self) -> bool {
+        self.id.is_some()
+    }
 }
 
 impl Door {
@@ -38,7 +63,7 @@ impl Door {
         }
     }
 
-    /// Guards what `wanted` makes other than it is, `asked` long or as long as its kind is guarded.
+    /// Guards what `wanted` makes other than it is, as long as it is `asked` or its kind is guarded.
     ///
     /// # Errors
     /// Why it cannot be guarded though that is asked for; then it must not be made.
@@ -46,16 +71,8 @@ impl Door {
         &self,
         before: &Catalog,
         wanted: BTreeMap<DocumentKey, Option<Document>>,
-        asked: Option<&str>,
+        asked: Option<Duration>,
     ) -> Result<Guarding, Diagnostic> {
-        let wrong = |message: String| Diagnostic {
-            severity: Severity::Error,
-            place: model::Place::default(),
-            field: "guard".to_owned(),
-            message,
-            remedy: "apply it with another guard, or with `--guard off`".to_owned(),
-        };
-        let asked = asked.map(parse_window).transpose().map_err(wrong)?;
         let window_of = |kind: &str| asked.unwrap_or_else(|| self.guard_defaults.of(kind));
         let mut window = Duration::ZERO;
         let mut changes = Vec::new();

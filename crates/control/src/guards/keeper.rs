@@ -64,7 +64,11 @@ impl Keeper {
                         let is_given_up = |it: &Active| {
                             Some(it.id) == given_up && matches!(it.stage, Stage::Asked)
                         };
+                        let count = self.kept.active.len();
                         self.kept.active.retain(|it| !is_given_up(it));
+                        if self.kept.active.len() < count {
+                            self.persist().await;
+                        }
                     }
                     None => return,
                 },

@@ -28,6 +28,19 @@ async fn guards_are_listed_without_the_documents() {
 }
 
 #[tokio::test]
+async fn a_guard_that_is_no_time_is_a_bad_request() {
+    let agent = agent().await;
+    for target in ["/leno/v1/apply", "/leno/v1/delete"] {
+        for guard in ["soon", "1ms", "2h"] {
+            let answer = ask(&agent, "POST", target, guarded(&service(80), guard)).await;
+            assert_eq!(answer.status(), 400, "{answer:?}");
+            assert_eq!(json_of(&answer)["errors"][0]["field"], "guard");
+        }
+    }
+    end(&agent).await;
+}
+
+#[tokio::test]
 async fn a_rollout_is_not_guarded_and_that_is_said() {
     let agent = agent().await;
     let answer = ask(&agent, "POST", "/leno/v1/apply", guarded(ROLLOUT, "60s")).await;
@@ -36,5 +49,21 @@ async fn a_rollout_is_not_guarded_and_that_is_said() {
     assert!(report["guards"].is_null(), "{report:#}");
     let note = &report["documents"][0]["guard"];
     assert_eq!(note["text"], "not guarded: its rollout judges its versions by itself");
+    end(&agent).await;
+}
+
+#[tokio::test]
+async fn guarded_changes_of_one_document_at_the_same_time_are_made_one_after_another() {
+    let agent = agent().await;
+    let apply = |port| {
+        let door = Arc::clone(&agent.door);
+        let body = guarded(&service(port), "60s");
+        tokio::spawn(async move { door.answer(request("POST", "/leno/v1/apply", body)).await })
+    };
+    let applied: Vec<_> = (80..84).map(apply).collect();
+    for it in applied {
+        let answer = timeout(HANG, it).await.expect("an answer comes").expect("it does not panic");
+        assert_eq!(answer.status(), 200, "{answer:?}");
+    }
     end(&agent).await;
 }
