@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use model::{
-    Catalog, Document, DocumentChange, DocumentKey, NodeName, Record, Revision, Setting, Spec,
+    Catalog, Document, DocumentChange, DocumentKey, NodeName, Record, RecordKey, Revision, Setting,
+    Spec, Table,
 };
 use recovery::{Guard, ScopeCounts};
 use serde::{Deserialize, Serialize};
@@ -33,8 +34,12 @@ pub(super) struct Active {
     /// When it was asked for, in milliseconds since 1970.
     pub began_ms: u64,
     pub window_ms: u64,
-    /// What it guards, and how to take that back.
+    /// What it guards, and how to take that back. With all documents it may be large, and is in a record of its own.
+    #[serde(default, skip_serializing)]
     pub changes: Vec<DocumentChange>,
+    /// The store does not have [`Self::changes`] as they are.
+    #[serde(skip)]
+    pub is_unsaved: bool,
     /// What it compares, with what was before the change.
     pub scopes: Vec<(Scope, Vec<ScopeCounts>)>,
     /// How long that was, in milliseconds.
@@ -61,15 +66,29 @@ impl Kept {
         let Some(stored) = catalog.record::<Setting>(&record_name(node)) else {
             return Self::default();
         };
-        serde_json::from_value(stored.value.body.clone()).unwrap_or_else(|error| {
+        let read = serde_json::from_value(stored.value.body.clone());
+        let mut kept: Self = read.unwrap_or_else(|error| {
             tracing::error!(%error, "the state of guards cannot be read: changes under way are not guarded");
             Self::default()
-        })
+        });
+        kept.active.retain_mut(|it| it.load_changes(catalog, node));
+        kept
     }
 
     pub(super) fn record(&self, node: &NodeName) -> Record {
         let body = serde_json::to_value(self).expect("it has text keys only");
         Record::Setting(Setting { name: record_name(node), body })
+    }
+
+    /// The records of changes of guards that have ended.
+    pub(super) fn left_over(&self, catalog: &Catalog, node: &NodeName) -> Vec<RecordKey> {
+        let own: BTreeSet<String> =
+            self.active.iter().map(|it| changes_name(node, it.id)).collect();
+        let stored = catalog.records_under::<Setting>(&changes_prefix(node));
+        stored
+            .filter(|it| !own.contains(&it.value.name))
+            .map(|it| RecordKey::new(Table::Setting, &it.value.name))
+            .collect()
     }
 
     /// Ends a guard.
@@ -91,6 +110,34 @@ impl Kept {
 }
 
 impl Active {
+    /// Reads what it guards. False when that is not there: then it could take nothing back.
+    fn load_changes(&mut self, catalog: &Catalog, node: &NodeName) -> bool {
+        if !self.changes.is_empty() {
+            // An earlier version kept all in one.
+            self.is_unsaved = true;
+            return true;
+        }
+        let stored = catalog.record::<Setting>(&changes_name(node, self.id));
+        let read = stored.map(|it| serde_json::from_value(it.value.body.clone()));
+        match read {
+            Some(Ok(changes)) => {
+                self.changes = changes;
+                return true;
+            }
+            Some(Err(error)) => {
+                tracing::error!(guard = self.id, %error, "its changes cannot be read: it ends");
+            }
+            None => tracing::error!(guard = self.id, "its changes are not in the store: it ends"),
+        }
+        false
+    }
+
+    /// What it guards, for the store.
+    pub(super) fn changes_record(&self, node: &NodeName) -> Record {
+        let body = serde_json::to_value(&self.changes).expect("it has text keys only");
+        Record::Setting(Setting { name: changes_name(node, self.id), body })
+    }
+
     pub(super) fn report(&self, catalog: &Catalog) -> GuardReport {
         let document = |change: &DocumentChange| GuardedDocument {
             key: change.key.clone(),
@@ -173,6 +220,7 @@ impl Active {
                 && is_next(own, before)
             {
                 own.before.clone_from(&before.before);
+                self.is_unsaved = true;
             }
         }
     }
@@ -183,6 +231,7 @@ impl Active {
         for change in &earlier.changes {
             if !self.is_about(&change.key) && is_as_made(change, catalog) {
                 self.changes.push(change.clone());
+                self.is_unsaved = true;
             }
         }
         for (scope, before) in &earlier.scopes {
@@ -233,4 +282,12 @@ fn standing(change: &DocumentChange, now: Option<&Document>) -> Guarded {
 
 fn record_name(node: &NodeName) -> String {
     format!("guards/{}", node.folded())
+}
+
+fn changes_prefix(node: &NodeName) -> String {
+    format!("guard-changes/{}/", node.folded())
+}
+
+fn changes_name(node: &NodeName, id: u64) -> String {
+    format!("{}{id}", changes_prefix(node))
 }

@@ -67,3 +67,23 @@ async fn guarded_changes_of_one_document_at_the_same_time_are_made_one_after_ano
     }
     end(&agent).await;
 }
+
+#[tokio::test]
+async fn the_documents_of_a_guard_are_stored_apart_and_go_with_it() {
+    let agent = agent().await;
+    let stored = |prefix: &str| -> Vec<String> {
+        let catalog = agent.mesh.catalog();
+        let found = catalog.records_under::<model::Setting>(prefix);
+        found.map(|it| it.value.body.to_string()).collect()
+    };
+    ask(&agent, "POST", "/leno/v1/apply", guarded(&service(80), "60s")).await;
+    let (state, changes) = (stored("guards/"), stored("guard-changes/"));
+    assert_eq!((state.len(), changes.len()), (1, 1));
+    assert!(!state[0].contains("selector"), "{state:?}");
+    assert!(changes[0].contains("selector"), "{changes:?}");
+    ask(&agent, "POST", "/leno/v1/delete", guarded(&service(80), "off")).await;
+    let mut revisions = agent.mesh.revisions();
+    let gone = revisions.wait_for(|_| stored("guard-changes/").is_empty());
+    assert!(timeout(HANG, gone).await.is_ok(), "they stay: {:?}", stored("guards/"));
+    end(&agent).await;
+}
