@@ -35,6 +35,7 @@ const ENDPOINTS: &[(&str, &str, Check, &str)] = &[
         "an instance (ID or NODE/ID): its verdict, every piece of evidence, and what would change it",
     ),
     ("GET", "/leno/v1/documents", OPERATOR, "declared documents, and what became of them"),
+    ("GET", "/leno/v1/guards", OPERATOR, "guarded changes, and what became of them (?id=)"),
     ("POST", "/leno/v1/apply", OPERATOR, "declare documents"),
     ("POST", "/leno/v1/delete", OPERATOR, "delete documents"),
     ("GET", "/leno/v1/workloads", OPERATOR, "supervised processes (?name=)"),

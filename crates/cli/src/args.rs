@@ -371,8 +371,8 @@ pub(crate) struct Connection {
 pub(crate) struct ApplyArguments {
     #[command(flatten)]
     pub(crate) files: FilesArguments,
-    /// Wait until each workload runs, or has completed, as its document says. Exit with 1 when one is taken back, held or has
-    /// failed.
+    /// Wait until each workload runs, or has completed, as its document says, and each rollout is promoted. Exit with 1 when one
+    /// is taken back, held or has failed.
     #[arg(long)]
     pub(crate) wait: bool,
 }

@@ -22,9 +22,9 @@ pub(crate) async fn apply(arguments: ApplyArguments) -> anyhow::Result<ExitCode>
     let agent = AgentAt::of(&arguments.files.connection)?;
     let ended = if arguments.wait { last_ends(&agent).await? } else { BTreeMap::new() };
     let (is_done, rows) = change(&agent, &arguments.files, "/leno/v1/apply").await?;
-    let workloads = rows.iter().filter(|it| is_done && it.key.kind == "Workload");
+    let is_rolled_out = |row: &DocumentRow| ["Workload", "Rollout"].contains(&&*row.key.kind);
     let mut is_well = is_done;
-    for row in workloads {
+    for row in rows.iter().filter(|it| is_done && is_rolled_out(it)) {
         let name = format!("{}/{}", row.key.namespace, row.key.name);
         if arguments.wait {
             let before = ended.get(&name).copied().unwrap_or_default();

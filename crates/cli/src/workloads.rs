@@ -25,6 +25,8 @@ const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
 const NEW_WORKLOAD_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two looks at what is waited for.
 const WAIT_PAUSE: Duration = Duration::from_millis(100);
+/// How long an agent may be away that is waited for: as long as its restart may take.
+const AWAY_MAX: Duration = Duration::from_mins(1);
 
 pub(crate) async fn ps(arguments: PsArguments) -> anyhow::Result<ExitCode> {
     let agent = AgentAt::of(&arguments.list.connection)?;
@@ -146,17 +148,18 @@ pub(crate) async fn order(order: &str, arguments: OrderArguments) -> anyhow::Res
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// When the last rollout of each workload ended, in milliseconds since 1970, by `NAMESPACE/NAME`.
+/// When the last rollout of each workload, and of each service that others run, ended, in milliseconds since 1970, by
+/// `NAMESPACE/NAME`.
 pub(crate) async fn last_ends(agent: &AgentAt) -> anyhow::Result<BTreeMap<String, u64>> {
-    let reports = reports(agent, None).await?;
+    let reports: Vec<WorkloadReport> = get(agent, "/leno/v1/rollouts").await?;
     Ok(reports.iter().map(|it| (format!("{}/{}", it.namespace, it.name), last_ended(it))).collect())
 }
 
-/// Waits for a workload whose document was just applied; says why if it does not come to be what that asks for.
+/// Waits for a workload or a rollout whose document was just applied; says why if it does not come to be what that asks for.
 pub(crate) async fn comes_to_rest(agent: &AgentAt, name: &str, before: u64) -> bool {
     let began = Instant::now();
     // The agent looks at a new document at once.
-    while report(agent, name).await.is_err() && began.elapsed() < NEW_WORKLOAD_PATIENCE {
+    while rollout_report(agent, name).await.is_err() && began.elapsed() < NEW_WORKLOAD_PATIENCE {
         tokio::time::sleep(WAIT_PAUSE).await;
     }
     match settle(agent, name, before, false).await {
@@ -170,7 +173,7 @@ pub(crate) async fn comes_to_rest(agent: &AgentAt, name: &str, before: u64) -> b
 
 /// Says what to do about a document that is unchanged, if it was taken back. True if it was.
 pub(crate) async fn tell_undone(agent: &AgentAt, name: &str) -> bool {
-    let Ok(report) = report(agent, name).await else { return false };
+    let Ok(report) = rollout_report(agent, name).await else { return false };
     let last = report.rollout.history.first().filter(|it| !report.is_pending && !is_good(it));
     let undone = last.filter(|it| report.version != it.version);
     if let Some(last) = undone {
@@ -206,14 +209,20 @@ pub(crate) async fn scale(arguments: ScaleArguments) -> anyhow::Result<ExitCode>
 }
 
 /// Says each new state until there is one that stays. It failed if a rollout has ended since `before` that was not promoted,
-/// unless it was `undone` on purpose.
+/// unless it was `undone` on purpose. An agent that is away for a while comes back with it.
 async fn settle(agent: &AgentAt, name: &str, before: u64, undone: bool) -> anyhow::Result<bool> {
     let mut said = String::new();
     let mut first = true;
+    let mut answered = Instant::now();
     loop {
         // What was ordered is seen by the look after it.
         tokio::time::sleep(WAIT_PAUSE).await;
-        let report = rollout_report(agent, name).await?;
+        let report = match rollout_report(agent, name).await {
+            Ok(report) => report,
+            Err(error) if is_away(&error) && answered.elapsed() < AWAY_MAX => continue,
+            Err(error) => return Err(error),
+        };
+        answered = Instant::now();
         let text = summary(&report);
         if text != said {
             print_line(&text);
@@ -236,6 +245,11 @@ async fn settle(agent: &AgentAt, name: &str, before: u64, undone: bool) -> anyho
             }
         }
     }
+}
+
+/// Whether nobody has answered, rather than somebody that it cannot be said.
+fn is_away(error: &anyhow::Error) -> bool {
+    error.chain().any(|it| it.is::<std::io::Error>() || it.is::<hyper::Error>())
 }
 
 fn is_changing(report: &WorkloadReport) -> bool {

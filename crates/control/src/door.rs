@@ -143,7 +143,7 @@ impl Door {
             ("PUT", "/v1/acl/bootstrap") => self.bootstrap_acl(request).await,
             ("GET" | "HEAD", "/metrics" | "/v1/agent/metrics")
             | ("PUT", "/v1/agent/leave" | "/v1/agent/reload")
-            | ("GET", "/leno/v1/documents")
+            | ("GET", "/leno/v1/documents" | "/leno/v1/guards")
             | ("POST", "/leno/v1/apply" | "/leno/v1/delete") => match self.refusal(&request) {
                 Some(refusal) => refusal,
                 None => self.serve(&request).await,
@@ -166,6 +166,7 @@ impl Door {
             ("PUT", "/v1/agent/leave") => self.leave(),
             ("PUT", "/v1/agent/reload") => self.reload().await,
             ("GET", "/leno/v1/documents") => self.list_documents(),
+            ("GET", "/leno/v1/guards") => self.list_guards(request),
             ("POST", "/leno/v1/apply") => self.apply_documents(request.body()).await,
             ("POST", "/leno/v1/delete") => self.delete_documents(request.body()).await,
             _ => self.ask_api(request).await,

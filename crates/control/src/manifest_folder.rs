@@ -10,7 +10,7 @@ use api::WriteOutcome;
 use model::{Diagnostic, DocumentKey};
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use registry::Command;
+use registry::{Command, DocumentsChange, Rejection};
 use runtime::Tasks;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -138,14 +138,6 @@ impl ManifestFolder {
         for document in &mut documents {
             document.source = format!("{SOURCE_PREFIX}{}", document.source);
         }
-        let catalog = mesh.catalog();
-        let others = catalog.documents().map(|it| &it.value);
-        // What the folder no longer has goes with this.
-        let others = others.filter(|it| !it.source.starts_with(SOURCE_PREFIX));
-        let rivals = manifests::find_rivals(&documents, others);
-        if !rivals.is_empty() {
-            return Err(Failure::Documents(rivals));
-        }
         let kept: BTreeSet<&DocumentKey> = documents.iter().map(|it| &it.key).collect();
         let gone: Vec<DocumentKey> = mesh
             .catalog()
@@ -158,8 +150,13 @@ impl ManifestFolder {
                 tracing::warn!("{diagnostic}");
             }
         }
-        write(mesh, Command::ApplyDocuments(documents)).await?;
-        if gone.is_empty() { Ok(()) } else { write(mesh, Command::DeleteDocuments(gone)).await }
+        let change = DocumentsChange { put: documents, delete: gone, read_at: Vec::new() };
+        match mesh.run(Command::ChangeDocuments(change)).await {
+            WriteOutcome::Done(..) => Ok(()),
+            WriteOutcome::Rejected(Rejection::Rivals(rivals)) => Err(Failure::Documents(rivals)),
+            WriteOutcome::Rejected(rejection) => Err(Failure::Write(rejection.to_string())),
+            WriteOutcome::Failed(error) => Err(Failure::Write(error)),
+        }
     }
 }
 
@@ -173,14 +170,6 @@ enum Failure {
     Read(io::Error),
     Documents(Vec<Diagnostic>),
     Write(String),
-}
-
-async fn write(mesh: &Mesh, command: Command) -> Result<(), Failure> {
-    match mesh.run(command).await {
-        WriteOutcome::Done(..) => Ok(()),
-        WriteOutcome::Rejected(rejection) => Err(Failure::Write(rejection.to_string())),
-        WriteOutcome::Failed(error) => Err(Failure::Write(error)),
-    }
 }
 
 /// Waits until nothing has changed for a while, or has kept changing for long.

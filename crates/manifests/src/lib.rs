@@ -13,7 +13,7 @@
 //! * The values of a secret are in its spec and nowhere else, not in the body and not in a diagnostic.
 //! * Input is bounded: 4 MiB, 48 levels, 20,000 documents, 50,000 values from aliases.
 //! * Documents do not refer to each other here, so they can be applied in any order; the compiler reports what a
-//!   reference does not find. [`find_circles`] and [`find_rivals`] alone look at several.
+//!   reference does not find. [`find_circles`] alone looks at several.
 
 mod dependencies;
 mod fields;
@@ -22,7 +22,6 @@ mod ingress;
 mod metadata;
 mod node;
 mod reference;
-mod rivals;
 mod rollout;
 mod secret;
 mod service;
@@ -37,7 +36,6 @@ pub use crate::dependencies::find_circles;
 use crate::fields::{Field, Fields, Report};
 use crate::metadata::Metadata;
 use crate::node::Node;
-pub use crate::rivals::find_rivals;
 
 /// What a text declares.
 #[derive(Clone, PartialEq, Debug, Default)]

@@ -215,6 +215,12 @@ impl ObjectKey {
         format!("check\0{node}\0")
     }
 
+    /// Start of the keys of all documents.
+    #[must_use]
+    pub fn documents_prefix() -> String {
+        "document\0".to_owned()
+    }
+
     /// Start of the keys of all sessions of a node.
     #[must_use]
     pub fn sessions_prefix(node: &Folded) -> String {

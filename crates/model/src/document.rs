@@ -49,6 +49,25 @@ pub struct Document {
     pub line: u32,
 }
 
+impl Document {
+    /// Whether both ask for the same, wherever they come from and whatever was found about them. Of a secret the body does
+    /// not hold all.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.body == other.body && self.spec == other.spec
+    }
+
+    /// [`Self::says_the_same`] of two that may not be there.
+    #[must_use]
+    pub fn say_the_same(one: Option<&Self>, other: Option<&Self>) -> bool {
+        match (one, other) {
+            (Some(one), Some(other)) => one.says_the_same(other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+}
+
 /// A document before and after a change of it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct DocumentChange {

@@ -69,11 +69,10 @@ pub enum Command {
         /// What they see, `None` when it speaks against the instance no more. What is said first stays.
         seen: Option<String>,
     },
-    /// Stores documents, all or none.
-    ApplyDocuments(Vec<Document>),
-    /// Removes documents, all or none; one that does not exist is no error.
-    DeleteDocuments(Vec<DocumentKey>),
-    /// Takes changes of documents back: of each document that still is as the change left it.
+    /// Stores and removes documents, all or none.
+    ChangeDocuments(DocumentsChange),
+    /// Takes changes of documents back: of each document that still says what the change made it say, unless what it said
+    /// before cannot be beside another one that is there now.
     RestoreDocuments(Vec<DocumentChange>),
     /// Sets a value of the key-value store; true already when it and its flags are the same.
     SetKv {
@@ -301,4 +300,16 @@ pub enum CatalogTarget {
     Service(ServiceId),
     /// One check.
     Check(CheckId),
+}
+
+/// What becomes of documents.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct DocumentsChange {
+    /// Those that are stored. None may be about what another one rules already.
+    pub put: Vec<Document>,
+    /// Those that are removed; one that does not exist is no error.
+    pub delete: Vec<DocumentKey>,
+    /// Documents on which it was decided, with the revisions of their last changes then; 0 for one that was not there. The
+    /// change is refused when one has been changed since.
+    pub read_at: Vec<(DocumentKey, Revision)>,
 }

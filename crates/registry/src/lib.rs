@@ -17,6 +17,7 @@ mod judge;
 mod outlook;
 mod query;
 mod rejection;
+mod rivals;
 mod session_keeper;
 mod sightings;
 #[cfg(test)]
@@ -25,8 +26,8 @@ mod transact;
 mod verdict;
 
 pub use command::{
-    CatalogRegistration, CatalogTarget, Command, KvCondition, KvOperation, RecordCondition,
-    ServiceRegistration, SidecarPorts, SidecarRegistration, TxnOperation, TxnVerb,
+    CatalogRegistration, CatalogTarget, Command, DocumentsChange, KvCondition, KvOperation,
+    RecordCondition, ServiceRegistration, SidecarPorts, SidecarRegistration, TxnOperation, TxnVerb,
 };
 pub use judge::{
     Cadence, CheckJudge, CheckRun, LastRun, REAPER_PERIOD, Reaper, TtlJudge, alias_verdict,

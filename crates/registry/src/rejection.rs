@@ -1,4 +1,4 @@
-use model::RecordKey;
+use model::{Diagnostic, DocumentKey, RecordKey};
 
 /// An object of the catalog, as errors name it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -179,6 +179,12 @@ pub enum Rejection {
     /// A record was changed since the client read it.
     #[error("{0} was changed meanwhile: its index is stale")]
     RecordIndexStale(RecordKey),
+    /// A document was changed since the change of it was decided.
+    #[error("{0} was changed meanwhile")]
+    DocumentChanged(DocumentKey),
+    /// Documents that cannot be beside each other.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Rivals(Vec<Diagnostic>),
     /// A configuration entry that is wrong, or makes others wrong.
     #[error("{0}")]
     ConfigEntry(String),

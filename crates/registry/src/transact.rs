@@ -1,5 +1,6 @@
 mod acl;
 mod config_entry;
+mod documents;
 mod draft;
 mod kv;
 mod names;
@@ -11,8 +12,8 @@ mod sightings;
 mod virtual_address;
 
 use model::{
-    Catalog, Check, CheckId, CheckStatus, DocumentChange, DocumentKey, Folded, Instance, Node,
-    NodeName, Object, ObjectKey, Origin, ServiceId, Timestamp, Txn,
+    Catalog, Check, CheckId, CheckStatus, Folded, Instance, Node, NodeName, Object, ObjectKey,
+    Origin, ServiceId, Timestamp, Txn,
 };
 
 pub use self::acl::ACL_BOOTSTRAP;
@@ -76,21 +77,8 @@ pub fn decide(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<De
         Command::SetSightings { node, id, seen } => {
             draft.set_sightings(node, id, seen.as_deref())?;
         }
-        Command::ApplyDocuments(documents) => {
-            for document in documents {
-                draft.put(Object::Document(document.clone()));
-            }
-        }
-        Command::DeleteDocuments(keys) => {
-            for key in keys {
-                draft.delete_document(key);
-            }
-        }
-        Command::RestoreDocuments(changes) => {
-            for change in changes {
-                draft.restore_document(change);
-            }
-        }
+        Command::ChangeDocuments(change) => draft.change_documents(change)?,
+        Command::RestoreDocuments(changes) => draft.restore_documents(changes),
         Command::SetKv { entry, when } => draft.set_kv(entry, when)?,
         Command::DeleteKv { key, when } => draft.delete_kv(key, when)?,
         Command::DeleteKvUnder(prefix) => draft.delete_kv_under(prefix),
@@ -113,24 +101,6 @@ pub fn decide(catalog: &Catalog, command: &Command, now: Timestamp) -> Result<De
 }
 
 impl Draft<'_> {
-    fn delete_document(&mut self, key: &DocumentKey) {
-        if self.catalog.document(key).is_some() {
-            self.delete(&ObjectKey::Document(key.clone()));
-        }
-    }
-
-    /// Somebody else's later change stays.
-    fn restore_document(&mut self, change: &DocumentChange) {
-        let current = self.catalog.document(&change.key).map(|it| &it.value);
-        if current != change.after.as_ref() {
-            return;
-        }
-        match &change.before {
-            Some(document) => self.put(Object::Document(document.clone())),
-            None => self.delete_document(&change.key),
-        }
-    }
-
     fn register_in_catalog(&mut self, it: &CatalogRegistration) -> Result<(), Rejection> {
         check_node(&it.node)?;
         if it.node.address.is_empty() && !it.skip_node_update {

@@ -59,9 +59,7 @@ impl Vet<'_> {
                 self.access.permit(Resource::Event, Right::Write, &event.name)
             }
             Command::Transact(_) => Ok(()),
-            Command::ApplyDocuments(_)
-            | Command::DeleteDocuments(_)
-            | Command::RestoreDocuments(_) => {
+            Command::ChangeDocuments(_) | Command::RestoreDocuments(_) => {
                 self.access.permit(Resource::Operator, Right::Write, "")
             }
             // Those that make them ask for it themselves.

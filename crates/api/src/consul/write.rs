@@ -226,6 +226,8 @@ impl Door {
                 | Rejection::QueryNameIsId(_)
                 | Rejection::QueryCatchAllTaken
                 | Rejection::Acl(_)
+                | Rejection::DocumentChanged(_)
+                | Rejection::Rivals(_)
                 | Rejection::Transaction(_),
             ) => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -50,9 +50,9 @@ async fn wait(agent: &AgentAt, guard: &GuardReport) -> anyhow::Result<GuardRepor
     loop {
         tokio::time::sleep(ASK_PAUSE).await;
         let asked = async {
-            let answer = agent.get_json("/leno/v1/documents").await?;
-            let report: DocumentsReport = serde_json::from_value(answer)?;
-            anyhow::Ok(report.guards.into_iter().find(|it| it.id == guard.id))
+            let answer = agent.get_json(&format!("/leno/v1/guards?id={}", guard.id)).await?;
+            let found: Vec<GuardReport> = serde_json::from_value(answer)?;
+            anyhow::Ok(found.into_iter().next())
         };
         let failure = match asked.await {
             Ok(Some(found)) if found.state != GuardState::Watching => return Ok(found),

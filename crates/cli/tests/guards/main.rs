@@ -288,7 +288,11 @@ fn a_guard_outlives_its_agent() {
     let mut world = World::new(&[]);
     world.warm_up();
     let (good, _) = world.row("shop");
-    world.apply("shop", &shop(&[("/a", "one"), ("/b", "none")]), &["--guard", "60s", "--no-wait"]);
+    let broken = shop(&[("/a", "one"), ("/b", "none")]);
+    world.apply("shop", &broken, &["--guard", "60s", "--no-wait"]);
+    // The same again, from another place of another file, is no change that would end the guard.
+    let again = world.apply("again", &format!("\n\n{broken}"), &["--guard", "off"]);
+    assert!(again.contains("unchanged"), "{again}");
     world.agent.kill();
     world.agent = start(&world.arguments);
     let load = world.load();

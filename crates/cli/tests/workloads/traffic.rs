@@ -41,6 +41,16 @@ impl Drop for Server {
     }
 }
 
+/// A command that waits; killed and reaped when it is dropped.
+struct Waiting(Child);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// An agent, and instances of `web` that have registered themselves.
 struct World {
     agent: Agent,
@@ -88,6 +98,15 @@ impl World {
     fn apply(&self, document: &str) {
         let file = self.file(document);
         self.leno(&["apply", "-f", file.to_str().expect("a readable path")]);
+    }
+
+    /// Applies and waits; whether that ended well, and all that was said.
+    fn apply_and_wait(&self, document: &str) -> (bool, String) {
+        let file = self.file(document);
+        let file = file.to_str().expect("a readable path");
+        let output = self.agent.cli(&["apply", "--wait", "-f", file]);
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        (output.status.success(), said)
     }
 
     fn leno(&self, arguments: &[&str]) -> String {
@@ -216,14 +235,19 @@ fn a_good_version_is_given_its_shares_step_by_step_and_an_undo_is_instant() {
 #[test]
 fn a_version_that_fails_five_percent_of_its_requests_is_taken_back() {
     let mut world = World::new(3);
-    world.apply(&document("v1", 20));
-    world.settle("v1");
+    let (is_well, said) = world.apply_and_wait(&document("v1", 20));
+    assert!(is_well, "{said}");
+    let report = world.report();
+    assert_eq!((&report["state"], &report["version"]), (&json!("running"), &json!("v1")), "{said}");
     let client = world.steady();
     std::thread::sleep(Duration::from_secs(1));
     world.add("bad", "v2", &["--latency-ms", "5", "--error-rate", "0.05"]);
-    world.apply(&document("v2", 20));
-    let report =
-        world.until("it is taken back", |it| it["rollout"]["history"][0]["version"] == "v2");
+    let (is_well, said) = world.apply_and_wait(&document("v2", 20));
+    assert!(!is_well && said.contains("was rolled back: more requests fail"), "{said}");
+    let report = world.report();
+    assert_eq!(report["rollout"]["history"][0]["version"], "v2", "{report:#}");
+    let (is_well, said) = world.apply_and_wait(&document("v2", 20));
+    assert!(!is_well && said.contains("`leno rollout retry web` tries it again"), "{said}");
     let past = &report["rollout"]["history"][0];
     assert_eq!(past["outcome"], "rolled back", "{report:#}");
     let reason = past["reason"].as_str().expect("there is a reason");
@@ -256,12 +280,20 @@ fn an_agent_that_is_killed_in_the_middle_goes_on_and_ends_in_a_good_state() {
         let client = world.steady();
         world.apply(&document("v2", 2));
         std::thread::sleep(Duration::from_millis(after_ms));
+        let http = world.agent.http.to_string();
+        let mut command = leno();
+        command.args(["rollout", "status", "web", "--wait", "--http-addr", &http]);
+        let mut waiting = Waiting(command.stdout(Stdio::null()).spawn().expect("it was built"));
         world.agent.kill();
         // Its requests fail while nobody is there.
         drop(client.stop());
-        world.agent = Agent::durable(&world.folder.path().join("data"));
+        let data = world.folder.path().join("data");
+        let data = data.to_str().expect("a readable path");
+        world.agent = Agent::start(&["--data-dir", data, "--http", &http]);
         let client = world.steady();
         let report = world.settle("v2");
+        let ended = waiting.0.wait().expect("it is waited for");
+        assert!(ended.success(), "who waited has not waited for the next agent");
         none_failed(&client.stop());
         assert_eq!(report["rollout"]["history"].as_array().map(Vec::len), Some(2), "{report:#}");
         let tally = world.sample(1);

@@ -3,13 +3,17 @@
 //! Apply and delete take `{"files":[{"source":"web.yaml","text":"…"}]}` and work on all files or on none.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
+use api::WriteOutcome;
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use model::{Catalog, Diagnostic, Document, DocumentKey, Severity, Spec};
-use registry::Command;
+use model::{Catalog, Diagnostic, Document, DocumentKey, Revision, Severity, Spec};
+use registry::{Command, DocumentsChange, Rejection};
 use serde::{Deserialize, Serialize};
 
+use super::guarded::{Guarding, asked_window};
 use super::{Door, reply};
 use crate::documents::{Reading, read_all, read_keys};
 use crate::guards::{GuardNote, GuardReport};
@@ -17,6 +21,8 @@ use crate::manifest_folder::SOURCE_PREFIX;
 use crate::workloads::unenforced;
 
 const JSON: &str = "application/json";
+/// How often a guarded change is begun before others that change the same documents win.
+const TRIES_MAX: usize = 8;
 
 /// What apply and delete take.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -81,8 +87,8 @@ impl Door {
     }
 
     pub(super) async fn apply_documents(&self, body: &Bytes) -> Response<Bytes> {
-        let Files { files, guard } = match parse(body) {
-            Ok(files) => files,
+        let (files, guard) = match parse(body) {
+            Ok(parsed) => parsed,
             Err(error) => return report(StatusCode::BAD_REQUEST, vec![error]),
         };
         let Reading { documents, errors } =
@@ -90,43 +96,26 @@ impl Door {
         if !errors.is_empty() {
             return report(StatusCode::BAD_REQUEST, errors);
         }
-        let before = self.mesh.catalog();
-        let rivals = manifests::find_rivals(&documents, before.documents().map(|it| &it.value));
-        if !rivals.is_empty() {
-            return report(StatusCode::CONFLICT, rivals);
-        }
-        let owned = self.owned_by_folder(&before, documents.iter().map(|it| &it.key));
-        if !owned.is_empty() {
-            return report(StatusCode::CONFLICT, owned);
-        }
-        let results: Vec<&str> = documents.iter().map(|it| result_of(&before, it)).collect();
-        let wanted: BTreeMap<DocumentKey, Option<Document>> =
-            documents.iter().map(|it| (it.key.clone(), Some(it.clone()))).collect();
-        let guarding = match self.guard(&before, wanted, guard.as_deref()).await {
-            Ok(guarding) => guarding,
-            Err(error) => return report(StatusCode::CONFLICT, vec![error]),
+        let change = DocumentsChange { put: documents.clone(), ..DocumentsChange::default() };
+        let (before, guarding) = match self.change(change, guard).await {
+            Ok(made) => made,
+            Err(refusal) => return refusal,
         };
-        let outcome = self.run(Command::ApplyDocuments(documents.clone())).await;
-        let failure = failure(&outcome);
-        self.settle(&guarding, failure.is_none()).await;
-        if let Some(failure) = failure {
-            return failure;
-        }
         let revision = self.mesh.catalog().revision();
         self.compilation.reached(revision).await;
-        if documents.iter().any(|it| matches!(it.spec, Spec::Workload(_))) {
+        if documents.iter().any(|it| matches!(it.spec, Spec::Workload(_) | Spec::Rollout(_))) {
             // An order to it may follow.
             self.workloads.reached(revision).await;
         }
-        let rows = documents.iter().zip(results).map(|(it, result)| self.row(it, result));
+        let rows = documents.iter().map(|it| self.row(it, result_of(&before, it)));
         let mut rows: Vec<DocumentRow> = rows.collect();
         let guards = self.note_guard(&guarding, &mut rows);
         done(rows, guards)
     }
 
     pub(super) async fn delete_documents(&self, body: &Bytes) -> Response<Bytes> {
-        let Files { files, guard } = match parse(body) {
-            Ok(files) => files,
+        let (files, guard) = match parse(body) {
+            Ok(parsed) => parsed,
             Err(error) => return report(StatusCode::BAD_REQUEST, vec![error]),
         };
         let (keys, errors) =
@@ -134,22 +123,11 @@ impl Door {
         if !errors.is_empty() {
             return report(StatusCode::BAD_REQUEST, errors);
         }
-        let before = self.mesh.catalog();
-        let owned = self.owned_by_folder(&before, &keys);
-        if !owned.is_empty() {
-            return report(StatusCode::CONFLICT, owned);
-        }
-        let wanted = keys.iter().map(|key| (key.clone(), None)).collect();
-        let guarding = match self.guard(&before, wanted, guard.as_deref()).await {
-            Ok(guarding) => guarding,
-            Err(error) => return report(StatusCode::CONFLICT, vec![error]),
+        let change = DocumentsChange { delete: keys.clone(), ..DocumentsChange::default() };
+        let (before, guarding) = match self.change(change, guard).await {
+            Ok(made) => made,
+            Err(refusal) => return refusal,
         };
-        let outcome = self.run(Command::DeleteDocuments(keys.clone())).await;
-        let failure = failure(&outcome);
-        self.settle(&guarding, failure.is_none()).await;
-        if let Some(failure) = failure {
-            return failure;
-        }
         let rows = keys.into_iter().map(|key| {
             let result = if before.document(&key).is_some() { "deleted" } else { "absent" };
             DocumentRow {
@@ -165,6 +143,46 @@ impl Door {
         let mut rows: Vec<DocumentRow> = rows.collect();
         let guards = self.note_guard(&guarding, &mut rows);
         done(rows, guards)
+    }
+
+    /// Makes a change, guarded as it is asked or as its kinds are; gives what was there before, too. A guard must know what
+    /// its change replaces: when somebody else was faster, all is done again on what there is then.
+    async fn change(
+        &self,
+        mut change: DocumentsChange,
+        asked: Option<Duration>,
+    ) -> Result<(Arc<Catalog>, Guarding), Response<Bytes>> {
+        for _ in 0..TRIES_MAX {
+            let before = self.mesh.catalog();
+            let put = change.put.iter().map(|it| (it.key.clone(), Some(it.clone())));
+            let delete = change.delete.iter().map(|it| (it.clone(), None));
+            let wanted: BTreeMap<DocumentKey, Option<Document>> = put.chain(delete).collect();
+            let owned = self.owned_by_folder(&before, wanted.keys());
+            if !owned.is_empty() {
+                return Err(report(StatusCode::CONFLICT, owned));
+            }
+            let modified = |key: &DocumentKey| before.document(key).map(|it| it.modified);
+            let read_at: Vec<(DocumentKey, Revision)> =
+                wanted.keys().map(|key| (key.clone(), modified(key).unwrap_or_default())).collect();
+            let guarding = self
+                .guard(&before, wanted, asked)
+                .await
+                .map_err(|error| report(StatusCode::CONFLICT, vec![error]))?;
+            change.read_at = if guarding.is_watching() { read_at } else { Vec::new() };
+            let outcome = self.run(Command::ChangeDocuments(change.clone())).await;
+            self.settle(&guarding, matches!(outcome, WriteOutcome::Done(..))).await;
+            match outcome {
+                WriteOutcome::Done(..) => return Ok((before, guarding)),
+                WriteOutcome::Rejected(Rejection::DocumentChanged(_)) => {}
+                WriteOutcome::Rejected(Rejection::Rivals(rivals)) => {
+                    return Err(report(StatusCode::CONFLICT, rivals));
+                }
+                WriteOutcome::Rejected(rejection) => return Err(failed(rejection.to_string())),
+                WriteOutcome::Failed(text) => return Err(failed(text)),
+            }
+        }
+        let text = "others kept changing the same documents; try again";
+        Err(report(StatusCode::CONFLICT, vec![error(text.to_owned())]))
     }
 
     /// An error for each document that a followed folder declares: a change from elsewhere would be undone with the
@@ -217,8 +235,9 @@ fn result_of(catalog: &Catalog, document: &Document) -> &'static str {
     }
 }
 
-fn parse(body: &Bytes) -> Result<Files, Diagnostic> {
-    serde_json::from_slice(body).map_err(|error| Diagnostic {
+/// The files, and how long their change is asked to be guarded.
+fn parse(body: &Bytes) -> Result<(Vec<File>, Option<Duration>), Diagnostic> {
+    let Files { files, guard } = serde_json::from_slice(body).map_err(|error| Diagnostic {
         severity: Severity::Error,
         place: model::Place::default(),
         field: String::new(),
@@ -226,23 +245,22 @@ fn parse(body: &Bytes) -> Result<Files, Diagnostic> {
             "the request body is not {{\"files\":[{{\"source\",\"text\"}}]}}: {error}"
         ),
         remedy: "use `leno apply -f`".into(),
-    })
+    })?;
+    Ok((files, asked_window(guard.as_deref())?))
 }
 
-fn failure(outcome: &api::WriteOutcome) -> Option<Response<Bytes>> {
-    let text = match outcome {
-        api::WriteOutcome::Done(..) => return None,
-        api::WriteOutcome::Rejected(rejection) => rejection.to_string(),
-        api::WriteOutcome::Failed(text) => text.clone(),
-    };
-    let error = Diagnostic {
+fn failed(text: String) -> Response<Bytes> {
+    report(StatusCode::INTERNAL_SERVER_ERROR, vec![error(text)])
+}
+
+fn error(message: String) -> Diagnostic {
+    Diagnostic {
         severity: Severity::Error,
         place: model::Place::default(),
         field: String::new(),
-        message: text,
+        message,
         remedy: String::new(),
-    };
-    Some(report(StatusCode::INTERNAL_SERVER_ERROR, vec![error]))
+    }
 }
 
 fn done(documents: Vec<DocumentRow>, guards: Vec<GuardReport>) -> Response<Bytes> {

@@ -3,17 +3,38 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
 use model::{Catalog, Diagnostic, Document, DocumentChange, DocumentKey, Severity};
 
 use super::Door;
 use super::documents::DocumentRow;
+use super::workloads::{Parameters, json};
 use crate::guards::{GuardNote, GuardReport, parse_window};
 use crate::manifest_folder::SOURCE_PREFIX;
 
-/// Why the releases of a workload are left to it.
-const OF_WORKLOADS: &str = "not guarded: the rollout of a workload judges its releases by itself";
+/// Why what is rolled out is left to that.
+const OF_ROLLOUTS: &str = "not guarded: its rollout judges its versions by itself";
 /// Why the documents of a folder are.
 const OF_FOLDER: &str = "not guarded: it is as its file in the manifest folder says";
+
+/// How long a change is asked to be guarded.
+///
+/// # Errors
+/// What is wrong with the words for it.
+pub(super) fn asked_window(guard: Option<&str>) -> Result<Option<Duration>, Diagnostic> {
+    guard.map(parse_window).transpose().map_err(wrong)
+}
+
+fn wrong(message: String) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        place: model::Place::default(),
+        field: "guard".to_owned(),
+        message,
+        remedy: "apply it with another guard, or with `--guard off`".to_owned(),
+    }
+}
 
 /// The guard of a change.
 pub(super) struct Guarding {
@@ -25,8 +46,24 @@ pub(super) struct Guarding {
     obstacle: Option<String>,
 }
 
+impl Guarding {
+    /// Whether a guard watches over something of the change.
+    pub(super) fn is_watching(&self) -> bool {
+        self.id.is_some()
+    }
+}
+
 impl Door {
-    /// Guards what `wanted` makes other than it is, `asked` long or as long as its kind is guarded.
+    /// All guards that watch and the last that have ended, or one of them: none when it is forgotten.
+    pub(super) fn list_guards(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        match Parameters::of(request).number("id") {
+            Ok(None) => json(&self.guards.reports()),
+            Ok(Some(id)) => json(&self.guards.report(id).as_slice()),
+            Err(refused) => refused.into(),
+        }
+    }
+
+    /// Guards what `wanted` makes other than it is, as long as it is `asked` or its kind is guarded.
     ///
     /// # Errors
     /// Why it cannot be guarded though that is asked for; then it must not be made.
@@ -34,27 +71,16 @@ impl Door {
         &self,
         before: &Catalog,
         wanted: BTreeMap<DocumentKey, Option<Document>>,
-        asked: Option<&str>,
+        asked: Option<Duration>,
     ) -> Result<Guarding, Diagnostic> {
-        let wrong = |message: String| Diagnostic {
-            severity: Severity::Error,
-            place: model::Place::default(),
-            field: "guard".to_owned(),
-            message,
-            remedy: "apply it with another guard, or with `--guard off`".to_owned(),
-        };
-        let asked = asked.map(parse_window).transpose().map_err(wrong)?;
         let window_of = |kind: &str| asked.unwrap_or_else(|| self.guard_defaults.of(kind));
         let mut window = Duration::ZERO;
         let mut changes = Vec::new();
         for (key, after) in wanted {
             let stored = before.document(&key).map(|it| it.value.clone());
             let own = window_of(&key.kind);
-            let body = |it: &Option<Document>| it.as_ref().map(|it| it.body.clone());
-            // Of a secret the body does not hold all.
-            let is_same = body(&stored) == body(&after)
-                && stored.as_ref().map(|it| &it.spec) == after.as_ref().map(|it| &it.spec);
-            if !own.is_zero() && key.kind != "Workload" && !is_same {
+            let is_same = Document::say_the_same(stored.as_ref(), after.as_ref());
+            if !own.is_zero() && !is_rolled_out(&key.kind) && !is_same {
                 window = window.max(own);
                 changes.push(DocumentChange { key, before: stored, after });
             }
@@ -90,8 +116,8 @@ impl Door {
         for row in rows.iter_mut() {
             if let Some(why) = &guarding.obstacle {
                 row.guard = Some(GuardNote::none(&format!("not guarded: {why}")));
-            } else if guarding.is_asked && row.key.kind == "Workload" {
-                row.guard = Some(GuardNote::none(OF_WORKLOADS));
+            } else if guarding.is_asked && is_rolled_out(&row.key.kind) {
+                row.guard = Some(GuardNote::none(OF_ROLLOUTS));
             }
         }
         guarding.id.and_then(|id| self.guards.report(id)).into_iter().collect()
@@ -105,4 +131,9 @@ impl Door {
         }
         self.guards.note_of(document)
     }
+}
+
+/// Whether such documents are followed by rollouts, which judge what they bring.
+fn is_rolled_out(kind: &str) -> bool {
+    ["Workload", "Rollout"].contains(&kind)
 }

@@ -1,4 +1,5 @@
 mod access;
+mod guards;
 mod proxies;
 
 use std::time::Duration;

@@ -33,10 +33,10 @@ pub struct CopyLog {
 }
 
 /// Parameters of a query.
-struct Parameters(Vec<(String, String)>);
+pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    fn of(request: &Request<Bytes>) -> Self {
+    pub(super) fn of(request: &Request<Bytes>) -> Self {
         let query = request.uri().query().unwrap_or_default();
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let pairs = query.split('&').map(|it| it.split_once('=').unwrap_or((it, "")));
@@ -47,7 +47,7 @@ impl Parameters {
         self.0.iter().find(|it| it.0 == name).map(|it| it.1.as_str())
     }
 
-    fn number(&self, name: &str) -> Result<Option<u64>, Refused> {
+    pub(super) fn number(&self, name: &str) -> Result<Option<u64>, Refused> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let wrong = |_| bad(format!("{name}: {text:?} is not a number"));
         text.parse().map(Some).map_err(wrong)

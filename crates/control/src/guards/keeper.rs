@@ -27,7 +27,8 @@ const EVIDENCE_PAUSE_MS: u64 = 2000;
 const CHANGE_TIMEOUT_MS: u64 = 10_000;
 /// How long proxies are waited for after a change was taken back.
 const SETTLE_TIMEOUT_MS: u64 = 10_000;
-/// Guards at the same time; each is a few hundred KiB in the store at most.
+/// Guards at the same time. The evidence of each is a few hundred KiB in the store at most, and written every 2 s; its
+/// documents are written once.
 const ACTIVE_MAX: usize = 16;
 /// Documents of a guard.
 const DOCUMENTS_MAX: usize = 1000;
@@ -64,7 +65,11 @@ impl Keeper {
                         let is_given_up = |it: &Active| {
                             Some(it.id) == given_up && matches!(it.stage, Stage::Asked)
                         };
+                        let count = self.kept.active.len();
                         self.kept.active.retain(|it| !is_given_up(it));
+                        if self.kept.active.len() < count {
+                            self.persist().await;
+                        }
                     }
                     None => return,
                 },
@@ -250,6 +255,7 @@ impl Keeper {
             began_ms: now_ms,
             window_ms: u64::try_from(window.as_millis()).unwrap_or(u64::MAX),
             changes,
+            is_unsaved: true,
             scopes: Vec::new(),
             before_ms,
             stage: Stage::Asked,
@@ -307,15 +313,33 @@ impl Keeper {
         true
     }
 
-    /// Stores all. False when that failed.
+    /// Stores all: what is guarded first, and what is guarded no more goes last, so that each guard in the store has it. False
+    /// when that failed.
     async fn persist(&mut self) -> bool {
-        let record = self.kept.record(&self.node);
-        let command = Command::PutRecord { record, when: RecordCondition::Always };
-        match self.mesh.run(command).await {
-            WriteOutcome::Done(..) => {
-                self.persisted_ms = runtime::unix_ms();
-                true
+        for at in 0..self.kept.active.len() {
+            if self.kept.active[at].is_unsaved {
+                let record = self.kept.active[at].changes_record(&self.node);
+                if !self.write(Command::PutRecord { record, when: RecordCondition::Always }).await {
+                    return false;
+                }
+                self.kept.active[at].is_unsaved = false;
             }
+        }
+        let record = self.kept.record(&self.node);
+        if !self.write(Command::PutRecord { record, when: RecordCondition::Always }).await {
+            return false;
+        }
+        self.persisted_ms = runtime::unix_ms();
+        for key in self.kept.left_over(&self.mesh.catalog(), &self.node) {
+            // One that stays is seen again the next time.
+            self.write(Command::DeleteRecord { key, when: RecordCondition::Always }).await;
+        }
+        true
+    }
+
+    async fn write(&self, command: Command) -> bool {
+        match self.mesh.run(command).await {
+            WriteOutcome::Done(..) => true,
             WriteOutcome::Rejected(rejection) => {
                 tracing::error!(%rejection, "the state of guards cannot be stored");
                 false

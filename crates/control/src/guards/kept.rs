@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use model::{
-    Catalog, Document, DocumentChange, DocumentKey, NodeName, Record, Revision, Setting, Spec,
+    Catalog, Document, DocumentChange, DocumentKey, NodeName, Record, RecordKey, Revision, Setting,
+    Spec, Table,
 };
 use recovery::{Guard, ScopeCounts};
 use serde::{Deserialize, Serialize};
@@ -33,8 +34,12 @@ pub(super) struct Active {
     /// When it was asked for, in milliseconds since 1970.
     pub began_ms: u64,
     pub window_ms: u64,
-    /// What it guards, and how to take that back.
+    /// What it guards, and how to take that back. With all documents it may be large, and is in a record of its own.
+    #[serde(default, skip_serializing)]
     pub changes: Vec<DocumentChange>,
+    /// The store does not have [`Self::changes`] as they are.
+    #[serde(skip)]
+    pub is_unsaved: bool,
     /// What it compares, with what was before the change.
     pub scopes: Vec<(Scope, Vec<ScopeCounts>)>,
     /// How long that was, in milliseconds.
@@ -61,15 +66,29 @@ impl Kept {
         let Some(stored) = catalog.record::<Setting>(&record_name(node)) else {
             return Self::default();
         };
-        serde_json::from_value(stored.value.body.clone()).unwrap_or_else(|error| {
+        let read = serde_json::from_value(stored.value.body.clone());
+        let mut kept: Self = read.unwrap_or_else(|error| {
             tracing::error!(%error, "the state of guards cannot be read: changes under way are not guarded");
             Self::default()
-        })
+        });
+        kept.active.retain_mut(|it| it.load_changes(catalog, node));
+        kept
     }
 
     pub(super) fn record(&self, node: &NodeName) -> Record {
         let body = serde_json::to_value(self).expect("it has text keys only");
         Record::Setting(Setting { name: record_name(node), body })
+    }
+
+    /// The records of changes of guards that have ended.
+    pub(super) fn left_over(&self, catalog: &Catalog, node: &NodeName) -> Vec<RecordKey> {
+        let own: BTreeSet<String> =
+            self.active.iter().map(|it| changes_name(node, it.id)).collect();
+        let stored = catalog.records_under::<Setting>(&changes_prefix(node));
+        stored
+            .filter(|it| !own.contains(&it.value.name))
+            .map(|it| RecordKey::new(Table::Setting, &it.value.name))
+            .collect()
     }
 
     /// Ends a guard.
@@ -91,6 +110,34 @@ impl Kept {
 }
 
 impl Active {
+    /// Reads what it guards. False when that is not there: then it could take nothing back.
+    fn load_changes(&mut self, catalog: &Catalog, node: &NodeName) -> bool {
+        if !self.changes.is_empty() {
+            // An earlier version kept all in one.
+            self.is_unsaved = true;
+            return true;
+        }
+        let stored = catalog.record::<Setting>(&changes_name(node, self.id));
+        let read = stored.map(|it| serde_json::from_value(it.value.body.clone()));
+        match read {
+            Some(Ok(changes)) => {
+                self.changes = changes;
+                return true;
+            }
+            Some(Err(error)) => {
+                tracing::error!(guard = self.id, %error, "its changes cannot be read: it ends");
+            }
+            None => tracing::error!(guard = self.id, "its changes are not in the store: it ends"),
+        }
+        false
+    }
+
+    /// What it guards, for the store.
+    pub(super) fn changes_record(&self, node: &NodeName) -> Record {
+        let body = serde_json::to_value(&self.changes).expect("it has text keys only");
+        Record::Setting(Setting { name: changes_name(node, self.id), body })
+    }
+
     pub(super) fn report(&self, catalog: &Catalog) -> GuardReport {
         let document = |change: &DocumentChange| GuardedDocument {
             key: change.key.clone(),
@@ -110,12 +157,12 @@ impl Active {
     /// True when a document is as the change makes it: all of it is made, or none, and somebody may have changed the others
     /// since.
     pub(super) fn is_made(&self, catalog: &Catalog) -> bool {
-        self.changes.iter().any(|it| document(catalog, &it.key) == it.after.as_ref())
+        self.changes.iter().any(|it| is_as_made(it, catalog))
     }
 
     /// True when nothing of it is left that could be taken back.
     pub(super) fn is_replaced(&self, catalog: &Catalog) -> bool {
-        self.changes.iter().all(|it| document(catalog, &it.key) != it.after.as_ref())
+        !self.is_made(catalog)
     }
 
     /// The revision from which on its change holds.
@@ -156,7 +203,7 @@ impl Active {
         let is_again = |then: &DocumentChange| {
             let own = self.changes.iter().find(|it| it.key == then.key);
             // What was there before this change shows that the earlier one was made.
-            own.is_some_and(|it| !is_waiting || it.before == then.after)
+            own.is_some_and(|it| !is_waiting || is_next(it, then))
         };
         earlier.id < self.id && earlier.changes.iter().any(is_again)
     }
@@ -170,9 +217,10 @@ impl Active {
         for before in &earlier.changes {
             let own = self.changes.iter_mut().find(|it| it.key == before.key);
             if let Some(own) = own
-                && own.before == before.after
+                && is_next(own, before)
             {
                 own.before.clone_from(&before.before);
+                self.is_unsaved = true;
             }
         }
     }
@@ -181,9 +229,9 @@ impl Active {
     pub(super) fn take_over(&mut self, earlier: &Active, catalog: &Catalog) {
         self.inherit(earlier);
         for change in &earlier.changes {
-            let is_left = document(catalog, &change.key) != change.after.as_ref();
-            if !self.is_about(&change.key) && !is_left {
+            if !self.is_about(&change.key) && is_as_made(change, catalog) {
                 self.changes.push(change.clone());
+                self.is_unsaved = true;
             }
         }
         for (scope, before) in &earlier.scopes {
@@ -210,10 +258,20 @@ fn document<'a>(catalog: &'a Catalog, key: &DocumentKey) -> Option<&'a Document>
     catalog.document(key).map(|it| &it.value)
 }
 
+/// True when a document says what the change makes it say; it may have been applied again since.
+fn is_as_made(change: &DocumentChange, catalog: &Catalog) -> bool {
+    Document::say_the_same(document(catalog, &change.key), change.after.as_ref())
+}
+
+/// True when `later` changes what `earlier` has made.
+fn is_next(later: &DocumentChange, earlier: &DocumentChange) -> bool {
+    Document::say_the_same(later.before.as_ref(), earlier.after.as_ref())
+}
+
 fn standing(change: &DocumentChange, now: Option<&Document>) -> Guarded {
-    if now == change.after.as_ref() {
+    if Document::say_the_same(now, change.after.as_ref()) {
         Guarded::Changed
-    } else if now != change.before.as_ref() {
+    } else if !Document::say_the_same(now, change.before.as_ref()) {
         Guarded::Left
     } else if now.is_some() {
         Guarded::Restored
@@ -224,4 +282,12 @@ fn standing(change: &DocumentChange, now: Option<&Document>) -> Guarded {
 
 fn record_name(node: &NodeName) -> String {
     format!("guards/{}", node.folded())
+}
+
+fn changes_prefix(node: &NodeName) -> String {
+    format!("guard-changes/{}/", node.folded())
+}
+
+fn changes_name(node: &NodeName, id: u64) -> String {
+    format!("{}{id}", changes_prefix(node))
 }

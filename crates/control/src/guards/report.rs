@@ -119,7 +119,8 @@ pub(super) struct Past {
     pub(super) versions: Vec<String>,
 }
 
-/// The version of a document; empty for none.
+/// The version of what a document says; empty for none.
 pub(super) fn version_of(document: Option<&Document>) -> String {
-    document.map(proxy_config::content_version).unwrap_or_default()
+    let said = document.map(|it| (&it.body, &it.spec));
+    said.map(|it| proxy_config::content_version(&it)).unwrap_or_default()
 }

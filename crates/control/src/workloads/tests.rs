@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use model::{Record, Setting};
+use registry::DocumentsChange;
 use runtime::{Process, ProcessSpec};
 
 use super::*;
@@ -40,7 +41,10 @@ async fn a_process_whose_state_another_version_wrote_is_left_alone_and_named() {
     let second = Agent::start(data.options("n1")).await.expect("it starts");
     let document = "apiVersion: leno.dev/v1\nkind: Workload\nmetadata: {name: web}\nspec: {command: [sleep, '1000'], service: None}\n";
     let reading = crate::documents::read_all([("web.yaml", document)]);
-    let command = Command::ApplyDocuments(reading.documents);
+    let command = Command::ChangeDocuments(DocumentsChange {
+        put: reading.documents,
+        ..DocumentsChange::default()
+    });
     assert!(matches!(second.mesh.run(command).await, api::WriteOutcome::Done(..)));
     let name = WorkloadName::parse("web");
     let report = || second.workloads.report(&name).unwrap_or_default();

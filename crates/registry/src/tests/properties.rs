@@ -10,6 +10,7 @@ use model::{
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::documents::{delete, put};
 use super::records::{any_record_command, check_records};
 use super::run;
 use crate::{
@@ -203,8 +204,8 @@ pub(super) fn any_command() -> impl Strategy<Value = Command> {
             .prop_map(|(entry, when)| Command::DeleteKv { key: entry.key, when }),
         1 => "a?".prop_map(|prefix| Command::DeleteKvUnder(prefix.into())),
         3 => proptest::collection::vec(any_txn_operation(), 0..5).prop_map(Command::Transact),
-        1 => any_document().prop_map(|it| Command::ApplyDocuments(vec![it])),
-        1 => any_document().prop_map(|it| Command::DeleteDocuments(vec![it.key])),
+        1 => any_document().prop_map(|it| put(vec![it])),
+        1 => any_document().prop_map(|it| delete(vec![it.key])),
         1 => (any_document(), any_document()).prop_map(|(before, after)| {
             let key = after.key.clone();
             let before = Some(before).filter(|it| it.key == key);

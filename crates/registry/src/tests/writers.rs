@@ -34,6 +34,9 @@ fn holds(catalog: &Catalog, compare: &Compare) -> bool {
             let locks = catalog.locks().map(|(session, key, since)| {
                 (ObjectKey::Lock(session.clone(), key.clone()), since)
             });
+            let documents =
+                catalog.documents().map(|it| (ObjectKey::Document(it.key.clone()), it.created));
+            let nodes = nodes.chain(documents);
             let all =
                 nodes.chain(instances).chain(checks).chain(entries).chain(sessions).chain(locks);
             all.chain(made_at(catalog))

@@ -220,6 +220,7 @@ const ROWS: &[Row] = &[
     ("/leno/v1/services/:name", "GET", "/leno/v1/services/web", "", List("[]")),
     ("/leno/v1/instances/:id", "GET", "/leno/v1/instances/web1", "", List("[]")),
     ("/leno/v1/documents", "GET", "", "", Read),
+    ("/leno/v1/guards", "GET", "", "", Read),
     ("/leno/v1/apply", "POST", "", r#"{"files":[]}"#, Write),
     ("/leno/v1/delete", "POST", "", r#"{"files":[]}"#, Write),
     ("/leno/v1/workloads", "GET", "", "", Read),
@@ -245,6 +246,7 @@ const ELSEWHERE: &[&str] = &["/v1/acl/logout"];
 /// What the shell serves, once the door has nothing against it.
 const OF_THE_SHELL: &[&str] = &[
     "/leno/v1/documents",
+    "/leno/v1/guards",
     "/leno/v1/apply",
     "/leno/v1/delete",
     "/leno/v1/workloads",

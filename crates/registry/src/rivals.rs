@@ -5,8 +5,7 @@ use model::{Diagnostic, Document, DocumentKey, Folded, Place, Severity, Spec};
 /// An error for each two documents, one of `documents` among them, of which only one can rule: a rollout and a workload of
 /// one name (orders name either), two rollouts of one service, and a rollout of a service that a workload's copies are
 /// registered as. `others` are there already; those that `documents` replace do not count.
-#[must_use]
-pub fn find_rivals<'a>(
+pub(crate) fn find_rivals<'a>(
     documents: &'a [Document],
     others: impl IntoIterator<Item = &'a Document>,
 ) -> Vec<Diagnostic> {
@@ -42,7 +41,7 @@ pub fn find_rivals<'a>(
 }
 
 /// Whether it may be somebody's rival.
-fn rules(document: &Document) -> bool {
+pub(crate) fn rules(document: &Document) -> bool {
     match &document.spec {
         Spec::Workload(_) | Spec::Rollout(_) => true,
         Spec::Service(_) | Spec::Ingress(_) | Spec::Secret(_) => false,
@@ -69,26 +68,38 @@ fn error(document: &Document, other: &Document, field: &str) -> Diagnostic {
 
 #[cfg(test)]
 mod tests {
+    use model::workload::Registration;
+    use model::{RolloutSpec, ServiceName, WorkloadSpec};
+
     use super::*;
 
+    /// `R:NAME/SERVICE` is a rollout, `W:NAME/SERVICE` a workload.
     fn documents(text: &str) -> Vec<Document> {
-        let document = |(kind, name, spec): (&str, &str, &str)| {
-            format!(
-                "---\napiVersion: leno.dev/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
-            )
-        };
-        let words = text.split_whitespace().map(|it| it.split_once(':').unwrap());
-        let texts = words.map(|(kind, rest)| {
+        let document = |word: &str| {
+            let (kind, rest) = word.split_once(':').unwrap();
             let (name, service) = rest.split_once('/').unwrap();
-            if kind == "R" {
-                document(("Rollout", name, &format!("service: {service}, version: v1")))
+            let service: ServiceName = service.into();
+            let (kind, spec) = if kind == "R" {
+                ("Rollout", Spec::Rollout(RolloutSpec { service, ..RolloutSpec::default() }.into()))
             } else {
-                document(("Workload", name, &format!("command: [x], service: {service}")))
+                let service = Some(Registration { name: service, ..Registration::default() });
+                (
+                    "Workload",
+                    Spec::Workload(WorkloadSpec { service, ..WorkloadSpec::default() }.into()),
+                )
+            };
+            let (group, namespace) = ("leno.dev".to_owned(), "default".to_owned());
+            Document {
+                key: DocumentKey { group, kind: kind.into(), namespace, name: name.into() },
+                api_version: "leno.dev/v1".to_owned(),
+                body: serde_json::Value::Null,
+                spec,
+                diagnostics: Vec::new(),
+                source: String::new(),
+                line: 1,
             }
-        });
-        let reading = crate::read(&texts.collect::<String>(), "");
-        assert_eq!(reading.errors, []);
-        reading.documents
+        };
+        text.split_whitespace().map(document).collect()
     }
 
     fn check(new: &str, there: &str, expected: &[&str]) {
