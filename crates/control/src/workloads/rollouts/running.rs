@@ -56,6 +56,7 @@ pub(super) struct Seen {
     pub(super) node: NodeName,
     pub(super) id: ServiceId,
     pub(super) version: String,
+    /// Without what proxies see of it, which a rollout judges by their counters.
     pub(super) verdict: Verdict,
     pub(super) has_port: bool,
 }
@@ -131,7 +132,7 @@ impl RunningRollout {
             node: it.node.clone(),
             id: it.id.clone(),
             version: it.version(&spec.version_label, |tag| versions.contains(tag)).to_owned(),
-            verdict: registry::verdict(catalog, it),
+            verdict: registry::verdict_without_sightings(catalog, it),
             has_port: it.port != 0,
         });
         seen.collect()
