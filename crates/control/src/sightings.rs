@@ -140,8 +140,8 @@ impl Sightings {
     /// Has the judge know of it, and the instance's checks run: a recovery is as good a reason to look as a failure.
     fn take_in(&self, sighting: &Sighting) {
         let catalog = self.mesh.catalog();
-        let id = registry::instance_of_endpoint(&catalog, &sighting.endpoint).map(|it| &it.id);
-        let in_rollout = id.is_some_and(|id| self.workloads.is_rolling_out(id));
+        let instance = registry::instance_of_endpoint(&catalog, &sighting.endpoint);
+        let in_rollout = instance.is_some_and(|it| self.workloads.is_rolling_out(&it.node, &it.id));
         let seen = self.judge.lock().see(&catalog, sighting, in_rollout, now());
         if let Some(instance) = seen {
             self.probes.probe_now(&instance.node, &instance.id);

@@ -101,6 +101,7 @@ pub struct Workloads {
 }
 
 struct Shared {
+    node: NodeName,
     reports: Mutex<BTreeMap<WorkloadName, WorkloadReport>>,
     /// Revision of the catalog that the reports are of, at least.
     looked: watch::Sender<Revision>,
@@ -137,6 +138,7 @@ impl Workloads {
     ) -> Self {
         let logs = place.logs.clone();
         let shared = Arc::new(Shared {
+            node: place.node.clone(),
             reports: Mutex::default(),
             rollouts: Mutex::default(),
             looked: watch::Sender::new(Revision(0)),
@@ -199,12 +201,20 @@ impl Workloads {
         self.report(name).or_else(|| self.shared.rollouts.lock().get(name).cloned())
     }
 
-    /// Whether this is a copy of a workload that is being rolled out: then the rollout judges how it answers.
+    /// Whether this is a copy of a workload, or an instance of a service, that is being rolled out: then the rollout judges
+    /// how it answers.
     #[must_use]
-    pub fn is_rolling_out(&self, id: &ServiceId) -> bool {
-        let is_copy = |it: &WorkloadReport| it.copies.iter().any(|it| it.id == id.as_str());
-        let reports = self.shared.reports.lock();
-        reports.values().any(|it| !it.rollout.target.is_empty() && is_copy(it))
+    pub fn is_rolling_out(&self, node: &NodeName, id: &ServiceId) -> bool {
+        let rolls = |reports: &Mutex<BTreeMap<WorkloadName, WorkloadReport>>, id: &str| {
+            let is_rolled = |it: &WorkloadReport| {
+                !it.rollout.target.is_empty() && it.copies.iter().any(|copy| copy.id == id)
+            };
+            reports.lock().values().any(is_rolled)
+        };
+        let is_own = node.folded() == self.shared.node.folded();
+        // The copies of a workload are all of this node, and the instances of others of any.
+        (is_own && rolls(&self.shared.reports, id.as_str()))
+            || rolls(&self.shared.rollouts, &format!("{node}/{id}"))
     }
 
     /// The copy that is registered as this, with its workload; `None` when it is none.

@@ -137,6 +137,7 @@ impl Controller {
                 snapshot: Arc::default(),
                 listeners: BTreeMap::new(),
                 warming: BTreeSet::new(),
+                departed: Arc::default(),
             })),
             stats: Arc::new(Stats::new(workers)),
             sinks,
@@ -315,7 +316,8 @@ impl Controller {
         self.shared.stats.retain(&snapshot.config, &addresses);
         changes::count(&self.shared.stats, &before.snapshot, &snapshot);
         let warming = BTreeSet::new();
-        let published = Published { snapshot: snapshot.clone(), listeners, warming };
+        let departed = Arc::new(before.departed.after(&before.snapshot, &snapshot));
+        let published = Published { snapshot: snapshot.clone(), listeners, warming, departed };
         self.shared.published.store(Arc::new(published));
         self.checks.follow(&snapshot);
         drop(before);

@@ -15,6 +15,7 @@ use traffic::{EndpointState, Evidence};
 use crate::access_log::{Sinks, Target};
 use crate::admin::{AdminView, DrainListeners, LogLevels, Operator, Quit};
 use crate::control::{self, ControlCommand};
+use crate::departed::Departed;
 use crate::dns::Lookup;
 use crate::error::ProxyError;
 use crate::snapshot::Snapshot;
@@ -90,6 +91,8 @@ pub(crate) struct Published {
     pub(crate) listeners: BTreeMap<String, SocketAddr>,
     /// Clusters that wait for their first addresses or checks.
     pub(crate) warming: BTreeSet<String>,
+    /// What is under way beside the snapshot.
+    pub(crate) departed: Arc<Departed>,
 }
 
 /// What handles, the control thread and the admin server share.
@@ -256,7 +259,8 @@ impl ProxyHandle {
         &self.shared.stats
     }
 
-    /// What became of requests by endpoint id, over all clusters that it is in, as far as the configuration in use has it.
+    /// What became of requests by endpoint id, over all clusters that it is in, as far as the configuration in use has it; and
+    /// what is under way, also where the configuration has the endpoint or its cluster no more.
     #[must_use]
     pub fn endpoint_uses(&self) -> BTreeMap<String, EndpointUse> {
         let published = self.shared.published.load();
@@ -266,6 +270,7 @@ impl ProxyHandle {
                 add_use(uses.entry(endpoint.id().to_owned()).or_default(), endpoint);
             }
         }
+        published.departed.add_to(&mut uses);
         uses
     }
 

@@ -34,6 +34,7 @@ mod body;
 mod buffers;
 mod connection;
 mod control;
+mod departed;
 mod dns;
 mod error;
 mod exchange;

@@ -44,4 +44,4 @@ pub use sightings::{
     SightingsView, instance_of_endpoint,
 };
 pub use transact::{ACL_BOOTSTRAP, Decision, MEMBER_CHECK, TxnObject, TxnRead, decide, transact};
-pub use verdict::{Reason, Verdict, VerdictState, aggregate, verdict};
+pub use verdict::{Reason, Verdict, VerdictState, aggregate, verdict, verdict_without_sightings};

@@ -67,10 +67,21 @@ pub struct Reason {
 /// The state of an instance: the worst of its own checks and of its node's.
 #[must_use]
 pub fn verdict(catalog: &Catalog, instance: &Instance) -> Verdict {
+    verdict_by(catalog, instance, |_| true)
+}
+
+/// The same as if nothing counted that proxies see of it.
+#[must_use]
+pub fn verdict_without_sightings(catalog: &Catalog, instance: &Instance) -> Verdict {
+    verdict_by(catalog, instance, |it| !it.is_sightings())
+}
+
+fn verdict_by(catalog: &Catalog, instance: &Instance, counts: impl Fn(&Check) -> bool) -> Verdict {
     let node = instance.node.folded();
     let of_node = catalog.checks_of_instance(&node, &model::ServiceId::default());
     let own = catalog.checks_of_instance(&node, &instance.id);
-    let mut reasons: Vec<Reason> = of_node.chain(own).filter_map(|check| reason(check)).collect();
+    let checks = of_node.chain(own).filter(|it| counts(it));
+    let mut reasons: Vec<Reason> = checks.filter_map(|check| reason(check)).collect();
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.state));
     let state = reasons.first().map_or(VerdictState::Passing, |worst| worst.state);
     Verdict { state, reasons }

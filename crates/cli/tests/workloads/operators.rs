@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::support::{Agent, eventually, text};
+use crate::support::{Agent, eventually, request, text};
 use crate::{World, document};
 
 fn file_of(world: &World, document: &str) -> String {
@@ -86,7 +86,10 @@ fn whoever_waits_for_a_rollout_is_told_by_the_exit_code_how_it_ended_and_can_try
     eventually("they are deleted", || !logs.join("web-2-0.log").exists());
     assert!(logs.join("web-3-0.log").exists() && logs.join("web-1-0.log").exists());
     let output = world.agent.cli(&["rollout", "retry", "none"]);
-    assert!(text(&output.stderr).contains("there is no workload and no rollout none"), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("there is no workload and no rollout none"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -102,4 +105,36 @@ fn a_limit_that_is_not_enforced_is_named_at_once_and_later() {
     assert!(shown.contains("limit: spec.resources.cpu is not enforced"), "{shown}");
     let strict = world.agent.cli(&["apply", "--strict", "-f", &file]);
     assert_eq!(strict.status.code(), Some(1));
+}
+
+/// A route of the ingress to the workload `web`, and the `Service` that it leads to.
+const EDGE: &str = "---\napiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, \
+    ports: [{port: 80}]}\n---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: edge}\nspec:\n  \
+    rules: [{host: shop.example.com, http: {paths: [{path: /, pathType: Prefix, \
+    backend: {service: {name: web, port: {number: 80}}}}]}}]\n";
+
+#[test]
+fn a_request_under_way_is_answered_though_its_route_its_service_and_its_workload_are_deleted() {
+    let world = World::new();
+    // A program that does not end what it has begun when it is told to end.
+    let abrupt = document("1", 1, &[], "  stop: {signal: SIGKILL}\n");
+    let documents = format!("{abrupt}{EDGE}");
+    world.apply(&documents);
+    world.settle("1");
+    let (ingress, admin) = (world.agent.ingress.unwrap(), world.agent.admin.unwrap());
+    let host = [("Host", "shop.example.com")];
+    let ask = move |path: &str| request(ingress, &host, "GET", path, b"");
+    eventually("it serves", || ask("/").status == 200);
+    let slow = std::thread::spawn(move || ask("/?delay_ms=3000"));
+    eventually("it is under way", || {
+        request(admin, &[("Host", "admin")], "GET", "/clusters", b"").body.contains("rq_active::1")
+    });
+    let pid = world.pids()[0];
+    let file = file_of(&world, &documents);
+    world.leno(&["delete", "-f", &file]);
+    eventually("the route is gone", || ask("/").status == 404);
+    assert!(!slow.is_finished(), "the request is still under way");
+    let answer = slow.join().expect("it is answered");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    eventually("its process ends then", || !crate::is_running(pid));
 }

@@ -271,6 +271,53 @@ fn a_version_that_fails_five_percent_of_its_requests_is_taken_back() {
 }
 
 #[test]
+fn how_a_version_answers_in_its_rollout_is_left_to_the_rollout() {
+    let mut world = World::new(2);
+    world.apply(&document("v1", 2));
+    world.settle("v1");
+    world.add("bad", "v2", &["--error-rate", "1"]);
+    // Whatever fails, it goes on: then there is time to look.
+    let patient = document("v2", 60).replace("{max", "{maxErrorIncrease: 100%, max");
+    world.apply(&patient);
+    world.until_step(20);
+    let client = world.steady();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        assert_eq!(world.registered(), 3, "nobody takes it out of the evidence");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let tally = client.stop();
+    assert!(tally.failed > 4, "so many errors in a row are a reason otherwise: {tally:?}");
+    assert_eq!(world.report()["state"], "rolling out", "{:#}", world.report());
+    // Nor does it take the version for one that is not there.
+    let sightings = world.agent.ask("GET", "/leno/v1/instances/bad", "").json();
+    assert_eq!(sightings[0]["State"], "passing", "{sightings:#}");
+}
+
+#[test]
+fn a_version_that_comes_in_the_middle_of_another_ones_rollout_waits_for_its_instances() {
+    let mut world = World::new(2);
+    world.apply(&document("v1", 1));
+    world.settle("v1");
+    world.add("second", "v2", &["--latency-ms", "5"]);
+    world.apply(&document("v2", 60));
+    world.until_step(20);
+    let client = world.steady();
+    world.apply(&document("v3", 1));
+    let report = world.until("it waits", |it| it["state"] == "waiting");
+    assert_eq!(report["reason"], "for an instance of version v3", "{report:#}");
+    assert_eq!(report["version"], "v1", "{report:#}");
+    let past = &report["rollout"]["history"][0];
+    assert_eq!((&past["version"], &past["outcome"]), (&json!("v2"), &json!("rolled back")));
+    world.add("third", "v3", &["--latency-ms", "5"]);
+    world.settle("v3");
+    // What was given up for another one can be asked for again.
+    world.apply(&document("v2", 1));
+    world.settle("v2");
+    none_failed(&client.stop());
+}
+
+#[test]
 fn an_agent_that_is_killed_in_the_middle_goes_on_and_ends_in_a_good_state() {
     for after_ms in [50, 1500] {
         let mut world = World::new(2);

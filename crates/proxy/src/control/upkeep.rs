@@ -48,7 +48,10 @@ impl Upkeep {
     pub(super) fn run(&mut self) {
         let since = runtime::monotonic().saturating_duration_since(self.epoch);
         let now_ns = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-        let snapshot = self.published.load().snapshot.clone();
+        let published = self.published.load();
+        published.departed.forget_idle();
+        let snapshot = published.snapshot.clone();
+        drop(published);
         let mut stale = Vec::new();
         for cluster in snapshot.clusters.values() {
             if cluster.next_interval_at(now_ns) <= now_ns {

@@ -131,7 +131,8 @@ impl Controller {
         warming.extend(unchecked.map(|(name, _)| name.clone()));
         self.shared.published.rcu(|it| {
             let (snapshot, listeners) = (it.snapshot.clone(), it.listeners.clone());
-            crate::handle::Published { snapshot, listeners, warming: warming.clone() }
+            let (warming, departed) = (warming.clone(), it.departed.clone());
+            crate::handle::Published { snapshot, listeners, warming, departed }
         });
     }
 }

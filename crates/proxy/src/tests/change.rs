@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::support::{Backend, Client, Setup, empty, raw, slow, soon, text};
+use super::support::{Backend, Client, Setup, becomes, empty, raw, slow, soon, text};
 use crate::{Proxy, ProxyError, ProxyOptions};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n";
@@ -71,6 +71,39 @@ async fn an_endpoint_that_drains_gets_no_new_requests_and_ends_its_own() {
     assert_eq!(slow.connections(), 1);
     go_on.notify_one();
     assert_eq!(text(response).await, " end");
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_told_until_it_ends_also_when_its_cluster_is_gone() {
+    for is_whole_cluster in [true, false] {
+        let (slow, go_on) = slow().await;
+        let quick = Backend::text("quick").await;
+        let setup = Setup::new().listener("in").route("web", "/", &[slow.address]);
+        let mut setup = setup.route("api", "/", &[slow.address, quick.address]);
+        let proxy = setup.start();
+        let id = setup.0.endpoints["web/"].endpoints[0].id.clone();
+        let active = || proxy.endpoint_uses().get(&id).map_or(0, |it| it.active);
+        let mut client = Client::http1(proxy.local_addr("in").unwrap()).await;
+        let request = Request::get("/").header("host", "web").body(empty()).unwrap();
+        let mut response = client.send(request).await.into_body();
+        assert_eq!(soon(response.frame()).await.unwrap().unwrap().into_data().unwrap(), "begin");
+        assert_eq!(active(), 1);
+        if is_whole_cluster {
+            setup.0.clusters.remove("web/");
+            setup.0.endpoints.remove("web/");
+        } else {
+            setup = setup.endpoints("web/", &[quick.address]);
+        }
+        // The change after it knows it, too.
+        for listener in ["a", "b"] {
+            setup = setup.listener(listener);
+            soon(proxy.update(setup.config())).await.unwrap();
+            assert_eq!(active(), 1, "{is_whole_cluster}");
+        }
+        go_on.notify_one();
+        assert_eq!(text(response).await, " end");
+        becomes(active, 0).await;
+    }
 }
 
 #[tokio::test]

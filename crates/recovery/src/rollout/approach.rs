@@ -15,13 +15,15 @@ pub enum Approach {
     Adopt(String),
     /// Nothing yet: no instance of it is there, or what is there is just being adopted.
     Wait,
+    /// As [`Approach::Wait`], while what is being rolled out is taken back, for nobody asks for it any more.
+    GiveUp,
 }
 
 impl Workload {
     /// What is begun of `version`; `there` counts the usable instances by version.
     ///
     /// A rollout does not wait within its deadline for instances that nobody has started: it begins when one is there. A
-    /// rollout under way is given up at once for another version. The first version that is asked for is taken as it is if
+    /// rollout under way is given up at once for another version, also for one that is not there yet. The first version that is asked for is taken as it is if
     /// it is there, and else what most instances have is adopted, so that the rollout has an old side.
     #[must_use]
     pub fn approach(&self, version: &str, there: &BTreeMap<String, u32>) -> Approach {
@@ -30,9 +32,10 @@ impl Workload {
         match (&self.stable, &self.rollout) {
             (Some(stable), _) if is_it(stable) => Approach::Begin,
             (_, Some(rollout)) if is_it(&rollout.to) => Approach::Begin,
-            (Some(_), Some(_)) => Approach::Begin,
-            (None, Some(_)) => Approach::Wait,
-            (_, None) if is_there => Approach::Begin,
+            (Some(_), _) if is_there => Approach::Begin,
+            (Some(_), Some(rollout)) if !rollout.is_back() => Approach::GiveUp,
+            (_, Some(_)) => Approach::Wait,
+            (None, None) if is_there => Approach::Begin,
             (Some(_), None) => Approach::Wait,
             (None, None) => {
                 let most = there.iter().filter(|it| *it.1 > 0).max_by_key(|it| *it.1);
@@ -110,9 +113,13 @@ mod tests {
         assert_eq!(good.approach("v2", &there(&[("v1", 3)])), Approach::Wait);
         assert_eq!(good.approach("v2", &there(&[("v2", 1)])), Approach::Begin);
         start(&mut good, "v2");
-        // What is asked for no longer is given up at once.
-        assert_eq!(good.approach("v3", &there(&[("v1", 3)])), Approach::Begin);
         assert_eq!(good.approach("v1", &there(&[])), Approach::Begin);
+        // What is asked for no longer is given up at once, and what is asked for now begins when it is there.
+        assert_eq!(good.approach("v3", &there(&[("v1", 3), ("v3", 1)])), Approach::Begin);
+        assert_eq!(good.approach("v3", &there(&[("v1", 3)])), Approach::GiveUp);
+        good.handle_command(Command::Undo, Timestamp(3)).unwrap();
+        assert_eq!(good.approach("v3", &there(&[("v1", 3)])), Approach::Wait);
+        assert_eq!(good.approach("v3", &there(&[("v1", 3), ("v3", 1)])), Approach::Begin);
     }
 
     #[test]

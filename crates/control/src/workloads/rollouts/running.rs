@@ -56,6 +56,7 @@ pub(super) struct Seen {
     pub(super) node: NodeName,
     pub(super) id: ServiceId,
     pub(super) version: String,
+    /// Without what proxies see of it, which a rollout judges by their counters.
     pub(super) verdict: Verdict,
     pub(super) has_port: bool,
 }
@@ -131,7 +132,7 @@ impl RunningRollout {
             node: it.node.clone(),
             id: it.id.clone(),
             version: it.version(&spec.version_label, |tag| versions.contains(tag)).to_owned(),
-            verdict: registry::verdict(catalog, it),
+            verdict: registry::verdict_without_sightings(catalog, it),
             has_port: it.port != 0,
         });
         seen.collect()
@@ -149,9 +150,14 @@ impl RunningRollout {
                 self.note(format!("version {version:?} is there, and is taken for the good one"));
                 version
             }
-            Approach::Wait => {
-                self.waits_for = format!("for an instance of version {}", spec.version);
-                return;
+            Approach::Wait => return self.wait_for_instance_of(spec),
+            Approach::GiveUp => {
+                // It may be asked for again.
+                self.kept.told = None;
+                self.note(format!("version {} is asked for instead", spec.version));
+                // A rollout that goes forward, from a good release, can be undone.
+                let _ = self.kept.workload.handle_command(Change::Undo, now);
+                return self.wait_for_instance_of(spec);
             }
         };
         let change = Change::Start {
@@ -167,6 +173,10 @@ impl RunningRollout {
             Ok(()) => self.is_dirty = true,
             Err(refusal) => self.waits_for = format!("for a document that can be used: {refusal}"),
         }
+    }
+
+    fn wait_for_instance_of(&mut self, spec: &RolloutSpec) {
+        self.waits_for = format!("for an instance of version {}", spec.version);
     }
 
     pub(super) fn note(&mut self, text: String) {
