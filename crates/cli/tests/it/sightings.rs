@@ -190,7 +190,38 @@ fn a_service_whose_instances_all_fail_keeps_half_of_them() {
     let is_spared = |it: &usize| world.page(&format!("web-{it}"))["Sightings"]["State"] == "spared";
     let one = (0..4).find(is_spared).expect("two were a moment ago");
     let page = world.explained(&format!("web-{one}"));
-    assert!(page.contains("spared: without it 1 of 4 usable instances"), "{page}");
+    assert!(page.contains("but without it 1 of 4 usable instances would be left"), "{page}");
+}
+
+#[test]
+fn an_instance_that_is_back_serves_as_soon_as_the_last_other_one_is_killed() {
+    let mut world = World::new(2);
+    // Twice, so that it is out of use for ten seconds and longer.
+    let address = world.kill(0);
+    world.call_until_critical(0);
+    eventually("it is out of use for longer", || {
+        world.call();
+        let seen = &world.page("web-0")["Sightings"];
+        seen["State"] == "against" && seen["TimesInARow"].as_u64() >= Some(2)
+    });
+    let until = world.page("web-0")["Sightings"]["UntilMs"].as_u64().expect("it is out of use");
+    let _back = echo_at(address, "web-0", &[]);
+    assert_eq!(world.call(), "web-1");
+    world.kill(1);
+    let began = std::time::Instant::now();
+    eventually("the one that is back serves", || world.call() == "web-0");
+    let took = began.elapsed();
+    let page = world.page("web-0");
+    let now = page["NowMs"].as_u64().expect("it is told");
+    println!("served after {} ms, {} ms early", took.as_millis(), until.saturating_sub(now));
+    assert!(took < Duration::from_secs(4) && now < until, "{took:?}: {page:#}");
+    // The dead one is taken out in its place, and nothing fails any more.
+    eventually("the dead one is out of use", || {
+        world.call();
+        world.state(1) == "critical"
+    });
+    let answers: Vec<String> = (0..50).map(|_| world.call()).collect();
+    assert!(answers.iter().all(|it| it == "web-0"), "{answers:?}");
 }
 
 #[test]
