@@ -10,7 +10,7 @@ use model::{
     WatchKey,
 };
 use proxy_config::EndpointUse;
-use registry::{CheckRun, Command, Rejection, SightingsView, TxnRead};
+use registry::{CheckRun, Command, Rejection, Restart, SightingsView, TxnRead};
 
 use crate::{Acl, AgentToken, Settings};
 
@@ -84,7 +84,7 @@ pub struct ClientIp(pub IpAddr);
 pub struct BootstrapReset(pub u64);
 
 /// What the shell knows of instances beside the catalog, by node and id, as an extension of a request to
-/// `/leno/v1/instances/`.
+/// `/leno/v1/instances/`, or to `/leno/v1/services/` of those that are spared.
 #[derive(Clone, Debug, Default)]
 pub struct InstanceFacts(pub Arc<BTreeMap<(Folded, ServiceId), Facts>>);
 
@@ -118,6 +118,8 @@ pub struct CopyFacts {
     pub restarts: u32,
     /// What it or its check said last.
     pub output: String,
+    /// When it is started again, if it waits for that.
+    pub restart: Option<Restart>,
 }
 
 /// What a door may look at.

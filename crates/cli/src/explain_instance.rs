@@ -43,13 +43,16 @@ fn page(instance: &Value) -> String {
     let state = text(instance, "State");
     let (host, port) = (text(instance, "Address"), number(instance, "Port").unwrap_or_default());
     let node = text(instance, "Node");
+    let seen = &instance["Sightings"];
+    let spared = text(seen, "Text").split("; ").next().filter(|_| text(seen, "State") == "spared");
     page.push_str(&format!(
-        "{} of service {} on node {node}, at {host}:{port}\n{}{}\nnow {} UTC\n",
+        "{} of service {} on node {node}, at {host}:{port}\n{}{}{}\nnow {} UTC\n",
         text(instance, "ID"),
         text(instance, "Service"),
         state.to_uppercase(),
         number(instance, "SinceMs")
             .map_or_else(String::new, |it| format!(", since {}", now.ago(it))),
+        spared.map_or_else(String::new, |it| format!("; {it}")),
         Timestamp(now.0).time_of_day(),
     ));
     evidence(instance, now, &mut page);
@@ -72,7 +75,7 @@ fn evidence(instance: &Value, now: Now, page: &mut String) {
         let since = number(check, "SinceMs").map_or_else(String::new, |it| now.ago(it));
         head(page, text(check, "State"), &name, &format!("since {since}"));
         if is_sightings {
-            sightings(&instance["Sightings"], text(check, "Text"), now, page);
+            sightings(instance, text(check, "Text"), now, page);
             continue;
         }
         for line in text(check, "Text").lines().filter(|it| !it.trim().is_empty()).take(3) {
@@ -88,7 +91,7 @@ fn evidence(instance: &Value, now: Now, page: &mut String) {
     if !seen.is_null() && !is_told {
         let since = number(seen, "SinceMs").map_or_else(String::new, |it| now.ago(it));
         head(page, text(seen, "State"), "what proxies see", &format!("since {since}"));
-        sightings(seen, text(seen, "Text"), now, page);
+        sightings(instance, text(seen, "Text"), now, page);
     }
     if checks.is_empty() && seen.is_null() {
         body(page, "nothing speaks for or against it: it has no checks, and no proxy saw it fail");
@@ -146,16 +149,25 @@ fn run_of(run: &Value, state: &str, now: Now, page: &mut String) {
     }
 }
 
-fn sightings(seen: &Value, said: &str, now: Now, page: &mut String) {
+fn sightings(instance: &Value, said: &str, now: Now, page: &mut String) {
+    let seen = &instance["Sightings"];
     // Each proxy has a line of its own below.
     let proxies = array(seen, "Proxies");
     let rest = said.split("; ").filter(|it| proxies.is_empty() || !it.starts_with("proxy "));
     rest.for_each(|it| body(page, it));
     for proxy in proxies {
-        let count = number(proxy, "Count").unwrap_or_default();
-        let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
+        let told = number(proxy, "Count").unwrap_or_default();
         let last = number(proxy, "LastMs").map_or_else(String::new, |it| now.ago(it));
         let (name, what) = (text(proxy, "Proxy"), text(proxy, "Text"));
+        // A proxy tells once of many failures, and counts each.
+        let mut users = array(instance, "Proxies").iter();
+        let counted = users.find(|it| text(it, "Proxy") == name);
+        let failures = counted.and_then(|it| number(it, "Failures")).unwrap_or_default();
+        let times = match (failures > told, told) {
+            (true, _) => format!("{failures} failures in all"),
+            (false, 1) => "once".to_owned(),
+            (false, _) => format!("{told} times"),
+        };
         body(page, &format!("proxy {name}: {what}, {times}, last {last}"));
         if let Some(at) = number(proxy, "RecoveredMs") {
             body(page, &format!("proxy {name}: succeeded again {}", now.ago(at)));

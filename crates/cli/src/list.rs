@@ -1,5 +1,6 @@
 //! `leno services`, `leno catalog`, `leno members` and `leno explain`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -29,11 +30,29 @@ pub(crate) async fn services(arguments: ServicesArguments) -> anyhow::Result<Exi
         note(&format!("no instance of {service} is registered"));
         return Ok(ExitCode::FAILURE);
     }
-    let rows = entries.iter().map(instance_row).collect();
+    let spared = spared(&agent, service, arguments.list.output).await?;
+    let rows = entries.iter().map(|it| instance_row(it, &spared)).collect();
     let header = ["instance", "node", "address", "state", "weight", "tags", "why"];
     print_rows(arguments.list.output, &header, rows, &value)?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// Why instances are in use that proxies see fail, by node and id: what Consul's answer has no place for.
+async fn spared(agent: &AgentAt, service: &str, format: Format) -> anyhow::Result<Spared> {
+    if format != Format::Table {
+        return Ok(Spared::new());
+    }
+    let value = agent.get_json(&format!("/leno/v1/services/{}", encoded(service))).await?;
+    let instances = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let found = instances.iter().filter_map(|it| {
+        let reasons = it["Reasons"].as_array()?;
+        let spared = reasons.iter().find(|it| it["State"] == "passing")?;
+        Some(((text(&it["Node"]), text(&it["ID"])), text(&spared["Text"])))
+    });
+    Ok(found.collect())
+}
+
+type Spared = BTreeMap<(String, String), String>;
 
 pub(crate) fn encoded(segment: &str) -> String {
     segment
@@ -47,7 +66,7 @@ pub(crate) fn encoded(segment: &str) -> String {
         .collect()
 }
 
-fn instance_row(entry: &Value) -> Vec<String> {
+fn instance_row(entry: &Value, spared: &Spared) -> Vec<String> {
     let service = &entry["Service"];
     let own = text(&service["Address"]);
     let host = if own.is_empty() { text(&entry["Node"]["Address"]) } else { own };
@@ -61,7 +80,9 @@ fn instance_row(entry: &Value) -> Vec<String> {
     let worst = checks.iter().max_by_key(|check| rank(check));
     let rank = worst.map_or(0, rank);
     let state = ["passing", "warning", "critical", "maintenance"][rank];
-    let why = worst.filter(|_| rank > 0).map_or(String::new(), |check| {
+    let key = (text(&entry["Node"]["Node"]), text(&service["ID"]));
+    let spared = spared.get(&key).filter(|_| rank == 0).cloned().unwrap_or_default();
+    let why = worst.filter(|_| rank > 0).map_or(spared, |check| {
         let output = text(&check["Output"]);
         let reason = if output.is_empty() { text(&check["Notes"]) } else { output };
         let reason = reason.lines().next().unwrap_or("not checked yet").to_owned();

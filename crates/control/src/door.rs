@@ -47,6 +47,8 @@ use memo::Question;
 const RELOAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 /// What is below tells of an instance what only the shell knows of it.
 const INSTANCES: &str = "/leno/v1/instances/";
+/// The same of who of a service is spared.
+const SERVICES: &str = "/leno/v1/services/";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Everything that a request may need. Shared by all connections.
@@ -149,6 +151,7 @@ impl Door {
                 None => self.serve(&request).await,
             },
             ("GET", path) if path.starts_with(INSTANCES) => self.instances(request).await,
+            ("GET", path) if path.starts_with(SERVICES) => self.service(request).await,
             (_, path) if is_of_workloads(path) => match self.refusal(&request) {
                 Some(refusal) => refusal,
                 None => self.workloads(&request).await,

@@ -33,7 +33,7 @@ pub use judge::{
     Cadence, CheckJudge, CheckRun, LastRun, REAPER_PERIOD, Reaper, TtlJudge, alias_verdict,
     clip_note, output_bytes_max, reaps_after,
 };
-pub use outlook::{Known, Outlook, find_instances, outlook};
+pub use outlook::{Known, Outlook, Restart, find_instances, outlook};
 pub use query::{
     QueriedInstance, TemplateError, check_template, find_query, instances_of_query, rendered,
 };

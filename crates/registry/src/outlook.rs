@@ -29,6 +29,19 @@ pub struct Known<'a> {
     pub agent_began: Timestamp,
     /// Now.
     pub now: Timestamp,
+    /// How the process is started again, if its supervisor waits for that.
+    pub restart: Option<Restart>,
+}
+
+/// A process that ended is started again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Restart {
+    /// When.
+    pub at: Timestamp,
+    /// The how many-th restart in a row that is.
+    pub number: u32,
+    /// Most of them.
+    pub max: u32,
 }
 
 /// The instances of this id, or the one of this `node/id`.
@@ -50,7 +63,9 @@ pub fn outlook(catalog: &Catalog, instance: &Instance, known: &Known<'_>) -> Vec
     let mut found = Vec::new();
     for check in &checks {
         // What the others come to, if this one were otherwise.
-        let without = aggregate(checks.iter().copied().filter(|it| it.id != check.id));
+        let others = checks.iter().copied().filter(|it| it.id != check.id);
+        // What is not run while there is no process says nothing of the next one.
+        let without = aggregate(others.filter(|it| !is_of_process(check) || !is_held(it, known)));
         of_check(check, without, known, &mut found);
     }
     let now = aggregate(checks.iter().copied());
@@ -98,7 +113,8 @@ fn of_check(check: &Check, without: VerdictState, known: &Known<'_>, found: &mut
             push(None, without, format!("check {id} follows what it is an alias of"));
         }
         Some(CheckRun { held: Some(_), .. }) => {
-            push(None, without, format!("check {id} is run again once its process is there"));
+            let text = format!("check {id} is run again once its process is there");
+            push(None, without, text);
         }
         Some(run) if is_failing => {
             let text = format!("{} of check {id}", runs_of(run.successes_left, "passing"));
@@ -108,8 +124,13 @@ fn of_check(check: &Check, without: VerdictState, known: &Known<'_>, found: &mut
             let text = format!("{} of check {id}", runs_of(run.failures_left, "failing"));
             push(run.next, without.max(VerdictState::Critical), text);
         }
+        None if is_failing && is_of_process(check) => match known.restart {
+            Some(restart) => push(Some(restart.at), without, started_again(restart)),
+            None => push(None, without, format!("check {id}, when its process is started again")),
+        },
         None if is_failing => {
-            push(None, without, format!("check {id}, when {} says so", owner(check)));
+            let text = format!("check {id}, when whoever registered it says so");
+            push(None, without, text);
         }
         None => {}
     }
@@ -162,15 +183,23 @@ fn of_sightings(without: VerdictState, known: &Known<'_>, found: &mut Vec<Outloo
     }
 }
 
+fn is_of_process(check: &Check) -> bool {
+    check.kind == "process"
+}
+
+fn is_held(check: &Check, known: &Known<'_>) -> bool {
+    known.runs.iter().any(|it| it.check == check.id && it.held.is_some())
+}
+
+fn started_again(restart: Restart) -> String {
+    format!("its process is started again (restart {} of {})", restart.number, restart.max)
+}
+
 fn runs_of(count: u32, which: &str) -> String {
     match count {
         1 => format!("a {which} run"),
         _ => format!("{count} {which} runs in a row"),
     }
-}
-
-fn owner(check: &Check) -> &'static str {
-    if check.kind == "process" { "its supervisor" } else { "whoever registered it" }
 }
 
 fn end_of_maintenance(check: &Check) -> String {

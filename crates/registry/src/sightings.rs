@@ -6,10 +6,12 @@ use model::{Catalog, Check, Folded, Instance, Revision, ServiceId, Stored, Times
 use crate::verdict::state_without_sightings;
 use crate::{CheckRun, Command};
 use accused::{Accused, Facts, Wish};
+use floor::Trials;
 use uses::Uses;
 pub use view::{SeenByProxy, SightingsState, SightingsView};
 
 mod accused;
+mod floor;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)] // Some instant is needed to count from.
 mod tests;
@@ -146,6 +148,11 @@ pub struct SightingRules {
     pub lately: Duration,
     /// How long what a proxy saw counts, if it does not eject the instance for longer.
     pub memory: Duration,
+    /// How long a trial of instances that are let in ahead of their time takes the first time, and is nothing else changed
+    /// for that reason; each further time within `calm` twice as long.
+    pub trial_base: Duration,
+    /// Longest trial.
+    pub trial_max: Duration,
 }
 
 impl Default for SightingRules {
@@ -158,6 +165,8 @@ impl Default for SightingRules {
             patience: Duration::from_millis(500),
             lately: Duration::from_secs(30),
             memory: Duration::from_secs(10),
+            trial_base: Duration::from_secs(1),
+            trial_max: Duration::from_secs(4),
         }
     }
 }
@@ -173,6 +182,12 @@ impl SightingRules {
     #[must_use]
     pub fn ease(&self, in_a_row: u32) -> Duration {
         if in_a_row == 0 { Duration::ZERO } else { self.hold(in_a_row) / 4 }
+    }
+
+    /// How long a trial takes before which there were so many.
+    #[must_use]
+    pub fn trial(&self, in_a_row: u32) -> Duration {
+        self.trial_base.saturating_mul(1 << in_a_row.min(20)).min(self.trial_max)
     }
 
     /// Of so many usable instances of a service, how many may be out of use.
@@ -194,6 +209,7 @@ pub struct Sightings {
     rules: SightingRules,
     accused: BTreeMap<Key, Accused>,
     uses: Uses,
+    trials: Trials,
 }
 
 /// The instance that an endpoint of a proxy stands for. The name of a node may hold slashes, and so may an id.
@@ -315,6 +331,7 @@ impl Sightings {
                 wishes.entry(service).or_default().push((wish, key.clone()));
             }
         }
+        self.trials.forget(self.rules.calm, now.at);
         for (service, wishes) in wishes {
             self.grant(catalog, &service, wishes, now);
         }
@@ -334,31 +351,6 @@ impl Sightings {
     pub fn view(&self, node: &Folded, id: &ServiceId, now: Moment) -> Option<SightingsView> {
         let accused = self.accused.get(&(node.clone(), id.clone()))?;
         Some(accused.view(&self.rules, now))
-    }
-
-    /// Takes of one service as many instances out of use as the floor allows. Those that are out of use already go first,
-    /// the latest foremost: who is let in because there are too few is the one whose time is the nearest to its end.
-    fn grant(
-        &mut self,
-        catalog: &Catalog,
-        service: &Folded,
-        mut wishes: Vec<(Wish, Key)>,
-        now: Moment,
-    ) {
-        let usable = catalog.instances_of_service(service).filter(|it| {
-            it.weights.passing > 0 && state_without_sightings(catalog, it).is_usable()
-        });
-        let usable = usable.count();
-        wishes.sort_by_key(|(wish, _)| wish.rank());
-        let room = self.rules.may_take(usable);
-        for (place, (wish, key)) in wishes.into_iter().enumerate() {
-            let Some(accused) = self.accused.get_mut(&key) else { continue };
-            if place < room {
-                accused.take(wish, &self.rules, now);
-            } else {
-                accused.spare(usable - (room + 1).min(usable), usable, now);
-            }
-        }
     }
 
     fn commands(&self, catalog: &Catalog) -> Vec<Command> {

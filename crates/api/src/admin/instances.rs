@@ -7,7 +7,7 @@ use registry::{
     reaps_after, verdict,
 };
 
-use super::services::address_of;
+use super::services::{address_of, since};
 use crate::consul::{Answer, Call, Outcome, Read};
 use crate::json::JsonWriter;
 use crate::{CopyFacts, Facts, InstanceFacts};
@@ -52,9 +52,7 @@ impl<'a> Page<'a> {
     fn write(&self, w: &mut JsonWriter) {
         let instance = self.instance;
         let verdict = verdict(self.catalog, instance);
-        let worst = verdict.reasons.iter().filter(|it| it.state == verdict.state);
-        let since = worst.map(|it| it.since).min();
-        let since = since.or_else(|| self.checks.iter().map(|it| it.since).max());
+        let since = since(self.catalog, instance, &verdict.reasons, verdict.state);
         w.object(|w| {
             w.string_field("Node", instance.node.as_str());
             w.string_field("ID", instance.id.as_str());
@@ -90,6 +88,7 @@ impl<'a> Page<'a> {
             sightings: self.facts.sightings.as_ref(),
             agent_began: self.call.agent().started,
             now: self.call.now(),
+            restart: self.facts.copy.as_ref().and_then(|it| it.restart),
         };
         outlook(self.catalog, self.instance, &known)
     }

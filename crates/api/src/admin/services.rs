@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use model::{Catalog, Check, Folded, Instance, ServiceId, Stored, Timestamp, WatchKey};
-use registry::{Verdict, VerdictState, aggregate, verdict};
+use registry::{Reason, SightingsState, SightingsView, Verdict, VerdictState, aggregate, verdict};
 
+use crate::InstanceFacts;
 use crate::consul::{Call, Outcome, Read};
 use crate::json::JsonWriter;
 
@@ -34,13 +35,17 @@ pub(super) fn one(call: &Call<'_>) -> Outcome {
     let name = Folded::new(read.name("service name")?);
     let index = catalog.service_index(&name);
     let keys = || vec![WatchKey::Service(name.clone())];
+    let facts = call.extension::<InstanceFacts>();
     Ok(read.answer(index, keys, |w| {
         w.array(|w| {
             for instance in catalog.instances_of_service(&name) {
                 if !call.access().sees_instance(instance) {
                     continue;
                 }
-                write_instance(w, catalog, instance);
+                let key = (instance.node.folded(), instance.id.clone());
+                let seen = facts.and_then(|it| it.0.get(&key)?.sightings.as_ref());
+                let spared = seen.filter(|it| it.state == SightingsState::Spared);
+                write_instance(w, catalog, instance, spared);
             }
         });
     }))
@@ -104,16 +109,42 @@ pub(super) fn address_of<'a>(catalog: &'a Catalog, instance: &'a Instance) -> &'
     }
 }
 
-fn write_instance(w: &mut JsonWriter, catalog: &Catalog, instance: &Stored<Instance>) {
+/// Since when an instance is in its state, which is none before it was registered; `None` when nothing tells. The worst
+/// state began when the first of the checks that are in it got there; passing, when the last one did.
+pub(super) fn since(
+    catalog: &Catalog,
+    instance: &Stored<Instance>,
+    reasons: &[Reason],
+    state: VerdictState,
+) -> Option<Timestamp> {
+    let node = instance.node.folded();
+    let own = catalog.checks_of_instance(&node, &instance.id);
+    let own_since = own.map(|it| it.since).max();
+    // What the node's check says may be older than the instance. It is not, if it was said after the registration, and
+    // where the instance has checks of its own, the latest of both is not either.
+    let of_node = catalog.checks_of_instance(&node, &ServiceId::default());
+    let of_node: Vec<_> = of_node.filter(|it| it.modified >= instance.created).collect();
+    let is_later = |it: &Reason| !it.is_of_node || of_node.iter().any(|check| check.id == it.check);
+    if state > VerdictState::Passing {
+        let worst = reasons.iter().filter(|it| it.state == state && is_later(it));
+        return worst.map(|it| it.since).min();
+    }
+    of_node.iter().map(|it| it.since).chain(own_since).max()
+}
+
+fn write_instance(
+    w: &mut JsonWriter,
+    catalog: &Catalog,
+    instance: &Stored<Instance>,
+    spared: Option<&SightingsView>,
+) {
     let Verdict { state, reasons } = verdict(catalog, instance);
     let weight = match state {
         VerdictState::Passing => instance.weights.passing,
         VerdictState::Warning => instance.weights.warning,
         VerdictState::Critical | VerdictState::Maintenance => 0,
     };
-    // The worst state began when the first of the checks that are in it got there; passing, when the last one did.
-    let worst = reasons.iter().filter(|it| it.state == state).map(|it| it.since).min();
-    let since = worst.or_else(|| checks_of(catalog, instance).map(|it| it.since).max());
+    let since = since(catalog, instance, &reasons, state);
     w.object(|w| {
         w.string_field("Node", instance.node.as_str());
         w.string_field("ID", instance.id.as_str());
@@ -132,6 +163,15 @@ fn write_instance(w: &mut JsonWriter, catalog: &Catalog, instance: &Stored<Insta
                     w.string_field("Text", &reason.text);
                     w.number_field("SinceMs", reason.since.0);
                     w.boolean_field("OfNode", reason.is_of_node);
+                });
+            }
+            if let Some(view) = spared {
+                w.object(|w| {
+                    w.string_field("Check", Check::sightings_id(&instance.id).as_str());
+                    w.string_field("State", VerdictState::Passing.as_str());
+                    w.string_field("Text", &view.text);
+                    w.number_field("SinceMs", view.since.0);
+                    w.boolean_field("OfNode", false);
                 });
             }
         });

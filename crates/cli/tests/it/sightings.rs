@@ -127,7 +127,7 @@ fn an_instance_without_checks_that_is_killed_is_out_of_use_within_a_second_and_c
         "web-1 of service web on node test",
         "CRITICAL, since ",
         "what proxies see",
-        "proxy agent: connection refused or unreachable, once, last ",
+        "proxy agent: connection refused or unreachable, ",
         "out of use until ",
         "it is let in again, on trial",
     ] {
@@ -190,7 +190,84 @@ fn a_service_whose_instances_all_fail_keeps_half_of_them() {
     let is_spared = |it: &usize| world.page(&format!("web-{it}"))["Sightings"]["State"] == "spared";
     let one = (0..4).find(is_spared).expect("two were a moment ago");
     let page = world.explained(&format!("web-{one}"));
-    assert!(page.contains("spared: without it 1 of 4 usable instances"), "{page}");
+    assert!(page.contains("but without it 1 of 4 usable instances would be left"), "{page}");
+}
+
+#[test]
+fn an_instance_that_is_back_serves_as_soon_as_the_last_other_one_is_killed() {
+    let mut world = World::new(2);
+    // Twice, so that it is out of use for ten seconds and longer.
+    let address = world.kill(0);
+    world.call_until_critical(0);
+    eventually("it is out of use for longer", || {
+        world.call();
+        let seen = &world.page("web-0")["Sightings"];
+        seen["State"] == "against" && seen["TimesInARow"].as_u64() >= Some(2)
+    });
+    let until = world.page("web-0")["Sightings"]["UntilMs"].as_u64().expect("it is out of use");
+    let _back = echo_at(address, "web-0", &[]);
+    assert_eq!(world.call(), "web-1");
+    world.kill(1);
+    let began = std::time::Instant::now();
+    eventually("the one that is back serves", || world.call() == "web-0");
+    let took = began.elapsed();
+    let page = world.page("web-0");
+    let now = page["NowMs"].as_u64().expect("it is told");
+    println!("served after {} ms, {} ms early", took.as_millis(), until.saturating_sub(now));
+    assert!(took < Duration::from_secs(4) && now < until, "{took:?}: {page:#}");
+    // The dead one is taken out in its place, and nothing fails any more.
+    eventually("the dead one is out of use", || {
+        world.call();
+        world.state(1) == "critical"
+    });
+    let answers: Vec<String> = (0..50).map(|_| world.call()).collect();
+    assert!(answers.iter().all(|it| it == "web-0"), "{answers:?}");
+}
+
+#[test]
+fn the_last_instance_says_that_it_is_spared_and_how_often_it_failed() {
+    let mut world = World::new(1);
+    world.kill(0);
+    let spared =
+        "spared: proxies see it fail (connection refused or unreachable), but it is the last one";
+    eventually("it is spared", || {
+        world.call();
+        world.page("web-0")["Sightings"]["State"] == "spared"
+    });
+    (0..20).for_each(|_| drop(world.call()));
+    let services = world.agent.ask("GET", "/leno/v1/services/web", "").json();
+    let reason = &services[0]["Reasons"][0];
+    assert!(services[0]["State"] == "passing" && reason["State"] == "passing", "{services:#}");
+    assert!(reason["Text"].as_str().is_some_and(|it| it.starts_with(spared)), "{services:#}");
+    let listed = text(&world.agent.cli(&["services", "web"]).stdout);
+    assert!(listed.contains("passing") && listed.contains(spared), "{listed}");
+    let page = world.explained("web-0");
+    let headline = page.lines().nth(1).expect("its state");
+    assert!(headline.starts_with("PASSING") && headline.ends_with(spared), "{page}");
+    let counted = world.page("web-0")["Proxies"][0]["Failures"].as_u64().expect("a number");
+    assert!(counted >= 20, "{counted} failures");
+    assert!(page.contains(&format!("{counted} failures in all, last ")), "{page}");
+}
+
+#[test]
+fn an_instance_is_in_no_state_for_longer_than_it_is_registered() {
+    let agent = Agent::dev(&[]);
+    let now = || {
+        let page = agent.ask("GET", "/leno/v1/instances/web-0", "").json()[0].clone();
+        page["NowMs"].as_u64()
+    };
+    register(&agent, 0, SocketAddr::from(([127, 0, 0, 1], 9)), &json!({}));
+    let first = now().expect("it is registered");
+    eventually("time passes", || now() > Some(first + 20));
+    // The node's check is as old as the agent.
+    let before = now().expect("it is registered");
+    register(&agent, 1, SocketAddr::from(([127, 0, 0, 1], 9)), &json!({}));
+    let page = agent.ask("GET", "/leno/v1/instances/web-1", "").json()[0].clone();
+    assert!(page["SinceMs"].is_null() || page["SinceMs"].as_u64() >= Some(before), "{page:#}");
+    let own = json!({"TTL": "1h", "Status": "passing"});
+    register(&agent, 2, SocketAddr::from(([127, 0, 0, 1], 9)), &own);
+    let page = agent.ask("GET", "/leno/v1/instances/web-2", "").json()[0].clone();
+    assert!(page["SinceMs"].as_u64() >= Some(before), "{page:#}");
 }
 
 #[test]

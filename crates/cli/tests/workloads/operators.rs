@@ -36,6 +36,24 @@ fn a_copy_that_is_held_is_still_held_in_the_next_life_of_the_agent() {
 }
 
 #[test]
+fn a_copy_that_waits_for_its_restart_says_when_that_is() {
+    let world = World::new();
+    let restart = "  restart: {delay: 30s, maxRestarts: 3}\n";
+    let crashing = document("1", 1, &[], restart).replace("echo, --name", "none-such, --name");
+    world.apply(&crashing);
+    eventually("it waits", || world.report()["copies"][0]["state"] == "waiting");
+    let report = &world.report()["copies"][0];
+    let id = report["id"].as_str().expect("its id");
+    assert!(report["restart"]["at_ms"].as_u64() > report["since_ms"].as_u64(), "{report:#}");
+    eventually("its process is known to be gone", || {
+        world.leno(&["explain", "instance", id]).contains("CRITICAL")
+    });
+    let page = world.leno(&["explain", "instance", id]);
+    let line = page.lines().find(|it| it.contains("its process is started again (restart 1 of 3)"));
+    assert!(line.is_some_and(|it| it.starts_with("  passing     in ")), "{page}");
+}
+
+#[test]
 fn a_copy_whose_port_was_taken_while_it_had_no_process_comes_back_on_another_one() {
     let world = World::new();
     world.apply(&document("1", 1, &[], "  restart: {delay: 1s}\n"));

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use api::{CopyFacts, Facts, InstanceFacts};
 use bytes::Bytes;
 use http::{Request, Response};
-use model::{Instance, ServiceId};
+use model::{Folded, Instance, ServiceId, Timestamp};
 use percent_encoding::percent_decode_str;
+use registry::{Restart, SightingsState};
 
-use super::{Door, INSTANCES};
+use super::{Door, INSTANCES, SERVICES};
 use crate::fleet::Uses;
 use crate::sightings::now;
 
@@ -34,6 +35,26 @@ impl Door {
         self.ask_api(&request).await
     }
 
+    /// Has `api` answer it with who of the service is spared; as it is when the request arrives, for it changes no catalog.
+    pub(super) async fn service(&self, mut request: Request<Bytes>) -> Response<Bytes> {
+        let path = request.uri().path().strip_prefix(SERVICES).unwrap_or_default();
+        if let Ok(name) = percent_decode_str(path).decode_utf8() {
+            let catalog = self.mesh.catalog();
+            let spared = catalog.instances_of_service(&Folded::new(&name)).filter_map(|it| {
+                let node = it.node.folded();
+                let view = self.sightings.view(&node, &it.id);
+                let sightings = view.filter(|it| it.state == SightingsState::Spared)?;
+                let facts = Facts { sightings: Some(sightings), ..Facts::default() };
+                Some(((node, it.id.clone()), facts))
+            });
+            let spared: BTreeMap<_, _> = spared.collect();
+            if !spared.is_empty() {
+                request.extensions_mut().insert(InstanceFacts(Arc::new(spared)));
+            }
+        }
+        self.ask_api(&request).await
+    }
+
     fn facts(&self, instance: &Instance, uses: &[(String, Arc<Uses>)]) -> Facts {
         let (node, id) = (&instance.node, &instance.id);
         let now = now();
@@ -53,6 +74,11 @@ impl Door {
             pid: copy.pid,
             restarts: copy.restarts,
             output: copy.output,
+            restart: copy.restart.map(|it| Restart {
+                at: Timestamp(it.at_ms),
+                number: it.number,
+                max: it.max,
+            }),
         });
         Facts {
             runs: runs.map(|it| it.told(now)).collect(),

@@ -39,7 +39,8 @@ impl Question {
         let is_read = ["/v1/catalog/", "/v1/health/", "/leno/v1/services"]
             .iter()
             .any(|it| path.starts_with(it));
-        if request.method() != Method::GET || !is_read {
+        let is_of_more = request.extensions().get::<api::InstanceFacts>().is_some();
+        if request.method() != Method::GET || !is_read || is_of_more {
             return None;
         }
         let mut text = Vec::with_capacity(256);

@@ -114,6 +114,8 @@ pub(super) struct CopyState {
     pub end: Option<AttemptEnd>,
     /// What is known of its restarts.
     pub restart: RestartMemory,
+    /// When it is started again, in milliseconds since 1970; only while it waits for that.
+    pub starts_at_ms: Option<u64>,
     /// Somebody else has taken its port while it had no process.
     pub has_lost_port: bool,
 }
@@ -181,6 +183,7 @@ impl CopyHandle {
             last_end: past.last_end,
             end: None,
             restart: past.restart,
+            starts_at_ms: None,
             has_lost_port: false,
         }));
         let (stop, stops) = watch::channel(false);
@@ -291,6 +294,7 @@ impl CopyTask {
         let until = match next {
             Next::StartAt(at) => {
                 self.set(Stage::Waiting, None);
+                self.state.lock().starts_at_ms = Some(crate::sightings::now().wall_at(at).0);
                 Some(at)
             }
             Next::Leave => {
@@ -503,6 +507,7 @@ impl CopyTask {
     fn set(&self, stage: Stage, process: Option<ProcessId>) {
         let mut state = self.state.lock();
         (state.stage, state.process, state.since_ms) = (stage, process, runtime::unix_ms());
+        state.starts_at_ms = None;
         drop(state);
         self.around.wake.notify_one();
     }

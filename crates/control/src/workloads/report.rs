@@ -85,6 +85,21 @@ pub struct CopyReport {
     pub output: String,
     /// File that it writes to.
     pub log: String,
+    /// How it is started again, while it waits for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartReport>,
+}
+
+/// A copy is started again.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RestartReport {
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The how many-th restart in a row that is.
+    pub number: u32,
+    /// Most of them.
+    pub max: u32,
 }
 
 /// The rollouts of a workload.
@@ -209,6 +224,11 @@ fn copies(
             restarts: state.crashes,
             output: if is_well { state.last_end } else { output },
             log: log_of(place, plan).display().to_string(),
+            restart: state.starts_at_ms.map(|at_ms| RestartReport {
+                at_ms,
+                number: state.restart.restarts,
+                max: plan.spec.restart.restarts_max,
+            }),
         }
     };
     running.copies.iter().map(report).collect()

@@ -8,11 +8,11 @@ use model::{
     Timestamp,
 };
 
-use super::{Known, find_instances, outlook};
+use super::{Known, Restart, find_instances, outlook};
 use crate::tests::commit;
 use crate::{
     CatalogRegistration, CheckRun, Command, Moment, ServiceRegistration, Sighting, SightingKind,
-    Sightings, SightingsView, transact,
+    Sightings, SightingsView, VerdictState, transact,
 };
 
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -62,7 +62,7 @@ fn check(
     expected: &[&str],
 ) {
     let instance = catalog.instance(&Folded::new("n1"), &"web-1".into()).expect("it is there");
-    let known = Known { runs, sightings, agent_began: Timestamp(900_000), now: NOW };
+    let known = Known { runs, sightings, agent_began: Timestamp(900_000), now: NOW, restart: None };
     let found: Vec<String> = outlook(catalog, instance, &known)
         .into_iter()
         .map(|it| {
@@ -170,4 +170,24 @@ fn an_instance_is_found_by_its_id_and_by_its_node_and_id() {
     for (id, count) in [("web-1", 1), ("n1/web-1", 1), ("N1/web-1", 1), ("n2/web-1", 0), ("", 0)] {
         assert_eq!(find_instances(&catalog, id).len(), count, "{id}");
     }
+}
+
+#[test]
+fn a_process_that_waits_for_its_restart_says_when_and_the_how_many_th_it_is() {
+    let critical = Check { status: CheckStatus::Critical, ..Check::default() };
+    let process = Check { kind: "process".into(), ..critical };
+    let catalog = catalog(Some(process));
+    check(
+        &catalog,
+        &[],
+        None,
+        &["- passing: check c-web-1, when its process is started again", OPERATOR],
+    );
+    let instance = catalog.instance(&Folded::new("n1"), &"web-1".into()).expect("it is there");
+    let restart = Some(Restart { at: Timestamp(1_000_400), number: 5, max: 16 });
+    let known =
+        Known { runs: &[], sightings: None, agent_began: Timestamp(900_000), now: NOW, restart };
+    let first = outlook(&catalog, instance, &known).remove(0);
+    assert_eq!((first.at, first.to), (Some(Timestamp(1_000_400)), Some(VerdictState::Passing)));
+    assert_eq!(first.text, "its process is started again (restart 5 of 16)");
 }

@@ -42,7 +42,16 @@ enum Stage {
 #[derive(Debug)]
 struct Spared {
     since: Moment,
-    text: String,
+    mercy: Mercy,
+}
+
+/// Why an instance is spared.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Mercy {
+    /// No other would be left.
+    IsLast,
+    /// Only so many of the usable ones would be left.
+    Leaves { left: usize, usable: usize },
 }
 
 #[derive(Debug)]
@@ -247,20 +256,28 @@ impl Accused {
         self.stage = Stage::Against(Against { since: now, until, eases, text });
     }
 
-    /// It would be out of use, and is not: then only `left` of `usable` instances would be in use.
-    pub(super) fn spare(&mut self, left: usize, usable: usize, now: Moment) {
+    /// It is let in ahead of its time, and must be seen to fail again to be taken out. A time that was cut short is none
+    /// that makes the next one longer.
+    pub(super) fn let_in(&mut self, now: Instant) {
+        self.absolve(now);
+        self.in_a_row = self.in_a_row.saturating_sub(1);
+    }
+
+    /// It would be out of use, and is not; `trial`: until when others are let in instead.
+    pub(super) fn spare(&mut self, mercy: Mercy, trial: Option<Instant>, now: Moment) {
         let since = match &self.stage {
             Stage::Spared(spared) => spared.since,
-            Stage::Watched => now,
-            Stage::Against(_) => {
-                self.calm_since = now.at;
-                now
-            }
+            Stage::Watched | Stage::Against(_) => now,
         };
-        let text = format!(
-            "spared: without it {left} of {usable} usable instances of the service would be left"
-        );
-        self.stage = Stage::Spared(Spared { since, text });
+        self.next = self.next.into_iter().chain(trial).min();
+        self.stage = Stage::Spared(Spared { since, mercy });
+    }
+
+    pub(super) fn is_spared(&self) -> bool {
+        match self.stage {
+            Stage::Spared(_) => true,
+            Stage::Watched | Stage::Against(_) => false,
+        }
     }
 
     /// What is said against it, if it is to be out of use.
@@ -332,6 +349,20 @@ impl Accused {
         seen.collect::<Vec<_>>().join("; ")
     }
 
+    /// Why it is in use although proxies see it fail.
+    fn mercy(&self, mercy: Mercy) -> String {
+        let mut seen: Vec<&str> = self.proxies.values().map(|it| it.kind.words()).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        let but = match mercy {
+            Mercy::IsLast => "it is the last one".to_owned(),
+            Mercy::Leaves { left, usable } => {
+                format!("without it {left} of {usable} usable instances would be left")
+            }
+        };
+        format!("spared: proxies see it fail ({}), but {but}", seen.join(", "))
+    }
+
     pub(super) fn view(&self, rules: &SightingRules, now: Moment) -> SightingsView {
         let seen_since = self.proxies.values().map(|it| it.first.wall).min();
         let (state, since, until, eases, text) = match &self.stage {
@@ -346,7 +377,7 @@ impl Accused {
                 (SightingsState::Watched, since, self.next, None, text)
             }
             Stage::Spared(spared) => {
-                let text = format!("{}; {}", spared.text, self.provenance());
+                let text = format!("{}; {}", self.mercy(spared.mercy), self.provenance());
                 (SightingsState::Spared, spared.since.wall, self.next, None, text)
             }
             Stage::Against(against) => {

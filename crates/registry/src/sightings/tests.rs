@@ -309,13 +309,66 @@ fn the_floor_lets_half_of_the_instances_be() {
     assert_eq!(states, [Critical, Critical, Passing, Passing, Passing]);
     assert!(!world.spared(0) && world.spared(2) && world.spared(4));
     let view = world.judge.view(&Folded::new("n1"), &id(4), world.now).expect("it is watched");
-    assert!(view.text.starts_with("spared: without it 2 of 5 usable instances"), "{}", view.text);
+    assert!(view.text.starts_with(
+        "spared: proxies see it fail (connection refused or unreachable), but without it 2 of 5 usable"
+    ), "{}", view.text);
     // Where others are lost for other reasons, who was taken out is let in.
     world.set_check(3, CheckStatus::Critical);
     world.set_check(4, CheckStatus::Critical);
     world.look();
     let states: Vec<_> = (0..3).map(|it| world.state(it)).collect();
     assert_eq!(states, [Passing, Critical, Passing]);
+}
+
+#[test]
+fn who_is_back_is_let_in_at_once_when_the_last_one_fails() {
+    let mut world = World::new(2);
+    // Out of use for 10 s, the second time.
+    world.see("agent", 0, ConnectFailed, 1000);
+    world.look();
+    world.pass(5000);
+    world.look();
+    world.see("agent", 0, ConnectFailed, 1000);
+    world.look();
+    assert_eq!(world.state(0), Critical);
+    // It is started again, and nobody asks it; then the other one is killed.
+    world.pass(1500);
+    world.see("agent", 1, ConnectFailed, 1000);
+    world.look();
+    assert_eq!((world.state(0), world.state(1)), (Passing, Passing));
+    assert!(world.spared(1));
+    let view = world.judge.view(&Folded::new("n1"), &id(1), world.now).expect("it is watched");
+    assert!(view.text.contains("but it is the last one"), "{}", view.text);
+    // The one that is back answers for as long as the trial takes.
+    world.pass(999);
+    world.look();
+    assert_eq!((world.state(0), world.state(1)), (Passing, Passing));
+    world.pass(1);
+    world.look();
+    assert_eq!((world.state(0), world.state(1)), (Passing, Critical));
+}
+
+#[test]
+fn who_fails_on_trial_is_out_again_and_the_next_trial_waits() {
+    let mut world = World::new(2);
+    world.see("agent", 0, ConnectFailed, 1000);
+    world.look();
+    let mut trials = 0;
+    // Both fail, and are called every 10 ms.
+    for _ in 0..3000 {
+        let before = world.state(0);
+        for number in 0..2 {
+            if world.state(number) == Passing {
+                world.see("agent", number, ConnectFailed, 1000);
+            }
+        }
+        world.look();
+        assert!([0, 1].iter().any(|it| world.state(*it) == Passing));
+        trials += usize::from(before == Critical && world.state(0) == Passing);
+        world.pass(10);
+    }
+    // After 1, 2, 4, 4 … s.
+    assert!((5..=10).contains(&trials), "{trials} trials in half a minute");
 }
 
 #[test]

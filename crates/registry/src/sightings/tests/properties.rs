@@ -137,3 +137,43 @@ proptest! {
         prop_assert!(world.changes <= 2 * (60 + 8), "{} changes", world.changes);
     }
 }
+
+proptest! {
+    // Each case is minutes of requests.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Processes end and come back as they like, and requests keep coming, of which each that fails is told: whatever was
+    /// seen before, one that answers is in use within a few seconds, as long as there is one.
+    #[test]
+    fn as_long_as_one_answers_one_that_answers_is_in_use_within_seconds(
+        turns in proptest::collection::vec((0..1u8 << INSTANCES, 1..40_000u64), 1..25),
+        has_probes in any::<bool>(),
+    ) {
+        let mut world = World::new(INSTANCES);
+        for (alive, ms) in turns {
+            let is_alive = |it: usize| alive & (1 << it) != 0;
+            let mut missed_ms = 0;
+            for _ in 0..ms / 100 {
+                for number in 0..INSTANCES {
+                    if world.state(number) == VerdictState::Passing {
+                        let kind = if is_alive(number) {
+                            SightingKind::Recovered
+                        } else {
+                            SightingKind::ConnectFailed
+                        };
+                        world.see("agent", number, kind, 1000);
+                    }
+                    if has_probes && number % 2 == 0 && !is_alive(number) {
+                        world.probe(number, CheckStatus::Critical);
+                    }
+                }
+                world.look();
+                let answers = |it| is_alive(it) && world.state(it) == VerdictState::Passing;
+                let is_served = alive == 0 || (0..INSTANCES).any(answers);
+                missed_ms = if is_served { 0 } else { missed_ms + 100 };
+                prop_assert!(missed_ms <= 5000, "nobody answers for {missed_ms} ms");
+                world.pass(100);
+            }
+        }
+    }
+}
