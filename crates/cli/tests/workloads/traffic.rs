@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::none_failed;
 use crate::steady::{Speech, Steady, Tally};
-use crate::support::{Agent, HANG, eventually, leno, text};
+use crate::support::{Agent, HANG, eventually, leno, request, text};
 
 /// Requests per second of the clients.
 const RATE: f64 = 200.0;
@@ -59,7 +59,7 @@ struct World {
 }
 
 impl World {
-    /// With so many instances of `v1`.
+    /// With so many instances of `v1`, which the proxy knows.
     fn new(count: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let agent = Agent::durable(&folder.path().join("data"));
@@ -67,7 +67,18 @@ impl World {
         for nth in 0..count {
             world.add(&format!("old-{nth}"), "v1", &["--latency-ms", "5"]);
         }
+        // A registration is answered when it is stored, and the proxy hears of it after that.
+        for (id, server) in &world.servers {
+            eventually(&format!("the proxy knows {id}"), || world.is_known(server.port));
+        }
         world
+    }
+
+    /// The proxy has an endpoint with this port.
+    fn is_known(&self, port: u16) -> bool {
+        let admin = self.agent.admin.expect("there is an admin server");
+        let page = request(admin, &[("Host", "admin")], "GET", "/clusters", b"");
+        page.body.contains(&format!("web::127.0.0.1:{port}::"))
     }
 
     fn add(&mut self, id: &str, version: &str, arguments: &[&str]) {
@@ -86,7 +97,9 @@ impl World {
     fn remove(&mut self, id: &str) {
         let path = format!("/v1/agent/service/deregister/{id}");
         assert_eq!(self.agent.ask("PUT", &path, "").status, 200);
-        self.servers.retain(|it| it.0 != id);
+        let gone = self.servers.iter().position(|it| it.0 == id).expect("it was added");
+        let (_, server) = self.servers.remove(gone);
+        eventually("the proxy calls it no more", || !self.is_known(server.port));
     }
 
     fn file(&self, text: &str) -> PathBuf {
