@@ -14,7 +14,6 @@ use super::{Door, reply};
 use crate::documents::{Reading, read_all, read_keys};
 use crate::guards::{GuardNote, GuardReport};
 use crate::manifest_folder::SOURCE_PREFIX;
-use crate::workloads::unenforced;
 
 const JSON: &str = "application/json";
 
@@ -195,7 +194,7 @@ impl Door {
         let mut diagnostics = document.diagnostics.clone();
         diagnostics.extend(self.compilation.diagnostics_of(&document.key));
         if let Spec::Workload(spec) = &document.spec {
-            diagnostics.extend(unenforced(&spec.limits));
+            diagnostics.extend(self.workloads.unenforced(&spec.limits));
         }
         DocumentRow {
             key: document.key.clone(),
