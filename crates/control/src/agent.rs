@@ -31,7 +31,7 @@ use crate::probes::{ProbeOptions, Probes, ProbesHandle};
 use crate::sessions::Sessions;
 use crate::sightings::{Sightings, SightingsHandle};
 use crate::tokens::{self, AclOptions, AgentAccess};
-use crate::workloads::{Place, Workloads};
+use crate::workloads::{Enforcement, Place, Workloads};
 
 mod beginning;
 mod followers;
@@ -388,6 +388,7 @@ impl Agent {
             logs,
             can_survive: !options.dev,
             scripts_may_run: options.script_checks || options.definitions.script_checks,
+            enforcement: Arc::new(Enforcement::prepare(&info.node_id)),
         };
         let fleet = compilation.fleet().clone();
         let names = (!options.dev).then(|| options.data_dir.join("proxies"));

@@ -9,8 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::workload::{PortChoice, WorkloadKind, WorkloadSpec};
-use model::{Catalog, Check, NodeName, Revision, ServiceId, Spec, Stored, Timestamp, WatchKey};
+use model::workload::{Limits, PortChoice, WorkloadKind, WorkloadSpec};
+use model::{
+    Catalog, Check, Diagnostic, NodeName, Revision, ServiceId, Spec, Stored, Timestamp, WatchKey,
+};
 use parking_lot::Mutex;
 use recovery::{Action, Command as Change, CopyId};
 use registry::{Command, RecordCondition};
@@ -40,7 +42,7 @@ mod words;
 
 use copy::{CopyHandle, Stage, Surroundings};
 use kept::{KeptProcess, Running, record_key};
-pub(crate) use limits::unenforced;
+pub use limits::Enforcement;
 pub use name::WorkloadName;
 use plan::CopyPlan;
 pub use report::{CopyReport, PastRollout, RolloutReport, WorkloadReport};
@@ -108,6 +110,7 @@ struct Shared {
     /// Of the rollouts of services that others run.
     rollouts: Mutex<BTreeMap<WorkloadName, WorkloadReport>>,
     logs: PathBuf,
+    enforcement: Arc<Enforcement>,
 }
 
 /// What the workloads need of the agent.
@@ -124,6 +127,8 @@ pub struct Place {
     pub can_survive: bool,
     /// Checks may run commands.
     pub scripts_may_run: bool,
+    /// What enforces limits.
+    pub enforcement: Arc<Enforcement>,
 }
 
 impl Workloads {
@@ -143,10 +148,16 @@ impl Workloads {
             rollouts: Mutex::default(),
             looked: watch::Sender::new(Revision(0)),
             logs,
+            enforcement: Arc::clone(&place.enforcement),
         });
         let (orders, received) = mpsc::channel(ORDERS_MAX);
-        let around =
-            Surroundings { mesh, probes, wake: Arc::new(Notify::new()), tasks: tasks.clone() };
+        let around = Surroundings {
+            mesh,
+            probes,
+            enforcement: Arc::clone(&place.enforcement),
+            wake: Arc::new(Notify::new()),
+            tasks: tasks.clone(),
+        };
         let mut keeper = Keeper {
             around,
             fleet,
@@ -157,6 +168,7 @@ impl Workloads {
             left: BTreeMap::new(),
         };
         keeper.take_over().await;
+        keeper.place.enforcement.remove_left();
         keeper.load_rollouts();
         let drain = tasks.drain();
         tasks.spawn("workloads", async move {
@@ -236,6 +248,11 @@ impl Workloads {
         };
         (is_name(namespace) && is_name(id))
             .then(|| self.shared.logs.join(namespace).join(format!("{id}.log")))
+    }
+
+    /// What of the limits of a document is not enforced on this agent as it is written.
+    pub(crate) fn unenforced(&self, limits: &Limits) -> Vec<Diagnostic> {
+        self.shared.enforcement.unenforced(limits)
     }
 
     /// Asks something of a workload; it is done from then on.

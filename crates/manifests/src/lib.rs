@@ -55,6 +55,12 @@ pub struct Keys {
     pub errors: Vec<Diagnostic>,
 }
 
+/// Bytes as documents have them: `512Mi`.
+#[must_use]
+pub fn bytes_text(bytes: u64) -> String {
+    values::binary(bytes)
+}
+
 /// Reads all documents of `text`. `source` is the name of the text for people, for example its file; `-` is standard
 /// input, and called so.
 #[must_use]

@@ -14,6 +14,7 @@ use rustix::process::{
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 
+use crate::cgroup::Entry;
 use crate::process::ResourceLimits;
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -24,11 +25,13 @@ static FORKER: OnceLock<Option<mpsc::Sender<Work>>> = OnceLock::new();
 static OPEN_FILES: OnceLock<Rlimit> = OnceLock::new();
 
 /// What is done in a new process before its program begins.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Preparation {
     /// It goes on when this process dies, instead of getting SIGKILL then.
     pub(crate) survives: bool,
     pub(crate) limits: ResourceLimits,
+    /// The group that it enters. Where it cannot, all of `limits` are set for it; else what the group does not limit.
+    pub(crate) group: Option<Entry>,
 }
 
 /// Starts a process that gets SIGKILL when this one dies. Must be called within a tokio runtime.
@@ -85,7 +88,9 @@ fn limits(asked: ResourceLimits) -> [Option<(Resource, Rlimit)>; 4] {
 #[allow(unsafe_code)]
 fn prepare(command: &mut Command, preparation: Preparation) {
     let parent = i32::try_from(std::process::id()).ok().and_then(Pid::from_raw);
-    let limits = limits(preparation.limits);
+    let outside = limits(preparation.limits);
+    let asked = preparation.limits;
+    let inside = limits(preparation.group.as_ref().map_or(asked, |it| it.group.remaining(asked)));
     // SAFETY: the closure runs between fork and exec and makes system calls only, which is async-signal-safe.
     unsafe {
         command.pre_exec(move || {
@@ -96,6 +101,8 @@ fn prepare(command: &mut Command, preparation: Preparation) {
                     return Err(rustix::io::Errno::SRCH.into());
                 }
             }
+            let has_entered = preparation.group.as_ref().is_some_and(Entry::enter);
+            let limits = if has_entered { &inside } else { &outside };
             for (resource, limit) in limits.iter().flatten() {
                 setrlimit(*resource, *limit)?;
             }

@@ -8,6 +8,7 @@
 //!   always reaped.
 //! * The end of a process that is recorded is known to every later life of this program, however the earlier ones ended.
 
+mod cgroup;
 mod child;
 mod clock;
 mod command;
@@ -23,6 +24,7 @@ mod recorder;
 mod tasks;
 mod termination;
 
+pub use cgroup::{ControlGroup, ControlGroups, Controller, GroupLimits};
 pub use child::{ChildError, ChildSpec, Exit, kill};
 pub use clock::{monotonic, unix_ms};
 pub use command::{CommandOutput, run_command};

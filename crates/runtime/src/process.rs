@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::unix::AsyncFd;
 use tokio::process::Command;
 
+use crate::cgroup::ControlGroup;
 use crate::child::{end, end_of};
 use crate::fork::{self, Preparation};
 use crate::recorder::{EndRecord, RecordedCommand};
@@ -19,6 +20,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use table::is_descendant;
 pub use table::{MarkedProcess, marked_processes};
 
 /// A process to start that writes into a file.
@@ -43,6 +45,8 @@ pub struct ProcessSpec {
     /// Where its end is written down, by a process of this program that stands in between; the end of that one is said to be
     /// its own, with 128 and the signal as code. `None`: only who starts it learns of its end.
     pub record: Option<EndRecord>,
+    /// The group that it enters before its program begins; what that limits is not limited for each process (`data`, `processes`).
+    pub group: Option<ControlGroup>,
 }
 
 /// Who a process runs as.
@@ -129,6 +133,9 @@ pub struct Process {
     end: Option<AsyncFd<OwnedFd>>,
     survives: bool,
     has_ended: bool,
+    /// Ends with it.
+    group: Option<ControlGroup>,
+    was_out_of_memory: bool,
 }
 
 impl Process {
@@ -137,6 +144,14 @@ impl Process {
     /// # Errors
     /// When it cannot be started, or its output cannot be opened.
     pub fn start(spec: &ProcessSpec) -> Result<Self, ChildError> {
+        let started = Self::start_in_group(spec);
+        if started.is_err() {
+            spec.group.iter().for_each(ControlGroup::remove);
+        }
+        started
+    }
+
+    fn start_in_group(spec: &ProcessSpec) -> Result<Self, ChildError> {
         let program = spec.program.display().to_string();
         let failed = |source| ChildError::Start { program: program.clone(), source };
         let output = open_output(&spec.output).map_err(failed)?;
@@ -157,12 +172,23 @@ impl Process {
         let pid = child.id().expect("a child that was not waited for has a pid");
         // Until it is reaped, there is an entry for it.
         let started = table::start_of(pid).unwrap_or_default();
+        // What is recorded is not started yet, and is not this process.
+        let is_inside = |it: &ControlGroup| spec.record.is_some() || it.holds(pid);
+        let group = spec.group.clone().filter(|it| {
+            let is_inside = is_inside(it);
+            if !is_inside {
+                it.remove();
+            }
+            is_inside
+        });
         Ok(Self {
             id: ProcessId { pid, started },
             child: Some(child),
             end: end_of(pid),
             survives: spec.survives,
             has_ended: false,
+            group,
+            was_out_of_memory: false,
         })
     }
 
@@ -184,7 +210,32 @@ impl Process {
         if table::start_of(id.pid) != Some(id.started) {
             return Ok(None);
         }
-        Ok(Some(Self { id, child: None, end: Some(end), survives: true, has_ended: false }))
+        Ok(Some(Self {
+            id,
+            child: None,
+            end: Some(end),
+            survives: true,
+            has_ended: false,
+            group: None,
+            was_out_of_memory: false,
+        }))
+    }
+
+    /// The group that it was started in. `None` also when it could not enter: then each process has limits of its own.
+    #[must_use]
+    pub fn group(&self) -> Option<&ControlGroup> {
+        self.group.as_ref()
+    }
+
+    /// Says which group an adopted process was started in, so that it ends with it.
+    pub fn set_group(&mut self, group: ControlGroup) {
+        self.group = Some(group);
+    }
+
+    /// It has ended, and of its group processes were killed for the group's limit of memory.
+    #[must_use]
+    pub fn was_out_of_memory(&self) -> bool {
+        self.was_out_of_memory
     }
 
     /// Whether this one has not ended yet.
@@ -199,7 +250,7 @@ impl Process {
         self.id
     }
 
-    /// Waits for its end, kills what it leaves behind in its group, and reaps it. `None` when it was adopted, for only
+    /// Waits for its end, kills what it leaves behind in its groups, and reaps it. `None` when it was adopted, for only
     /// who started it is told how it ended. Cancel-safe.
     ///
     /// # Errors
@@ -218,6 +269,12 @@ impl Process {
             }
         };
         self.has_ended = true;
+        if let Some(group) = &self.group {
+            // The kernel forgets it with the group.
+            self.was_out_of_memory |= group.was_out_of_memory();
+            group.end().await;
+            self.group = None;
+        }
         ended
     }
 
@@ -235,9 +292,10 @@ impl Process {
         }
     }
 
-    /// Kills its process group.
+    /// Kills its process group, and what is in the group that it was started in.
     pub fn kill(&self) {
         self.signal(libc::SIGKILL);
+        self.group.iter().for_each(ControlGroup::kill);
     }
 }
 
@@ -255,16 +313,18 @@ fn direct(spec: &ProcessSpec) -> (Command, Preparation) {
     if let Some(identity) = spec.identity {
         command.uid(identity.user).gid(identity.group);
     }
-    (command, Preparation { survives: spec.survives, limits: spec.limits })
+    let group = spec.group.as_ref().and_then(ControlGroup::entry);
+    (command, Preparation { survives: spec.survives, limits: spec.limits, group })
 }
 
-/// A recorder, which runs as this process does, and the program behind it, for which user and limits are meant.
+/// A recorder, which runs as this process does, and the program behind it, for which user, limits and group are meant.
 fn recorded(spec: &ProcessSpec, record: &EndRecord) -> io::Result<(Command, Preparation)> {
     let behind = RecordedCommand {
         program: spec.program.clone(),
         arguments: spec.arguments.clone(),
         identity: spec.identity,
         limits: spec.limits,
+        group: spec.group.clone(),
         ends_with: (!spec.survives).then(std::process::id),
     };
     let mut words = record.recorder.iter();
@@ -272,7 +332,7 @@ fn recorded(spec: &ProcessSpec, record: &EndRecord) -> io::Result<(Command, Prep
     let mut command = Command::new(program);
     command.args(words).args(behind.to_arguments()).stdin(record.begin()?);
     // If it were killed, nobody would write down how the program ended.
-    Ok((command, Preparation { survives: true, limits: ResourceLimits::default() }))
+    Ok((command, Preparation { survives: true, ..Preparation::default() }))
 }
 
 fn open_output(path: &std::path::Path) -> io::Result<File> {

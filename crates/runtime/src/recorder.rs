@@ -18,6 +18,7 @@ use rustix::process::{Signal, getpgrp, getppid, kill_process_group};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cgroup::ControlGroup;
 use crate::child::end_of;
 use crate::fork::{self, Preparation};
 use crate::process::{Identity, ResourceLimits};
@@ -30,6 +31,8 @@ mod tests;
 const RECORD_BYTES_MAX: u64 = 64 << 10;
 /// Exit code when the program could not be started, as shells have it.
 const NOT_STARTED: u8 = 127;
+/// The option with the group of the program: after it whether that limits memory, and processes, each as 0 or 1.
+const CONTROL_GROUP: &str = "control-group-";
 
 /// Where the end of a process is written down.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -154,6 +157,8 @@ pub(crate) struct RecordedCommand {
     pub(crate) arguments: Vec<OsString>,
     pub(crate) identity: Option<Identity>,
     pub(crate) limits: ResourceLimits,
+    /// What the program enters; the recorder stays outside, so that it can write down that all in it were killed.
+    pub(crate) group: Option<ControlGroup>,
     /// It is killed when this process ends.
     pub(crate) ends_with: Option<u32>,
 }
@@ -171,6 +176,14 @@ impl RecordedCommand {
         add("data", self.limits.data);
         add("core", self.limits.core);
         add("ends-with", self.ends_with.map(u64::from));
+        if let Some((folder, limits_memory, limits_processes)) =
+            self.group.as_ref().map(ControlGroup::to_parts)
+        {
+            let mut word = OsString::from(CONTROL_GROUP);
+            word.push(format!("{}{}=", u8::from(limits_memory), u8::from(limits_processes)));
+            word.push(folder);
+            options.push(word);
+        }
         options.push("--".into());
         options.push(self.program.clone().into());
         options.extend(self.arguments.iter().cloned());
@@ -183,6 +196,11 @@ impl RecordedCommand {
         let split = arguments.iter().position(|it| it == "--")?;
         for option in &arguments[..split] {
             let (name, value) = option.to_str()?.split_once('=')?;
+            if let Some(limited) = name.strip_prefix(CONTROL_GROUP) {
+                let (memory, processes) = (limited.starts_with('1'), limited.ends_with('1'));
+                it.group = Some(ControlGroup::from_parts(value.into(), memory, processes));
+                continue;
+            }
             let value: u64 = value.parse().ok()?;
             match name {
                 "user" => user = Some(u32::try_from(value).ok()?),
@@ -214,7 +232,7 @@ pub fn run_recorded(arguments: &[OsString]) -> io::Result<u8> {
     runtime.block_on(run(command, record))
 }
 
-async fn run(command: RecordedCommand, mut record: File) -> io::Result<u8> {
+pub(crate) async fn run(command: RecordedCommand, mut record: File) -> io::Result<u8> {
     let own_parent = getppid();
     // Signals are for the program, which is in the same group. Handled, not ignored: what is ignored is inherited.
     let kinds = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGALRM];
@@ -261,7 +279,10 @@ async fn run(command: RecordedCommand, mut record: File) -> io::Result<u8> {
     };
     note(&mut record, &line)?;
     if getppid() != own_parent {
-        // Nobody else ends what it has left in its group; the record is written.
+        // Nobody else ends what it has left in its groups; the record is written.
+        if let Some(group) = &command.group {
+            group.end().await;
+        }
         let _ = kill_process_group(getpgrp(), Signal::KILL);
     }
     Ok(u8::try_from(code).unwrap_or(u8::MAX))
@@ -273,7 +294,8 @@ fn start(command: &RecordedCommand) -> Result<tokio::process::Child, ChildError>
     if let Some(identity) = command.identity {
         new.uid(identity.user).gid(identity.group);
     }
-    let preparation = Preparation { survives: false, limits: command.limits };
+    let group = command.group.as_ref().and_then(ControlGroup::entry);
+    let preparation = Preparation { survives: false, limits: command.limits, group };
     let program = command.program.display().to_string();
     fork::spawn_with(new, preparation).map_err(|source| ChildError::Start { program, source })
 }

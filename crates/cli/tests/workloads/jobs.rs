@@ -43,7 +43,7 @@ fn job(version: &str, script: &str, more: &str) -> String {
     )
 }
 
-fn pid_of(report: &Value) -> u32 {
+pub(crate) fn pid_of(report: &Value) -> u32 {
     report["copies"][0]["pid"].as_u64().and_then(|it| it.try_into().ok()).expect("it runs")
 }
 

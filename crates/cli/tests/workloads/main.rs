@@ -4,6 +4,7 @@
 
 mod jobs;
 mod killed;
+mod limits;
 mod operators;
 mod remote;
 #[allow(dead_code)] // It has what `guards` needs, too.

@@ -18,7 +18,6 @@ use super::{Door, reply};
 use crate::documents::{Reading, read_all, read_keys};
 use crate::guards::{GuardNote, GuardReport};
 use crate::manifest_folder::SOURCE_PREFIX;
-use crate::workloads::unenforced;
 
 const JSON: &str = "application/json";
 /// How often a guarded change is begun before others that change the same documents win.
@@ -213,7 +212,7 @@ impl Door {
         let mut diagnostics = document.diagnostics.clone();
         diagnostics.extend(self.compilation.diagnostics_of(&document.key));
         if let Spec::Workload(spec) = &document.spec {
-            diagnostics.extend(unenforced(&spec.limits));
+            diagnostics.extend(self.workloads.unenforced(&spec.limits));
         }
         DocumentRow {
             key: document.key.clone(),

@@ -133,9 +133,12 @@ impl Keeper {
         copies.contains_key(&mark.copy).then_some(id)
     }
 
-    pub(super) fn adopt(&mut self, catalog: &Catalog, mark: &Mark, process: Process) {
+    pub(super) fn adopt(&mut self, catalog: &Catalog, mark: &Mark, mut process: Process) {
         let pid = process.id().pid;
         let place = &self.place;
+        if let Some(group) = place.enforcement.group_of(&mark.workload.instance(mark.copy)) {
+            process.set_group(group);
+        }
         let Some(running) = self.all.get_mut(&mark.workload) else {
             tracing::warn!(pid, workload = %mark.workload, "killed: nobody asks for it any more");
             process.kill();

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::job;
+use super::limits::{Enforcement, told_out_of_memory};
 use super::plan::{self, CopyPlan};
 use crate::mesh::Mesh;
 use crate::probes::ProbesHandle;
@@ -30,6 +31,8 @@ const LOOK_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Longest wait for the end of a process after its signal when the agent itself ends.
 const GRACE_AT_EXIT_MAX: Duration = Duration::from_secs(5);
 
+/// Number of the signal that kills, on every kind of Linux.
+const SIGKILL: i32 = 9;
 /// Pause before a process is killed once more that did not end by it, as one that hangs in the kernel does not.
 const KILL_AGAIN_PAUSE: Duration = Duration::from_secs(10);
 
@@ -38,6 +41,7 @@ const KILL_AGAIN_PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Surroundings {
     pub mesh: Mesh,
     pub probes: ProbesHandle,
+    pub enforcement: Arc<Enforcement>,
     /// Told when something has happened to a copy.
     pub wake: Arc<Notify>,
     pub tasks: Tasks,
@@ -118,6 +122,8 @@ pub(super) struct CopyState {
     pub starts_at_ms: Option<u64>,
     /// Somebody else has taken its port while it had no process.
     pub has_lost_port: bool,
+    /// Why its process is not in a group that limits it, though there are such groups here.
+    pub ungrouped: Option<String>,
 }
 
 impl CopyState {
@@ -185,6 +191,7 @@ impl CopyHandle {
             restart: past.restart,
             starts_at_ms: None,
             has_lost_port: false,
+            ungrouped: None,
         }));
         let (stop, stops) = watch::channel(false);
         let task = CopyTask {
@@ -346,12 +353,29 @@ impl CopyTask {
     /// Files are read and made for it, and another thread forks.
     async fn start(&self) -> Result<Process, String> {
         let (plan, log) = (Arc::clone(&self.plan), self.log.clone());
+        let enforcement = Arc::clone(&self.around.enforcement);
+        let left = enforcement.group_of(&plan.id());
+        // Left by a life of the agent that could not end it. Of a try whose end is recorded it is not known here that it has ended.
+        if let Some(left) = left.filter(|_| plan.record.is_none()) {
+            left.end().await;
+        }
         let start = move || {
-            let spec = plan.process(&log)?;
-            Process::start(&spec).map_err(|error| describe(&error))
+            let mut spec = plan.process(&log)?;
+            let group = enforcement.group_for(&plan.id(), &plan.spec.limits);
+            spec.group = group.as_ref().ok().cloned().flatten();
+            let process = Process::start(&spec).map_err(|error| describe(&error))?;
+            let is_outside = spec.group.is_some() && process.group().is_none();
+            let refused = is_outside.then(|| "its process could not enter its group".to_owned());
+            Ok((process, group.err().or(refused)))
         };
         let started = tokio::task::spawn_blocking(start).await;
-        started.unwrap_or_else(|_| Err("the agent is shutting down".to_owned()))
+        let started = started.unwrap_or_else(|_| Err("the agent is shutting down".to_owned()));
+        let (process, ungrouped) = started?;
+        if let Some(reason) = &ungrouped {
+            tracing::warn!(copy = %self.plan.id(), reason, "each of its processes is limited alone");
+        }
+        self.state.lock().ungrouped = ungrouped;
+        Ok(process)
     }
 
     /// From start to end of one run; `None` when it is not to be started again.
@@ -369,8 +393,14 @@ impl CopyTask {
             tokio::select! {
                 exit = process.end() => {
                     let (text, ended) = told_end(&exit);
-                    let text = format!("process {pid} ended: {text}");
-                    self.note_recorded_end(&text).await;
+                    let is_out_of_memory = process.was_out_of_memory();
+                    // An adopted one does not say how it ended.
+                    let is_killed = matches!(exit, Ok(Some(Exit::Signal(SIGKILL)) | None));
+                    let told_memory = is_out_of_memory
+                        .then(|| told_out_of_memory(&self.plan.spec.limits, is_killed));
+                    let told_memory = told_memory.unwrap_or_default();
+                    let text = format!("process {pid} ended: {told_memory}{text}");
+                    self.note_recorded_end(&text, is_out_of_memory).await;
                     let goes_on = told.as_ref().is_none_or(|it| it.goes_on);
                     self.note_end(&text, goes_on);
                     self.take_out(&text).await;
@@ -483,9 +513,13 @@ impl CopyTask {
     }
 
     /// A try of a job has ended; how is written down, unless whoever was to do that was killed with it.
-    async fn note_recorded_end(&self, text: &str) {
+    async fn note_recorded_end(&self, text: &str, is_out_of_memory: bool) {
         let Some(record) = &self.plan.record else { return };
-        let end = job::end_of_attempt(record, &self.log).await;
+        let mut end = job::end_of_attempt(record, &self.log).await;
+        if let Some(end) = end.as_mut().filter(|it| is_out_of_memory && !it.is_well) {
+            let is_killed = end.text.starts_with(&Exit::Signal(SIGKILL).to_string());
+            end.text.insert_str(0, &told_out_of_memory(&self.plan.spec.limits, is_killed));
+        }
         let unknown =
             || AttemptEnd { is_well: false, is_interrupted: false, text: text.to_owned() };
         self.note_attempt(end.unwrap_or_else(unknown));

@@ -103,6 +103,8 @@ impl CopyPlan {
             output: output.to_owned(),
             survives: self.survives(),
             record: self.record.clone(),
+            // It is made just before the start.
+            group: None,
         })
     }
 

@@ -181,7 +181,7 @@ pub(super) fn of(
         state,
         reason,
         is_pending: is_pending(spec, running),
-        unenforced: unenforced(spec),
+        unenforced: unenforced(spec, running, place),
         version,
         replicas,
         ready,
@@ -234,9 +234,15 @@ fn copies(
     running.copies.iter().map(report).collect()
 }
 
-fn unenforced(spec: Option<&WorkloadSpec>) -> Vec<String> {
-    let found = spec.map(|it| super::unenforced(&it.limits)).unwrap_or_default();
-    found.iter().map(|it| format!("{} {}", it.field, it.message)).collect()
+/// What is not enforced on this agent at all, and what was not for single copies.
+fn unenforced(spec: Option<&WorkloadSpec>, running: &Running, place: &Place) -> Vec<String> {
+    let found = spec.map(|it| place.enforcement.unenforced(&it.limits)).unwrap_or_default();
+    let of_all = found.iter().map(|it| format!("{} {}", it.field, it.message));
+    let of_copy = |it: &super::CopyHandle| {
+        let reason = it.state().ungrouped.filter(|_| !it.state().stage.is_over())?;
+        Some(format!("{} has limits of each process alone: {reason}", it.plan.id()))
+    };
+    of_all.chain(running.copies.values().filter_map(of_copy)).collect()
 }
 
 /// Whether what the document asks for is still to be begun, and not kept from it.

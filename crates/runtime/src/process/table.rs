@@ -36,6 +36,14 @@ fn marked(pid: u32, name: &str) -> Option<MarkedProcess> {
     Some(MarkedProcess { id, group: stat.group, parent: stat.parent, value: value.into_owned() })
 }
 
+/// Whether a process is this one or has it among those that started it; false where that cannot be seen.
+pub(crate) fn is_descendant(pid: u32, of: u32) -> bool {
+    // Parents are no circle, but what is read one by one may look like one.
+    const DEPTH_MAX: usize = 256;
+    let parent = |it: &u32| Stat::of(*it).map(|it| it.parent).filter(|it| *it != 0);
+    std::iter::successors(Some(pid), parent).take(DEPTH_MAX).any(|it| it == of)
+}
+
 /// When a process was started, in clock ticks since the machine was; `None` when there is none of that number, or it has
 /// ended.
 pub(super) fn start_of(pid: u32) -> Option<u64> {

@@ -21,8 +21,13 @@ async fn run_to_end(record: &EndRecord, command: RecordedCommand) -> u8 {
 fn what_is_said_to_the_recorder_is_what_it_understands() {
     let limits = ResourceLimits { open_files: Some(64), data: Some(1 << 40), ..Default::default() };
     let identity = Some(Identity { user: 7, group: 8 });
-    let command = RecordedCommand { identity, limits, ends_with: Some(9), ..shell("a -- b") };
-    assert_eq!(RecordedCommand::parse(&command.to_arguments()), Some(command));
+    let group = [(true, false), (false, true)]
+        .map(|(memory, processes)| ControlGroup::from_parts("/a = b/c".into(), memory, processes));
+    for group in group.map(Some).into_iter().chain([None]) {
+        let command =
+            RecordedCommand { identity, limits, group, ends_with: Some(9), ..shell("a -- b") };
+        assert_eq!(RecordedCommand::parse(&command.to_arguments()), Some(command));
+    }
     for bad in [&["x=1", "--", "sh"][..], &["user=a", "--", "sh"], &["--"], &["sh"]] {
         let bad: Vec<OsString> = bad.iter().map(OsString::from).collect();
         assert_eq!(RecordedCommand::parse(&bad), None, "{bad:?}");

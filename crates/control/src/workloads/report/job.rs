@@ -39,7 +39,7 @@ pub(super) fn of(
         state,
         reason,
         is_pending: super::is_pending(spec, running),
-        unenforced: super::unenforced(spec),
+        unenforced: super::unenforced(spec, running, place),
         version: job.version().unwrap_or_default().to_owned(),
         replicas: 1,
         unacknowledged: Vec::new(),
