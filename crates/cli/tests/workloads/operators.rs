@@ -86,7 +86,10 @@ fn whoever_waits_for_a_rollout_is_told_by_the_exit_code_how_it_ended_and_can_try
     eventually("they are deleted", || !logs.join("web-2-0.log").exists());
     assert!(logs.join("web-3-0.log").exists() && logs.join("web-1-0.log").exists());
     let output = world.agent.cli(&["rollout", "retry", "none"]);
-    assert!(text(&output.stderr).contains("there is no workload and no rollout none"), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("there is no workload and no rollout none"),
+        "{output:?}"
+    );
 }
 
 #[test]
