@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use proxy::{LogLevels, Proxy, ProxyHandle, ProxyOptions, Quit};
-use runtime::{Hangup, LogRotation, Termination};
+use runtime::{Drain, Hangup, LogRotation, Termination};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use xds::bootstrap::{Bootstrap, Finding, Severity};
@@ -96,19 +96,22 @@ async fn serve(
             }
         }
     }
-    Ok(drain(&running.proxy, arguments.drain_time_s, &asked_to_quit, &mut termination).await)
+    let (proxy, drain_time_s) = (&running.proxy, arguments.drain_time_s);
+    Ok(drain(proxy, &Drain::new(), drain_time_s, &asked_to_quit, &mut termination).await)
 }
 
 /// Ends what is under way, within a time, unless it shall end at once.
+/// `begun` begins when the proxy takes no new connection any more.
 pub(crate) async fn drain(
     proxy: &ProxyHandle,
+    begun: &Drain,
     drain_time_s: u64,
     asked_to_quit: &Notify,
     termination: &mut Termination,
 ) -> ExitCode {
     tokio::select! {
         () = asked_to_quit.notified() => ExitCode::SUCCESS,
-        cut = proxy.drain(Duration::from_secs(drain_time_s)) => {
+        cut = proxy.drain_telling(Duration::from_secs(drain_time_s), begun.clone()) => {
             if cut > 0 {
                 tracing::warn!(connections = cut, "cut as the drain time was over");
             }

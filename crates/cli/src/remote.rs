@@ -46,7 +46,8 @@ pub(crate) struct Shared {
     rejoin: Notify,
     /// Begins when the first configuration is taken, and it is said where the proxy listens.
     served: Drain,
-    /// Begins when the proxy drains, and takes no configuration any more.
+    /// Begins when the proxy drains: it takes no new connection and no configuration any more. Not before that is so in all
+    /// workers, for nobody waits then for requests to be decided by a newer configuration.
     leaving: Drain,
 }
 
@@ -107,7 +108,7 @@ pub(crate) async fn serve(
     tracing::info!(agent, name = shared.name, "waiting for the configuration of the agent");
     let tasks = Tasks::new();
     let follower = Follower::new(shared.clone(), asking, Listeners::of(remote));
-    tasks.spawn("following", follower.run());
+    tasks.spawn("following", follower.run(tasks.drain()));
     tasks.spawn("reports", reports::run(shared.clone(), telling, tasks.drain()));
     let mut is_ready = false;
     let mut getting_ready = pin!(async {
@@ -138,9 +139,9 @@ pub(crate) async fn serve(
             () = rotation.next() => proxy.reopen_access_logs(),
         }
     }
-    // From now on nobody waits for it to take a configuration; what is under way is still told.
+    let (begun, drain_time_s) = (&shared.leaving, arguments.drain_time_s);
+    let code = drain(&proxy, begun, drain_time_s, &asked_to_quit, &mut termination).await;
     shared.leaving.begin();
-    let code = drain(&proxy, arguments.drain_time_s, &asked_to_quit, &mut termination).await;
     tasks.shut_down(LEAVE_TIMEOUT).await;
     Ok(code)
 }

@@ -124,7 +124,7 @@ pub struct ProxyAt {
 /// A proxy as others see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProxyState {
-    /// Its name.
+    /// Its name; `NAME~n` for the nth proxy, when another one has taken over the name.
     pub name: String,
     /// Revision of the catalog that its configuration is good for.
     pub acknowledged: Revision,
@@ -138,6 +138,8 @@ pub struct ProxyState {
     pub heard: Option<Timestamp>,
     /// It ends, and takes no new configuration: nobody waits for it to acknowledge one.
     pub is_leaving: bool,
+    /// Another proxy has taken over its name: it gets no new configuration, and is waited for until it has left.
+    pub is_replaced: bool,
     /// It followed an earlier life of this agent, and has not come back yet.
     pub is_expected: bool,
     /// What it cannot do of its configuration.
@@ -260,7 +262,9 @@ impl Fleet {
     #[must_use]
     pub fn prometheus(&self) -> String {
         let state = self.shared.state.lock();
-        times::exposition(state.proxies.iter().map(|(name, it)| (name.as_str(), &it.times)))
+        // Each replaced one would be a series of its own.
+        let named = state.proxies.iter().filter(|it| !remote::is_aside(it.0));
+        times::exposition(named.map(|(name, it)| (name.as_str(), &it.times)))
     }
 
     fn tell(&self) {
@@ -343,6 +347,7 @@ impl Member {
             since: self.since,
             heard: remote.map(|it| it.heard.unix),
             is_leaving: self.is_leaving(),
+            is_replaced: remote.is_some_and(|it| it.is_replaced),
             is_expected: matches!(self.side, Side::Expected(_)),
             trouble: text(|it| &it.trouble),
             last: self.times.last(),

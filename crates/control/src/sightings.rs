@@ -212,7 +212,7 @@ impl Sightings {
 }
 
 fn counts(uses: &Uses) -> BTreeMap<String, (u64, u64)> {
-    let used = uses.iter().filter(|it| it.1.successes + it.1.failures > 0);
+    let used = uses.iter().filter(|it| it.1.successes > 0 || it.1.failures > 0);
     used.map(|(endpoint, it)| (endpoint.clone(), (it.successes, it.failures))).collect()
 }
 

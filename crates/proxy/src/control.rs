@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use proxy_config::ProxyConfig;
+use runtime::Drain;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use traffic::Evidence;
@@ -41,7 +42,7 @@ const EVIDENCE_MAX: usize = 1024;
 /// What the control thread is told.
 pub(crate) enum ControlCommand {
     Update { config: Arc<ProxyConfig>, reply: oneshot::Sender<Result<Vec<ProxyError>, ProxyError>> },
-    Drain { deadline: Duration, reply: oneshot::Sender<usize> },
+    Drain { deadline: Duration, begun: Drain, reply: oneshot::Sender<usize> },
     DrainListeners(DrainListeners),
 }
 
@@ -143,6 +144,7 @@ impl Controller {
             sinks,
             is_draining: false.into(),
             is_failed: false.into(),
+            is_unfit: false.into(),
             is_warm: watch::Sender::new(false),
             commands: OnceLock::from(commands.downgrade()),
             quit: options.quit,
@@ -244,8 +246,8 @@ impl Controller {
                 // The one who asked may have stopped waiting.
                 let _ = reply.send(taken);
             }
-            ControlCommand::Drain { deadline, reply } => {
-                self.drain(deadline, reply, commands).await
+            ControlCommand::Drain { deadline, begun, reply } => {
+                self.drain(deadline, &begun, reply, commands).await
             }
             ControlCommand::DrainListeners(how) => self.drain_listeners(how),
         }

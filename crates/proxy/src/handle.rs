@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use proxy_config::{EndpointUse, HostUses, ProxyConfig};
+use runtime::Drain;
 use tokio::sync::{mpsc, oneshot, watch};
 use traffic::{EndpointState, Evidence};
 
@@ -103,6 +104,8 @@ pub(crate) struct Shared {
     pub(crate) is_draining: AtomicBool,
     /// Set by the admin surface.
     pub(crate) is_failed: AtomicBool,
+    /// Set by who runs the proxy.
+    pub(crate) is_unfit: AtomicBool,
     /// True since the first names and checks have had a result.
     pub(crate) is_warm: watch::Sender<bool>,
     /// For what the admin surface asks of the control thread; it does not keep the proxy alive.
@@ -119,7 +122,8 @@ impl Shared {
     pub(crate) fn with_admin_view<R>(&self, read: impl FnOnce(&AdminView<'_>) -> R) -> R {
         let published = self.published.load();
         let uptime = runtime::monotonic().saturating_duration_since(self.epoch);
-        let state = if self.is_draining.load(Ordering::Relaxed) {
+        let is_unfit = self.is_unfit.load(Ordering::Relaxed);
+        let state = if self.is_draining.load(Ordering::Relaxed) || is_unfit {
             ServerState::Draining
         } else if *self.is_warm.borrow() {
             ServerState::Live
@@ -288,14 +292,24 @@ impl ProxyHandle {
         self.shared.with_admin_view(read)
     }
 
+    /// Whether others should send requests here: `/ready` says no while they should not. What comes is served all the same.
+    pub fn set_fit(&self, is_fit: bool) {
+        self.shared.is_unfit.store(!is_fit, Ordering::Relaxed);
+    }
+
     /// Takes no new connections, ends the others as soon as what is under way on them is done, and returns when that
     /// is so, at the latest after `deadline`. Returns how many connections were cut then. The proxy serves nothing
     /// after that.
     ///
     /// A second call while the first one waits cuts what is left at once, and so does dropping the last handle.
     pub async fn drain(&self, deadline: Duration) -> usize {
+        self.drain_telling(deadline, Drain::new()).await
+    }
+
+    /// As [`Self::drain`]; `begun` begins when no worker takes a new connection any more.
+    pub async fn drain_telling(&self, deadline: Duration, begun: Drain) -> usize {
         let (reply, drained) = oneshot::channel();
-        if self.command(ControlCommand::Drain { deadline, reply }).await.is_err() {
+        if self.command(ControlCommand::Drain { deadline, begun, reply }).await.is_err() {
             return 0;
         }
         drained.await.unwrap_or(0)

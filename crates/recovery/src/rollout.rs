@@ -78,6 +78,9 @@ struct Drain {
     marked_ms: Option<u64>,
     /// All proxies acknowledged, or were passed.
     acknowledged_ms: Option<u64>,
+    /// Not all proxies have acknowledged since: one that comes back begins with an older configuration.
+    #[serde(default)]
+    unacknowledged_since_ms: Option<u64>,
     /// Its process was told to end: it cannot come back.
     stopping: bool,
 }

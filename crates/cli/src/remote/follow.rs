@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use control::fleet::Follow;
 use http::StatusCode;
 use proxy_config::ProxyConfig;
+use runtime::Drain;
 
 use super::Shared;
 use super::link::Link;
@@ -21,6 +22,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The first pause after a failure, and the longest: half of what the agent gives a proxy that it does not hear of.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The longest while the proxy leaves: it may not have much time.
+const LEAVING_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Problems of a configuration that the agent is told of; all are in the log.
 const TROUBLES_MAX: usize = 3;
 
@@ -70,6 +73,8 @@ pub(crate) struct Follower {
     /// Where listeners listen, as it was logged last.
     logged: BTreeMap<String, SocketAddr>,
     has_warned: bool,
+    /// Another proxy has the name.
+    is_replaced: bool,
 }
 
 impl Follower {
@@ -84,15 +89,37 @@ impl Follower {
             failure: String::new(),
             logged: BTreeMap::new(),
             has_warned: false,
+            is_replaced: false,
         }
     }
 
-    /// Until the proxy takes no configuration any more.
-    pub(crate) async fn run(mut self) {
+    /// Until `left` begins. Once the proxy leaves it takes no configuration any more.
+    pub(crate) async fn run(mut self, left: Drain) {
         let leaving = self.shared.leaving.clone();
         tokio::select! {
             () = self.follow() => {}
             () = leaving.begun() => {}
+            () = left.begun() => return,
+        }
+        tokio::select! {
+            () = self.stay_known() => {}
+            () = left.begun() => {}
+        }
+    }
+
+    /// An agent that begins anew while the proxy leaves has to know of it, or nobody waits for what is under way.
+    async fn stay_known(&mut self) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            if self.shared.is_joined.load(Ordering::SeqCst) {
+                self.shared.rejoin.notified().await;
+                pause = PAUSE_MIN;
+            }
+            if let Err(error) = self.ask().await {
+                tracing::debug!(%error, "the agent does not know yet of this proxy");
+                tokio::time::sleep(pause).await;
+                pause = (2 * pause).min(LEAVING_PAUSE_MAX);
+            }
         }
     }
 
@@ -120,7 +147,8 @@ impl Follower {
     fn note(&mut self, error: &anyhow::Error) {
         let because: Vec<String> = error.chain().map(ToString::to_string).collect();
         let because = because.join(": ");
-        if because != self.failure {
+        // The proxy refuses what comes in the moment in which it begins to drain.
+        if because != self.failure && !self.shared.leaving.has_begun() {
             let state =
                 if self.taken == 0 { "nothing is served yet" } else { "what there is serves on" };
             tracing::warn!("the agent is not followed, and {state}: {because}");
@@ -131,6 +159,7 @@ impl Follower {
     /// Asks once, and takes the configuration if there is one.
     async fn ask(&mut self) -> anyhow::Result<()> {
         // Read after the configuration was taken, and sent with its acknowledgement.
+        let leaving = self.shared.leaving.has_begun();
         let (at, uses, hosts) = self.shared.look();
         let message = Follow {
             name: self.shared.name.clone(),
@@ -142,6 +171,7 @@ impl Follower {
             uses,
             hosts,
             trouble: self.trouble.clone(),
+            leaving,
         };
         let body = serde_json::to_vec(&message)?;
         let asking = self.link.post("/leno/v1/proxies/follow", body, ANSWER_TIMEOUT);
@@ -150,19 +180,40 @@ impl Follower {
             () = self.shared.rejoin.notified() => return Ok(()),
         };
         match status {
-            StatusCode::OK => {
+            StatusCode::OK | StatusCode::NO_CONTENT => {
                 self.shared.is_joined.store(true, Ordering::SeqCst);
-                self.take(&body).await
+                self.set_replaced(false);
+                // An agent of an older version does not know what leaving is.
+                if status == StatusCode::OK && !leaving { self.take(&body).await } else { Ok(()) }
             }
-            StatusCode::NO_CONTENT => {
+            StatusCode::CONFLICT => {
+                // It is waited for under another name, and what it sees still counts.
                 self.shared.is_joined.store(true, Ordering::SeqCst);
-                Ok(())
+                self.set_replaced(true);
+                bail!("{status}: {}", String::from_utf8_lossy(&body).trim())
             }
             StatusCode::FORBIDDEN => bail!(
                 "{status}: {} (the token of --token or LENO_HTTP_TOKEN needs operator:write)",
                 String::from_utf8_lossy(&body).trim()
             ),
             _ => bail!("{status}: {}", String::from_utf8_lossy(&body).trim()),
+        }
+    }
+
+    /// Who has another's name gets no configuration: it serves by what it has, which is wrong sooner or later, so others are told
+    /// not to send anything here.
+    fn set_replaced(&mut self, is_replaced: bool) {
+        if self.is_replaced == is_replaced {
+            return;
+        }
+        self.is_replaced = is_replaced;
+        self.shared.proxy.set_fit(!is_replaced);
+        if is_replaced {
+            tracing::error!(
+                name = self.shared.name,
+                "not ready any more: another proxy has this name, and only that one gets \
+                 configurations; end this one, or give it a name of its own with --name"
+            );
         }
     }
 

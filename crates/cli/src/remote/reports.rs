@@ -89,10 +89,11 @@ impl Reporter {
 
     /// Tells what has changed, if something has or the agent was not told anything for long.
     async fn tell(&mut self, left: bool) -> anyhow::Result<()> {
+        // Asked first: with the word that it leaves goes what is under way since then.
+        let leaving = self.shared.leaving.has_begun();
         let (at, uses, hosts) = self.shared.look();
         let (changed, changed_hosts) =
             (news(&mut self.told, uses), news(&mut self.told_hosts, hosts));
-        let leaving = self.shared.leaving.has_begun();
         let is_due = left
             || !changed.is_empty()
             || !changed_hosts.is_empty()

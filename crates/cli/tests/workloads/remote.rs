@@ -211,16 +211,39 @@ fn a_restarted_proxy_takes_over_its_name_at_once() {
     world.settle("1");
     let edge = Edge::of(&world);
     edge.signal("KILL");
-    let mut again = Edge::of(&world);
+    let _again = Edge::of(&world);
     let client = traffic(&world);
     let began = Instant::now();
     world.apply(&document("2", 2, &[], CALM));
     world.settle("2");
-    assert!(began.elapsed() < LEASE, "{:?}", began.elapsed());
+    // The one before said nothing of its end.
+    assert!(began.elapsed() < 2 * LEASE, "{:?}", began.elapsed());
     none_failed(&client.stop());
-    // A third of the same name, by mistake: the one before is told.
-    let _twin = Edge::of(&world);
-    again.read_log_until("another proxy has taken the name edge");
+    eventually("it follows", || follows(&world.agent, "edge"));
+}
+
+#[test]
+fn a_proxy_whose_name_another_takes_is_not_ready_but_waited_for_until_it_has_it_back() {
+    let world = World::new();
+    world.apply(&document("1", 2, &[], CALM));
+    world.settle("1");
+    let mut edge = Edge::of(&world);
+    let mut twin = Edge::of(&world);
+    edge.read_log_until("not ready any more: another proxy has this name");
+    assert!(edge.log.last().is_some_and(|it| it.contains("ERROR")));
+    eventually("it is not ready", || edge.ready() == 503);
+    assert_eq!(twin.ready(), 200);
+    let table = world.leno(&["proxies"]);
+    assert!(table.contains("edge~") && table.contains("replaced"), "{table}");
+    // It serves by what it has, and that is known.
+    let client = edge.steady(Speech::Http1, 100.0);
+    std::thread::sleep(Duration::from_secs(1));
+    none_failed(&client.stop());
+    twin.signal("TERM");
+    assert!(twin.process.wait().expect("it ends").success());
+    edge.read_log_until("followed again");
+    eventually("it is ready again", || edge.ready() == 200 && follows(&world.agent, "edge"));
+    assert!(!world.leno(&["proxies"]).contains("edge~"));
 }
 
 #[test]

@@ -37,8 +37,10 @@ async fn expire(fleet: Fleet, names: Option<PathBuf>, drain: Drain) {
         fleet.expire(runtime::monotonic());
         let now = fleet.elsewhere();
         if now != kept {
-            if let Some(path) = &names {
-                write(path, &now);
+            if let Some(path) = names.clone() {
+                let now = now.clone();
+                // It waits for the disk. It does not panic, and nobody aborts it.
+                let _ = tokio::task::spawn_blocking(move || write(&path, &now)).await;
             }
             fleet.remember(now.clone());
             kept = now;

@@ -18,10 +18,10 @@ const FOLLOW_WAIT: Duration = Duration::from_secs(5);
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProxyRow {
-    /// Its name.
+    /// Its name; `NAME~n` when another one has taken it over.
     pub name: String,
-    /// `serving`; `leaving`, when it ends and nobody waits for it; `expected`, when it followed an earlier life of the agent and
-    /// is not back yet.
+    /// `serving`; `leaving`, when it ends and nobody waits for it to take a configuration; `replaced`, when another proxy has
+    /// taken over its name, and it has not left; `expected`, when it followed an earlier life of the agent and is not back yet.
     pub state: String,
     /// Newest revision of the catalog that its configuration is good for.
     pub acknowledged: u64,
@@ -45,10 +45,11 @@ pub struct ProxyRow {
 
 impl ProxyRow {
     fn new(it: ProxyState, revision: u64) -> Self {
-        let state = match (it.is_leaving, it.is_expected) {
-            (true, _) => "leaving",
-            (false, true) => "expected",
-            (false, false) => "serving",
+        let state = match (it.is_leaving, it.is_replaced, it.is_expected) {
+            (true, _, _) => "leaving",
+            (false, true, _) => "replaced",
+            (false, false, true) => "expected",
+            (false, false, false) => "serving",
         };
         let ms = |it: Duration| it.as_secs_f64() * 1000.0;
         Self {
@@ -109,6 +110,9 @@ impl Door {
         tokio::pin!(wait);
         loop {
             let content = contents.borrow_and_update().clone();
+            if admitted.is_leaving {
+                break;
+            }
             if content.revision() != admitted.taken {
                 // It may have waited, and its token may be gone meanwhile.
                 if let Some(refusal) = self.refusal(request) {

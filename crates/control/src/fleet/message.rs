@@ -28,6 +28,8 @@ pub struct Follow {
     pub hosts: BTreeMap<String, HostUse>,
     /// What it cannot do of its configuration.
     pub trouble: String,
+    /// It ends what is under way, and takes no new configuration: it only makes itself known.
+    pub leaving: bool,
 }
 
 /// "This has changed of what I see", and "I am alive".

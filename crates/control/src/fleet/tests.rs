@@ -187,9 +187,72 @@ fn a_new_life_takes_over_the_name_and_the_old_one_does_not_take_it_back() {
     assert!(old.ended.has_begun());
     let refused = fleet.follow(ask(&fleet, "1", 0, 2), "", moment(SECOND));
     assert_eq!(refused.unwrap_err(), Refusal::Replaced("edge".to_owned()));
-    assert!(fleet.report(report("1", 3), moment(SECOND)).is_err());
-    fleet.expire(moment(2 * LEASE).at);
-    fleet.follow(ask(&fleet, "1", 0, 4), "", moment(2 * LEASE)).unwrap();
+    // Given up, and heard of again: it still does not have the name, but what it has under way counts.
+    fleet.report(report("2", 2), moment(LEASE)).unwrap();
+    fleet.expire(moment(LEASE + SECOND).at);
+    assert_eq!(fleet.report(report("1", 3), moment(LEASE + SECOND)).map(drop), unknown());
+    fleet.follow(ask(&fleet, "1", 0, 4), "", moment(LEASE + SECOND)).unwrap_err();
+    fleet.report(report("1", 5), moment(LEASE + SECOND)).unwrap();
+    // Until the other one is gone.
+    fleet.report(Report { left: true, ..report("2", 3) }, moment(2 * LEASE)).unwrap();
+    let back = fleet.follow(ask(&fleet, "1", 0, 6), "", moment(2 * LEASE)).unwrap();
+    assert!(!back.ended.has_begun());
+    let names: Vec<String> = fleet.proxies().into_iter().map(|it| it.name).collect();
+    assert_eq!(names, ["edge"]);
+}
+
+fn unknown() -> Result<(), Refusal> {
+    Err(Refusal::Unknown("edge".to_owned()))
+}
+
+#[test]
+fn a_life_that_was_replaced_is_waited_for_until_it_has_left() {
+    let fleet = Fleet::default();
+    fleet.compiled(Revision(5), false, moment(Duration::ZERO).at);
+    fleet.follow(ask(&fleet, "1", 0, 1), "", moment(SECOND)).unwrap();
+    fleet.follow(ask(&fleet, "2", 5, 1), "", moment(SECOND)).unwrap();
+    let old = || fleet.proxies().remove(1);
+    let key = old().name;
+    assert_eq!((fleet.proxies().len(), old().is_replaced), (2, true));
+    assert_eq!(fleet.behind(Revision(5)), [key.clone()]);
+    let under_way = Report { uses: used(7, 2), ..report("1", 2) };
+    fleet.report(under_way, moment(SECOND)).unwrap();
+    let active: Vec<u64> = fleet.uses().iter().map(|it| it.1["n/web-1"].active).collect();
+    assert_eq!(active, [1, 7]);
+    // It had its last configuration on the way when it was replaced.
+    fleet.follow(ask(&fleet, "1", 5, 3), "", moment(SECOND)).unwrap_err();
+    assert!(fleet.behind(Revision(5)).is_empty());
+    fleet.report(Report { leaving: true, ..report("1", 4) }, moment(SECOND)).unwrap();
+    assert!(fleet.behind(Revision(9)).iter().all(|it| *it != key));
+    assert!(
+        fleet
+            .follow(Follow { leaving: true, ..ask(&fleet, "1", 5, 5) }, "", moment(SECOND))
+            .is_ok()
+    );
+    assert!(!fleet.prometheus().contains('~'));
+    fleet.report(Report { left: true, ..report("1", 6) }, moment(SECOND)).unwrap();
+    assert_eq!(fleet.proxies().len(), 1);
+    // One that was killed says nothing of it.
+    fleet.follow(ask(&fleet, "3", 5, 1), "", moment(2 * SECOND)).unwrap();
+    fleet.report(report("3", 2), moment(LEASE)).unwrap();
+    assert_eq!(fleet.expire(moment(LEASE + SECOND).at).len(), 1);
+    assert_eq!(fleet.elsewhere(), ["edge".to_owned()].into());
+}
+
+#[test]
+fn a_proxy_that_drains_is_known_again_to_the_next_life_of_the_agent() {
+    let fleet = Fleet::default();
+    fleet.expect(["edge".to_owned()], moment(Duration::ZERO));
+    let leaving = |life: &str, at| Follow { leaving: true, ..ask(&fleet, life, 0, at) };
+    let admitted = fleet.follow(leaving("1", 1), "", moment(SECOND)).unwrap();
+    assert!(admitted.is_leaving && fleet.behind(Revision(9)).is_empty());
+    assert_eq!(active(&fleet), 1);
+    // The one that takes its place comes first the next time.
+    let fleet = Fleet::default();
+    fleet.follow(ask(&fleet, "2", 0, 1), "", moment(SECOND)).unwrap();
+    fleet.follow(leaving("1", 1), "", moment(SECOND)).unwrap();
+    assert_eq!(fleet.behind(Revision(9)), ["edge"]);
+    assert_eq!(fleet.uses().len(), 2);
 }
 
 #[test]

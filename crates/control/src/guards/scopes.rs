@@ -69,7 +69,7 @@ impl Scope {
             Scope::Unknown { table } => {
                 let none = host_key(table, "");
                 let all = uses.iter().filter(|it| it.0.starts_with(&none));
-                let requests = all.map(|it| it.1.total().requests()).sum();
+                let requests = all.map(|it| it.1.total().requests()).fold(0, u64::saturating_add);
                 let failures = uses.get(&none).map_or(0, |it| it.total().requests());
                 let answers = Counts { requests, failures, ..Counts::default() };
                 ScopeCounts { answers, refusals: 0 }
@@ -92,7 +92,7 @@ fn of_class(class: &ClassUse) -> ScopeCounts {
 fn whole(host: &HostUse) -> ScopeCounts {
     let mut counts = of_class(&host.total());
     for (added, count) in counts.answers.latency.iter_mut().zip(&host.durations) {
-        *added += count;
+        *added = added.saturating_add(*count);
     }
     counts.answers.latency_sum_us = host.duration_sum_us;
     counts

@@ -249,6 +249,8 @@ pub(super) struct Running {
     pub copies: BTreeMap<CopyId, CopyHandle>,
     /// Revision from which on the proxies have the split.
     pub split_at: Revision,
+    /// Copies that are not registered, and the revision at which that was first seen.
+    pub gone: BTreeMap<CopyId, Revision>,
     pub tally: Tally,
     /// What keeps it from following its document.
     pub obstacles: Vec<String>,
@@ -271,6 +273,7 @@ impl Running {
             kept,
             copies: BTreeMap::new(),
             split_at: catalog.revision(),
+            gone: BTreeMap::new(),
             tally: Tally::default(),
             obstacles: Vec::new(),
             waits_for: Vec::new(),

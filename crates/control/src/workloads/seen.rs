@@ -25,12 +25,13 @@ impl Keeper {
     ) -> Observed {
         let live = self.around.probes.live_checks();
         // Who has acknowledged is asked before what is under way: a request that began before is seen then.
-        let behind: BTreeMap<CopyId, Vec<String>> = running
-            .copies
+        let Running { copies, gone, .. } = &mut *running;
+        gone.retain(|id, _| copies.contains_key(id));
+        let behind: BTreeMap<CopyId, Vec<String>> = copies
             .iter()
             .map(|(id, handle)| {
-                let plan = &handle.plan;
-                (*id, self.fleet.behind(changed_at(catalog, &plan.node, &plan.id())))
+                let known = known_at(catalog, &handle.plan.node, &handle.plan.id(), *id, gone);
+                (*id, self.fleet.behind(known))
             })
             .collect();
         let drains = running.copies.values().any(|it| it.is_draining);
@@ -45,7 +46,7 @@ impl Keeper {
                 phase: phase(catalog, handle, state.stage),
                 crashes: state.crashes,
                 unacknowledged: behind.get(id).cloned().unwrap_or_default(),
-                in_flight: in_flight.sum(),
+                in_flight: in_flight.fold(0, u64::saturating_add),
                 output: output_of(catalog, &live, handle, &state),
             }
         });
@@ -123,6 +124,22 @@ pub(super) fn output_of(
         }
         Some(_) | None => state.last_end.clone(),
     }
+}
+
+/// The revision from which on proxies know how it is with an instance. When one that is gone went is not in the catalog: at the
+/// latest when it was first seen to be, which `gone` keeps.
+fn known_at(
+    catalog: &Catalog,
+    node: &NodeName,
+    id: &ServiceId,
+    copy: CopyId,
+    gone: &mut BTreeMap<CopyId, Revision>,
+) -> Revision {
+    if catalog.instance(&node.folded(), id).is_none() {
+        return *gone.entry(copy).or_insert_with(|| catalog.revision());
+    }
+    gone.remove(&copy);
+    changed_at(catalog, node, id)
 }
 
 /// The revision of the last change of an instance that proxies have to know of.

@@ -53,9 +53,11 @@ fn has_grown(before: &EndpointUse, now: &EndpointUse) -> bool {
 fn difference(before: Option<&EndpointUse>, now: &EndpointUse) -> Counts {
     let none = EndpointUse::default();
     let before = before.unwrap_or(&none);
-    let failures = now.failures - before.failures;
+    let failures = now.failures.saturating_sub(before.failures);
+    let successes = now.successes.saturating_sub(before.successes);
     let mut counts = Counts {
-        requests: now.successes - before.successes + failures,
+        // What proxies elsewhere say may be anything.
+        requests: successes.saturating_add(failures),
         failures,
         latency_sum_us: now.duration_sum_us.saturating_sub(before.duration_sum_us),
         ..Counts::default()
@@ -100,6 +102,16 @@ mod tests {
         assert_eq!(total(&[("n/web-1", 15, 1), ("n/web-2", 3, 2)]), [(1, 16, 1), (2, 5, 2)]);
         assert_eq!(total(&[("n/web-2", 4, 2)]), [(1, 16, 1), (2, 6, 2)]);
         assert_eq!(total(&[("n/web-1", 2, 0), ("n/web-2", 1, 0)]), [(1, 18, 1), (2, 7, 2)]);
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_overflow_nothing() {
+        let mut tally = Tally::default();
+        let (most, release) = (u64::MAX, ReleaseId(1));
+        for of in [[("n/1", most, most)], [("n/2", most, most)], [("n/1", most, 1)]] {
+            let reports = tally.take(&[uses("a", &of)], |_| Some(release));
+            assert_eq!(reports[0].counts[&release].requests, most);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@ use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use runtime::Drain;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{ControlCommand, Controller, log};
@@ -15,11 +16,13 @@ impl Controller {
     pub(super) async fn drain(
         &mut self,
         limit: Duration,
+        begun: &Drain,
         reply: oneshot::Sender<usize>,
         commands: &mut mpsc::Receiver<ControlCommand>,
     ) {
         let begun_at = runtime::monotonic();
         let ends = self.begin_drain(begun_at + limit).await;
+        begun.begin();
         let mut replies = vec![reply];
         let mut ends = pin!(sum(ends));
         let cut = loop {
@@ -30,7 +33,8 @@ impl Controller {
                         let _ = reply.send(Err(ProxyError::WorkerGone));
                     }
                     Some(ControlCommand::DrainListeners(_)) => {}
-                    Some(ControlCommand::Drain { reply, .. }) => {
+                    Some(ControlCommand::Drain { begun, reply, .. }) => {
+                        begun.begin();
                         replies.push(reply);
                         self.workers.clear();
                     }

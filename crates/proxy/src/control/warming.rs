@@ -110,9 +110,9 @@ impl Controller {
                     return Some(());
                 }
                 command = commands.recv(), if self.held.len() < COMMANDS_MAX => match command {
-                    Some(ControlCommand::Drain { deadline, reply }) => {
+                    Some(ControlCommand::Drain { deadline, begun, reply }) => {
                         self.unserved = None;
-                        self.drain(deadline, reply, commands).await;
+                        self.drain(deadline, &begun, reply, commands).await;
                         return None;
                     }
                     Some(command) => self.held.push_back(command),

@@ -83,7 +83,7 @@ impl Counts {
     /// Requests that have a latency.
     #[must_use]
     pub fn timed(&self) -> u64 {
-        self.latency.iter().fold(0, |sum, it| sum.saturating_add(*it))
+        total(&self.latency)
     }
 
     /// Mean latency in microseconds, if any request has one.
@@ -105,7 +105,7 @@ impl Counts {
         let rank = quantile * self.timed() as f64;
         let mut below = 0;
         let at = self.latency.iter().position(|count| {
-            below += count;
+            below = u64::saturating_add(below, *count);
             below > 0 && below as f64 >= rank
         });
         at.filter(|_| self.timed() > 0)
@@ -115,7 +115,7 @@ impl Counts {
     #[must_use]
     pub fn quantile_us(&self, quantile: f64) -> Option<f64> {
         let at = self.quantile_bucket(quantile)?;
-        let below: u64 = self.latency[..at].iter().sum();
+        let below: u64 = total(&self.latency[..at]);
         let within = (quantile * self.timed() as f64 - below as f64) / self.latency[at] as f64;
         let (low, high) = bucket_limits(at);
         Some(low * (high / low).powf(within.clamp(0.0, 1.0)))
@@ -124,7 +124,7 @@ impl Counts {
     /// Requests in buckets above the one at `idx`.
     #[must_use]
     pub fn above(&self, idx: usize) -> u64 {
-        self.latency.iter().skip(idx + 1).sum()
+        total(self.latency.get(idx + 1..).unwrap_or_default())
     }
 
     /// Requests that are estimated to lie within a factor of `ratio` below the upper bound of bucket `idx`: its requests
@@ -159,6 +159,11 @@ impl Counts {
 pub(crate) fn bucket_of(us: u64) -> usize {
     let is_below = |idx: &usize| (us as f64) < duration_bound_us(*idx);
     (0..DURATION_BUCKETS).find(is_below).unwrap_or(DURATION_BUCKETS - 1)
+}
+
+/// What others count may be anything.
+fn total(counts: &[u64]) -> u64 {
+    counts.iter().fold(0, |sum, it| sum.saturating_add(*it))
 }
 
 /// Limits of a bucket in microseconds. The first begins at a tenth of its end, the last ends at ten times its beginning.

@@ -129,7 +129,8 @@ impl Workload {
         before: &BTreeMap<CopyId, Drain>,
         actions: &mut Vec<Action>,
     ) {
-        let (now_ms, drain_ms) = (self.clock.elapsed_ms(), self.deadlines().drain_ms);
+        let (now_ms, deadlines) = (self.clock.elapsed_ms(), self.deadlines());
+        let (drain_ms, acknowledge_ms) = (deadlines.drain_ms, deadlines.acknowledge_ms);
         let mut changed = false;
         for copy in view.copies() {
             let Some(drain) = self.drains.get_mut(&copy.id) else {
@@ -147,6 +148,12 @@ impl Workload {
                 Phase::Failed => stop(copy, drain, &mut changed, actions),
                 Phase::Draining => {
                     let Some(acknowledged_ms) = drain.acknowledged_ms else { continue };
+                    // A proxy that came back meanwhile may send requests to it until it acknowledges, or is passed.
+                    let since_ms = drain.unacknowledged_since_ms;
+                    let has_time = since_ms.is_some_and(|it| now_ms - it < acknowledge_ms);
+                    if has_time && !drain.stopping {
+                        continue;
+                    }
                     let is_over = now_ms - acknowledged_ms >= drain_ms;
                     if copy.in_flight > 0 && !is_over && !drain.stopping {
                         continue;

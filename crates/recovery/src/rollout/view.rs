@@ -116,8 +116,12 @@ impl Workload {
                     let drain = self.drains.entry(copy.id).or_default();
                     changed |= drain.marked_ms.is_none();
                     let marked_ms = *drain.marked_ms.get_or_insert(now_ms);
+                    let all = copy.unacknowledged.is_empty();
+                    let since_ms = drain.unacknowledged_since_ms.unwrap_or(now_ms);
+                    let since_ms = (!all).then_some(since_ms);
+                    changed |= drain.unacknowledged_since_ms != since_ms;
+                    drain.unacknowledged_since_ms = since_ms;
                     if drain.acknowledged_ms.is_none() {
-                        let all = copy.unacknowledged.is_empty();
                         if all || is_over(marked_ms) {
                             drain.acknowledged_ms = Some(now_ms);
                             changed = true;

@@ -108,6 +108,28 @@ fn a_proxy_that_does_not_acknowledge_is_named_and_passed() {
 }
 
 #[test]
+fn a_proxy_that_comes_back_while_a_copy_drains_is_waited_for_or_passed_in_its_time() {
+    let passed_ms = Spec::default().deadlines.acknowledge_ms;
+    for (takes_ms, least_ms) in [(3_000, 3_000), (u64::MAX / 2, passed_ms)] {
+        let mut world = World::with_good(1, rolling(1, 0));
+        world.release("v2", rolling(1, 0), GOOD);
+        let acknowledged = |world: &World| {
+            let mut drains = world.workload.drains.iter();
+            drains.find(|it| it.1.acknowledged_ms.is_some()).map(|it| *it.0)
+        };
+        world.run_until(50, 60_000, |it| acknowledged(it).is_some());
+        let id = acknowledged(&world).unwrap();
+        assert!(!world.acted.contains(&Action::Stop(id)), "something is under way");
+        let back_ms = world.now_ms;
+        let process = world.processes.get_mut(&id).unwrap();
+        (process.known_ms[1], process.in_flight) = (back_ms + takes_ms, 0);
+        world.run_until(50, 60_000, |it| it.acted.contains(&Action::Stop(id)));
+        let took_ms = world.now_ms - back_ms;
+        assert!((least_ms..least_ms + 1_000).contains(&took_ms), "{took_ms}");
+    }
+}
+
+#[test]
 fn without_traffic_checks_and_time_decide_and_it_is_said() {
     let mut world = World::with_good(1, canary());
     world.rate = 0.0;

@@ -36,7 +36,7 @@ pub(super) struct Process {
     /// The proxies' configuration about it changed then…
     pub(super) changed_ms: u64,
     /// …and each proxy acknowledges that then.
-    known_ms: Vec<u64>,
+    pub(super) known_ms: Vec<u64>,
     pub(super) in_flight: u64,
 }
 
