@@ -427,6 +427,7 @@ impl Agent {
             follows_folder: options.manifests.is_some(),
             guards: Guards::start(mesh.clone(), compilation.clone(), info.node_name.clone(), core),
             guard_defaults: options.guards.clone(),
+            has_withheld: false.into(),
         });
         for mut http_server in http_servers {
             http_server.limit(options.handshake_timeout, options.head_bytes_max);

@@ -1,6 +1,7 @@
 //! Keeps the proxy configuration at the newest revision of the catalog.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,15 +32,22 @@ pub struct Compilation {
 }
 
 /// What proxies have to do, until that changes: revisions that change nothing for them have no content of their own.
-#[derive(Debug)]
 pub struct Content {
     config: Arc<ProxyConfig>,
     delivery: OnceCell<Bytes>,
+    without_keys: OnceCell<Bytes>,
+}
+
+impl fmt::Debug for Content {
+    /// What is written holds private keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content").field("revision", &self.revision()).finish_non_exhaustive()
+    }
 }
 
 impl Content {
     fn new(config: Arc<ProxyConfig>) -> Arc<Self> {
-        Arc::new(Self { config, delivery: OnceCell::new() })
+        Arc::new(Self { config, delivery: OnceCell::new(), without_keys: OnceCell::new() })
     }
 
     /// The first revision that has it.
@@ -48,16 +56,26 @@ impl Content {
         self.config.revision
     }
 
-    /// It as it is sent to proxies, with private keys: written once, when the first one asks for it.
-    pub async fn delivery(&self, life: &str) -> Bytes {
+    /// Private keys belong to it.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.config.secrets.values().any(|it| !it.private_key.0.is_empty())
+    }
+
+    /// It as it is sent to proxies, with private keys or without: written once, when the first one asks for it.
+    pub async fn delivery(&self, life: &str, with_keys: bool) -> Bytes {
+        let (delivery, deliver): (_, fn(&ProxyConfig, &str) -> Vec<u8>) = if with_keys {
+            (&self.delivery, proxy_config::deliver)
+        } else {
+            (&self.without_keys, proxy_config::deliver_without_keys)
+        };
         let write = || async {
             let (config, life) = (Arc::clone(&self.config), life.to_owned());
             // Some 10 ms for ten thousand endpoints.
-            let written =
-                tokio::task::spawn_blocking(move || proxy_config::deliver(&config, &life)).await;
+            let written = tokio::task::spawn_blocking(move || deliver(&config, &life)).await;
             Bytes::from(written.expect("writing does not panic, and nobody aborts it"))
         };
-        self.delivery.get_or_init(write).await.clone()
+        delivery.get_or_init(write).await.clone()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use api::{
@@ -95,6 +96,8 @@ pub struct Door {
     pub guards: Guards,
     /// How long changes are guarded that do not say it.
     pub guard_defaults: GuardDefaults,
+    /// It was said that proxies elsewhere get no private keys.
+    pub(crate) has_withheld: AtomicBool,
 }
 
 impl Door {

@@ -26,6 +26,7 @@ pub(crate) use self::clients::Clients;
 use self::endpoint::{Connection, Listener};
 pub use self::endpoint::{HttpEndpoint, UnixEndpoint};
 use crate::door::Door;
+use crate::door::proxies::VerifiedClient;
 use crate::listen::ListenError;
 use crate::streams::Pieces;
 
@@ -151,7 +152,7 @@ impl HttpServer {
             let Some((stream, from, place)) = accepted else { continue };
             let (door, clients) = (Arc::clone(&door), clients.clone());
             let (tls, drain) = (self.tls.clone(), drain.clone());
-            let origin = Origin { ip: from, without_ui: self.without_ui };
+            let origin = Origin { ip: from, without_ui: self.without_ui, is_verified: false };
             tasks.spawn("HTTP connection", async move {
                 let Some(entered) = clients.enter(from) else {
                     if tls.is_none() {
@@ -209,6 +210,8 @@ struct Origin {
     ip: Option<IpAddr>,
     /// It came to an address that has no UI.
     without_ui: bool,
+    /// The client has shown a certificate, and it was verified.
+    is_verified: bool,
 }
 
 async fn serve(
@@ -219,6 +222,7 @@ async fn serve(
     deadlines: Deadlines,
 ) {
     let has_begun = AtomicBool::new(false);
+    let from = Origin { is_verified: stream.is_verified(), ..from };
     let service = service_fn(|request: Request<Incoming>| {
         has_begun.store(true, Ordering::Relaxed);
         let door = Arc::clone(&door);
@@ -277,6 +281,9 @@ async fn respond(
             }
             if from.without_ui {
                 request.extensions_mut().insert(api::WithoutUi);
+            }
+            if from.is_verified {
+                request.extensions_mut().insert(VerifiedClient);
             }
             door.answer(request).await
         }

@@ -84,6 +84,16 @@ pub fn deliver(config: &ProxyConfig, agent: &str) -> Vec<u8> {
     let key = |it: &'_ crate::Secret| !it.private_key.0.is_empty();
     let keys = config.secrets.iter().filter(|it| key(it.1));
     let private_keys = keys.map(|(name, it)| (name.as_str(), it.private_key.0.as_str())).collect();
+    write(config, agent, private_keys)
+}
+
+/// As [`deliver`], without the private keys.
+#[must_use]
+pub fn deliver_without_keys(config: &ProxyConfig, agent: &str) -> Vec<u8> {
+    write(config, agent, BTreeMap::new())
+}
+
+fn write(config: &ProxyConfig, agent: &str, private_keys: BTreeMap<&str, &str>) -> Vec<u8> {
     let outgoing = Outgoing { form: FORM, agent, config, private_keys };
     serde_json::to_vec(&outgoing).expect("resources have string keys only")
 }

@@ -40,7 +40,7 @@ pub use cluster::{
     CircuitBreakers, Cluster, Endpoint, EndpointHealth, Endpoints, Locality, Place,
     ProxyProtocolVersion, Resolution, RetryBudget, UpstreamProtocol,
 };
-pub use delivery::{DeliveryError, FORM, Received, deliver, receive};
+pub use delivery::{DeliveryError, FORM, Received, deliver, deliver_without_keys, receive};
 pub use filter::{
     AbortWith, AdaptiveConcurrency, Compression, Compressor, Cors, Fault, FaultAbort, FaultDelay,
     FilterSetting, Filters, LocalRateLimit,

@@ -1,5 +1,6 @@
 //! `/leno/v1/proxies`: who follows this agent, and how those do it that run elsewhere.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,14 @@ use crate::fleet::{Follow, Moment, ProxyState, Refusal, Report};
 
 /// How long a proxy is let wait for a configuration: half its lease, so that asking alone keeps it a member.
 const FOLLOW_WAIT: Duration = Duration::from_secs(5);
+
+/// Why a proxy has no private keys, for its operator.
+const WITHHELD: &str = "private keys are withheld: without access control whoever reaches this agent could ask for them; turn \
+                        ACLs on, or have clients show certificates (verify_incoming)";
+
+/// The client of the connection has shown a certificate, and it was verified.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VerifiedClient;
 
 /// A proxy that follows this agent.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -93,12 +102,20 @@ impl Door {
         &self,
         request: &Request<Bytes>,
     ) -> Result<Response<Bytes>, Refused> {
-        let ask: Follow = read(request)?;
+        let mut ask: Follow = read(request)?;
         let name = ask.name.clone();
         let address = request.extensions().get::<api::ClientIp>();
         let address = address.map_or_else(String::new, |it| it.0.to_string());
         let fleet = self.compilation.fleet();
         let mut contents = self.compilation.contents();
+        let with_keys = self.may_have_keys(request);
+        if !with_keys && contents.borrow().has_keys() {
+            let joint = if ask.trouble.is_empty() { "" } else { "; " };
+            ask.trouble = format!("{WITHHELD}{joint}{}", ask.trouble);
+            if !self.has_withheld.swap(true, Ordering::Relaxed) {
+                tracing::warn!(proxy = name, address, "{WITHHELD}");
+            }
+        }
         let admitted = fleet.follow(ask, &address, Moment::now())?;
         let drain = self.tasks.drain();
         // Who serves by a configuration of this life must be known to the next one.
@@ -119,7 +136,7 @@ impl Door {
                     return Ok(refusal);
                 }
                 let mut response = reply(StatusCode::OK, "application/json", String::new());
-                *response.body_mut() = content.delivery(fleet.life()).await;
+                *response.body_mut() = content.delivery(fleet.life(), with_keys).await;
                 return Ok(response);
             }
             tokio::select! {
@@ -132,6 +149,14 @@ impl Door {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NO_CONTENT;
         Ok(response)
+    }
+
+    /// With access control the right was asked for; without it, nobody elsewhere is known but by a certificate.
+    fn may_have_keys(&self, request: &Request<Bytes>) -> bool {
+        let address = request.extensions().get::<api::ClientIp>();
+        self.access.acl.settings().enabled
+            || address.is_none_or(|it| it.0.to_canonical().is_loopback())
+            || request.extensions().get::<VerifiedClient>().is_some()
     }
 
     /// Takes in what a proxy sees.

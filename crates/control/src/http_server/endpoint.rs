@@ -125,6 +125,14 @@ pub(super) enum Connection {
 }
 
 impl Connection {
+    /// The client has shown a certificate: the endpoint takes none that it does not verify.
+    pub(super) fn is_verified(&self) -> bool {
+        match self {
+            Connection::Tls(stream) => stream.get_ref().1.peer_certificates().is_some(),
+            Connection::Tcp(_) | Connection::Unix(_) => false,
+        }
+    }
+
     /// Shakes hands where the endpoint speaks TLS.
     pub(super) async fn secured(self, tls: Option<&TlsAcceptor>) -> io::Result<Self> {
         match (self, tls) {
