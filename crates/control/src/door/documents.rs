@@ -14,7 +14,7 @@ use super::{Door, reply};
 use crate::documents::{Reading, read_all, read_keys};
 use crate::guards::{GuardNote, GuardReport};
 use crate::manifest_folder::SOURCE_PREFIX;
-use crate::workloads::unenforced;
+use crate::workloads::{unenforced, unknown};
 
 const JSON: &str = "application/json";
 
@@ -196,6 +196,7 @@ impl Door {
         diagnostics.extend(self.compilation.diagnostics_of(&document.key));
         if let Spec::Workload(spec) = &document.spec {
             diagnostics.extend(unenforced(&spec.limits));
+            diagnostics.extend(unknown(&self.mesh.catalog(), &document.key, spec));
         }
         DocumentRow {
             key: document.key.clone(),
