@@ -372,9 +372,13 @@ pub(crate) struct ApplyArguments {
     #[command(flatten)]
     pub(crate) files: FilesArguments,
     /// Wait until each workload runs, or has completed, as its document says, and each rollout is promoted. Exit with 1 when one
-    /// is taken back, held or has failed.
+    /// is taken back, held, or has failed, when an operator's order holds it back, or when it waits for what has failed or does not
+    /// exist.
     #[arg(long)]
     pub(crate) wait: bool,
+    /// With `--wait`: exit with 1 after so long (`10m`), and say what was waited for [default: no limit].
+    #[arg(long, value_name = "TIME", requires = "wait")]
+    pub(crate) timeout: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -37,6 +37,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use self::command::{Call, Command, Reach};
+pub(crate) use self::flags::GoDuration;
 use crate::output::{self, note};
 
 /// All commands, by groups.

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use control::door::documents::{DocumentRow, DocumentsReport, File, Files};
@@ -13,12 +14,29 @@ use model::Severity;
 
 use crate::args::{ApplyArguments, FilesArguments, Format, GetArguments};
 use crate::client::AgentAt;
+use crate::consul::GoDuration;
 use crate::output::{note, print_line, print_rows};
-use crate::workloads::{comes_to_rest, last_ends, tell_undone};
+use crate::workloads::{comes_to_rest, held_back, last_ends, still_changing, tell_held_back};
 
 mod guarded;
 
 pub(crate) async fn apply(arguments: ApplyArguments) -> anyhow::Result<ExitCode> {
+    let Some(timeout) = arguments.timeout.clone() else { return apply_unbounded(arguments).await };
+    let limit = GoDuration::parse(&timeout).and_then(|it| u64::try_from(it.0).ok());
+    let limit = limit.filter(|it| *it > 0).map(Duration::from_nanos);
+    let limit =
+        limit.with_context(|| format!("--timeout {timeout:?} is no time, as 90s or 10m"))?;
+    let agent = AgentAt::of(&arguments.files.connection)?;
+    if let Ok(done) = tokio::time::timeout(limit, apply_unbounded(arguments)).await {
+        return done;
+    }
+    for line in still_changing(&agent).await? {
+        note(&format!("after {timeout}: {line}"));
+    }
+    bail!("not as the documents say within {timeout}; what was applied stays")
+}
+
+async fn apply_unbounded(arguments: ApplyArguments) -> anyhow::Result<ExitCode> {
     let agent = AgentAt::of(&arguments.files.connection)?;
     let ended = if arguments.wait { last_ends(&agent).await? } else { BTreeMap::new() };
     let (is_done, rows) = change(&agent, &arguments.files, "/leno/v1/apply").await?;
@@ -30,9 +48,8 @@ pub(crate) async fn apply(arguments: ApplyArguments) -> anyhow::Result<ExitCode>
             let before = ended.get(&name).copied().unwrap_or_default();
             is_well &= comes_to_rest(&agent, &name, before).await;
         }
-        if row.result == "unchanged" {
-            let is_undone = tell_undone(&agent, &name).await;
-            is_well &= !(arguments.wait && is_undone);
+        if row.result == "unchanged" && !arguments.wait {
+            tell_held_back(&agent, &name).await;
         }
     }
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -156,7 +173,15 @@ pub(crate) async fn get(arguments: GetArguments) -> anyhow::Result<ExitCode> {
     let value = serde_json::to_value(&report.documents)?;
     print_rows(arguments.list.output, &header, rows.collect(), &value)?;
     if arguments.list.output == Format::Table {
-        report.documents.iter().for_each(print_findings);
+        let has_workload = report.documents.iter().any(|it| it.key.kind == "Workload");
+        let held = if has_workload { held_back(&agent).await? } else { BTreeMap::new() };
+        for row in &report.documents {
+            print_findings(row);
+            let name = format!("{}/{}", row.key.namespace, row.key.name);
+            if let Some(by) = held.get(&name).filter(|_| row.key.kind == "Workload") {
+                print_line(&format!("  {} is held back by {by}", row.key.name));
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -64,12 +64,23 @@ fn workload_row(it: &WorkloadReport) -> Vec<String> {
         it.version.clone(),
         format!("{}/{}", it.ready, it.replicas),
         it.state.clone(),
-        it.reason.clone(),
+        why(it),
     ]
 }
 
+/// Why it is so, and what is to be done to have it otherwise.
+fn why(it: &WorkloadReport) -> String {
+    // Of what is stopped, the reason says the same.
+    if it.held_back.is_empty() || it.state == "stopped" || it.state == "stopping" {
+        return it.reason.clone();
+    }
+    let apart = if it.reason.is_empty() { "" } else { "; " };
+    format!("{}{apart}held back by {}", it.reason, it.held_back)
+}
+
 fn summary(it: &WorkloadReport) -> String {
-    let why = if it.reason.is_empty() { String::new() } else { format!(": {}", it.reason) };
+    let why = why(it);
+    let why = if why.is_empty() { why } else { format!(": {why}") };
     let version = if it.version.is_empty() { "none" } else { &it.version };
     let (name, ready, replicas) = (full_name(it), it.ready, it.replicas);
     format!("{name}, version {version}, {ready} of {replicas} ready, {}{why}", it.state)
@@ -145,6 +156,7 @@ pub(crate) async fn order(order: &str, arguments: OrderArguments) -> anyhow::Res
         return Ok(ExitCode::SUCCESS);
     }
     let is_well = settle(&agent, &arguments.name, before, order == "undo").await?;
+    tell_grounds(&agent, &arguments.name, before).await;
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -163,7 +175,11 @@ pub(crate) async fn comes_to_rest(agent: &AgentAt, name: &str, before: u64) -> b
         tokio::time::sleep(WAIT_PAUSE).await;
     }
     match settle(agent, name, before, false).await {
-        Ok(is_well) => is_well,
+        Ok(is_well) => {
+            tell_grounds(agent, name, before).await;
+            let is_held_back = tell_held_back(agent, name).await;
+            is_well && !is_held_back
+        }
         Err(error) => {
             note(&format!("error: {name}: {error:#}"));
             false
@@ -171,20 +187,44 @@ pub(crate) async fn comes_to_rest(agent: &AgentAt, name: &str, before: u64) -> b
     }
 }
 
-/// Says what to do about a document that is unchanged, if it was taken back. True if it was.
-pub(crate) async fn tell_undone(agent: &AgentAt, name: &str) -> bool {
+/// Says by what a workload or a rollout is held back from being what its document says. True if it is.
+pub(crate) async fn tell_held_back(agent: &AgentAt, name: &str) -> bool {
     let Ok(report) = rollout_report(agent, name).await else { return false };
+    if !report.held_back.is_empty() {
+        note(&format!("{} is held back by {}", full_name(&report), report.held_back));
+        return true;
+    }
     let last = report.rollout.history.first().filter(|it| !report.is_pending && !is_good(it));
-    let undone = last.filter(|it| report.version != it.version);
+    let undone = last.filter(|it| report.kind == "rollout" && report.version != it.version);
     if let Some(last) = undone {
-        let name = full_name(&report);
-        let version = &last.version;
+        let (name, version) = (full_name(&report), &last.version);
         note(&format!(
             "version {version} of {name} was {}; `leno rollout retry {name}` tries it again",
             last.outcome
         ));
     }
     undone.is_some()
+}
+
+/// Says on what grounds a release was promoted since `before`, if not by comparing requests.
+async fn tell_grounds(agent: &AgentAt, name: &str, before: u64) {
+    let Ok(report) = rollout_report(agent, name).await else { return };
+    let last = report.rollout.history.first().filter(|it| it.ended_ms > before);
+    if let Some(last) = last.filter(|it| it.outcome == "promoted" && !it.reason.is_empty()) {
+        print_line(&format!("release {} was promoted: {}", last.release, last.reason));
+    }
+}
+
+/// What keeps workloads and rollouts from coming to rest, in lines.
+pub(crate) async fn still_changing(agent: &AgentAt) -> anyhow::Result<Vec<String>> {
+    let all: Vec<WorkloadReport> = get(agent, "/leno/v1/rollouts").await?;
+    Ok(all.iter().filter(|it| is_changing(it)).map(summary).collect())
+}
+
+/// By what workloads are held back, by `NAMESPACE/NAME`.
+pub(crate) async fn held_back(agent: &AgentAt) -> anyhow::Result<BTreeMap<String, String>> {
+    let held = reports(agent, None).await?.into_iter().filter(|it| !it.held_back.is_empty());
+    Ok(held.map(|it| (format!("{}/{}", it.namespace, it.name), it.held_back)).collect())
 }
 
 fn is_good(past: &PastRollout) -> bool {
@@ -255,7 +295,8 @@ fn is_away(error: &anyhow::Error) -> bool {
 fn is_changing(report: &WorkloadReport) -> bool {
     let state = report.state.as_str();
     if report.is_pending {
-        return true;
+        // What is blocked waits for somebody to do something about it.
+        return !report.is_blocked;
     }
     if report.kind == "job" && ["running", "waiting"].contains(&state) {
         // Its end is what is waited for.
@@ -382,7 +423,9 @@ async fn status(arguments: StatusArguments) -> anyhow::Result<ExitCode> {
             "release {release} (version {version}) was {outcome} {} ago{why}",
             ago(last.ended_ms)
         ));
-        print_line(&format!("figures: {}", last.figures));
+        if !last.figures.is_empty() {
+            print_line(&format!("figures: {}", last.figures));
+        }
     }
     for (at_ms, text) in &rollout.events {
         print_line(&format!("{:>7} ago  {text}", ago(*at_ms)));

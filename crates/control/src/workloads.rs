@@ -25,6 +25,7 @@ use crate::probes::ProbesHandle;
 
 mod adoption;
 mod copy;
+mod dependencies;
 mod hands;
 mod job;
 mod kept;
@@ -41,6 +42,7 @@ mod tally;
 mod words;
 
 use copy::{CopyHandle, Stage, Surroundings};
+pub(crate) use dependencies::unknown;
 use kept::{KeptProcess, Running, record_key};
 pub use limits::Enforcement;
 pub use name::WorkloadName;
@@ -450,9 +452,7 @@ impl Keeper {
         running: &mut Running,
         now: Timestamp,
     ) {
-        let is_stopped = running.kept.stopped.is_some()
-            || running.kept.job.as_ref().is_some_and(recovery::Job::is_stopped);
-        if is_stopped || running.kept.told.as_ref() == Some(spec) {
+        if running.kept.is_stopped() || running.kept.told.as_ref() == Some(spec) {
             return;
         }
         if now.0.saturating_sub(running.looked_ms) < OBSTACLES_PAUSE_MS

@@ -134,6 +134,9 @@ impl fmt::Display for Figures {
                 _ => Ok(()),
             }
         };
+        if self.old.requests == 0 && self.new.requests == 0 {
+            return f.write_str("no requests to compare");
+        }
         side(f, "new", &self.new)?;
         if self.old.requests == 0 {
             let percent = self.old_failure_rate * 100.0;

@@ -35,7 +35,7 @@ pub use job::{
 pub use order::{Order, OrderError, Standing};
 pub use restart::{CheckAction, Ended, Next, Policy, Restart, RestartLimits, RestartMemory};
 pub use rollout::{
-    Action, Amount, Approach, Command, Copy, CopyId, Deadlines, LittleTraffic, Note, Observed,
-    Outcome, Phase, Reason, Record, Refusal, Release, ReleaseId, ReleaseReport, Spec, Split, Step,
-    Strategy, WORKLOAD_FORMAT, Workload,
+    Action, Amount, Approach, Command, Copy, CopyId, Deadlines, Grounds, LittleTraffic, Note,
+    Observed, Outcome, Phase, Reason, Record, Refusal, Release, ReleaseId, ReleaseReport, Spec,
+    Split, Step, Strategy, WORKLOAD_FORMAT, Workload,
 };

@@ -8,7 +8,7 @@ pub use self::command::{Command, Refusal};
 pub use self::observed::{
     Action, Copy, CopyId, Note, Observed, Phase, ReleaseId, ReleaseReport, Split,
 };
-pub use self::record::{Outcome, Reason, Record, Release};
+pub use self::record::{Grounds, Outcome, Reason, Record, Release};
 pub use self::spec::{Amount, Deadlines, LittleTraffic, Spec, Step, Strategy};
 use self::stage::{Rollout, Stage};
 use self::view::View;

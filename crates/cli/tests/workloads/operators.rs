@@ -156,3 +156,131 @@ fn a_request_under_way_is_answered_though_its_route_its_service_and_its_workload
     assert_eq!(answer.status, 200, "{answer:?}");
     eventually("its process ends then", || !crate::is_running(pid));
 }
+
+/// What an apply that waits says, and that it says by its exit code that the document is not what runs.
+fn not_as_its_document_says(world: &World, file: &str) -> String {
+    let output = world.agent.cli(&["apply", "--wait", "-f", file]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+#[test]
+fn whoever_waits_is_told_by_what_order_of_an_operator_a_document_is_held_back() {
+    let world = World::new();
+    world.apply(&document("1", 1, &[], ""));
+    world.settle("1");
+    let file = file_of(&world, &document("2", 1, &[], ""));
+    assert!(world.agent.cli(&["apply", "--wait", "-f", &file]).status.success());
+    world.leno(&["rollout", "undo", "web"]);
+    let by =
+        "held back by an operator's undo of version 2; `leno rollout retry web` tries it again";
+    for _ in 0..2 {
+        let said = not_as_its_document_says(&world, &file);
+        assert!(said.contains(by), "{said}");
+    }
+    for shown in [world.leno(&["ps"]), world.leno(&["get"])] {
+        assert!(shown.contains(by), "{shown}");
+    }
+    // Without a wait, it is said as well.
+    let output = world.agent.cli(&["apply", "-f", &file]);
+    assert!(output.status.success() && text(&output.stderr).contains(by), "{output:?}");
+    world.leno(&["rollout", "retry", "web"]);
+    assert!(world.agent.cli(&["apply", "--wait", "-f", &file]).status.success());
+    world.leno(&["scale", "web", "2"]);
+    let said = not_as_its_document_says(&world, &file);
+    assert!(said.contains("held back by an operator's scale to 2; `leno scale web 1`"), "{said}");
+    world.leno(&["scale", "web", "1"]);
+    assert!(world.agent.cli(&["apply", "--wait", "-f", &file]).status.success());
+    world.leno(&["stop", "web"]);
+    let said = not_as_its_document_says(&world, &file);
+    assert!(said.contains("an operator's stop; `leno start web` starts it"), "{said}");
+    // What is gone can still be read.
+    let logs: Vec<Value> = {
+        let path = "/leno/v1/workloads/logs?name=web";
+        let http = world.agent.http;
+        let answer = crate::support::request(http, &[("Host", "agent")], "GET", path, b"");
+        answer.json().as_array().cloned().unwrap_or_default()
+    };
+    assert!(!logs.is_empty(), "the logs of its last copies are shown");
+    world.leno(&["start", "web"]);
+    assert!(world.agent.cli(&["apply", "--wait", "-f", &file]).status.success());
+}
+
+#[test]
+fn once_the_old_document_is_back_nothing_is_said_of_the_rollout_that_was_undone() {
+    let world = World::new();
+    world.apply(&document("1", 1, &[], ""));
+    world.settle("1");
+    let bad = document("2", 1, &[], "").replace("echo, --name", "none-such, --name");
+    let said = not_as_its_document_says(&world, &file_of(&world, &bad));
+    assert!(!said.contains("rolling back: rolling back"), "{said}");
+    let shown = world.leno(&["ps"]);
+    assert!(shown.contains("undone") && shown.contains("the rollback of version 2"), "{shown}");
+    let good = file_of(&world, &document("1", 1, &[], ""));
+    let output = world.agent.cli(&["apply", "--wait", "-f", &good]);
+    assert!(output.status.success(), "{output:?}");
+    let report = world.report();
+    assert_eq!((&report["reason"], &report["held_back"]), (&"".into(), &"".into()), "{report:#}");
+}
+
+#[test]
+fn a_release_that_few_requests_could_be_compared_for_says_so() {
+    let world = World::new();
+    world.apply(&document("1", 1, &[], ""));
+    world.settle("1");
+    let shown = world.leno(&["rollout", "status", "web"]);
+    assert!(shown.contains("figures: no requests to compare"), "{shown}");
+    let file = file_of(&world, &document("2", 1, &[], ""));
+    let output = world.agent.cli(&["apply", "--wait", "-f", &file]);
+    assert!(output.status.success(), "{output:?}");
+    let why = "0 requests were too few to compare; checks and time decided";
+    assert!(text(&output.stdout).contains(&format!("was promoted: {why}")), "{output:?}");
+    let history = world.leno(&["rollout", "history", "web"]);
+    assert_eq!(history.matches(why).count(), 1, "{history}");
+}
+
+#[test]
+fn nobody_waits_for_what_does_not_exist_or_has_failed() {
+    let world = World::new();
+    let dependent = document("1", 1, &[], "  dependsOn: [migrate]\n");
+    let file = file_of(&world, &dependent);
+    let said = not_as_its_document_says(&world, &file);
+    assert!(said.contains("there is no workload migrate"), "{said}");
+    assert!(said.contains("waiting: for migrate, which does not exist"), "{said}");
+    let job = |script: &str| {
+        format!(
+            "apiVersion: leno.dev/v1\nkind: Workload\nmetadata: {{name: migrate}}\nspec:\n  type: Job\n  \
+             command: [sh, -c, {script:?}]\n  restart: {{policy: Never}}\n"
+        )
+    };
+    world.apply(&job("exit 3"));
+    world.wait_for("migrate", "failed");
+    let file = file_of(&world, &dependent);
+    let said = not_as_its_document_says(&world, &file);
+    assert!(!said.contains("there is no workload"), "{said}");
+    assert!(said.contains("waiting: for migrate, which has failed"), "{said}");
+    // What may still come is waited for, as long as one likes.
+    world.apply(&job("sleep 20"));
+    let file = file_of(&world, &dependent);
+    let output = world.agent.cli(&["apply", "--wait", "--timeout", "300ms", "-f", &file]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("after 300ms: web, version none, 0 of 1 ready, waiting: for migrate"),
+        "{said}"
+    );
+    world.apply(&job("exit 0"));
+    let file = file_of(&world, &dependent);
+    let output = world.agent.cli(&["apply", "--wait", "--timeout", "1m", "-f", &file]);
+    assert!(output.status.success(), "{output:?}");
+    // Nothing of it runs, and what is done is done.
+    for (order, why) in [
+        (&["stop", "migrate"][..], "migrate has completed; nothing runs"),
+        (&["rollout", "retry", "migrate"][..], "`leno restart migrate` runs it again"),
+    ] {
+        let output = world.agent.cli(order);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains(why), "{output:?}");
+    }
+    assert_eq!(world.report_of("migrate")["state"], "completed");
+}

@@ -18,6 +18,7 @@ use super::{Door, reply};
 use crate::documents::{Reading, read_all, read_keys};
 use crate::guards::{GuardNote, GuardReport};
 use crate::manifest_folder::SOURCE_PREFIX;
+use crate::workloads::unknown;
 
 const JSON: &str = "application/json";
 /// How often a guarded change is begun before others that change the same documents win.
@@ -213,6 +214,7 @@ impl Door {
         diagnostics.extend(self.compilation.diagnostics_of(&document.key));
         if let Spec::Workload(spec) = &document.spec {
             diagnostics.extend(self.workloads.unenforced(&spec.limits));
+            diagnostics.extend(unknown(&self.mesh.catalog(), &document.key, spec));
         }
         DocumentRow {
             key: document.key.clone(),

@@ -204,6 +204,10 @@ impl Door {
         let failed = failed.filter(|it| !["promoted", "completed"].contains(&&*it.outcome));
         let (failed, workloads) = (failed.map(|it| it.release), self.workloads.clone());
         let read = tokio::task::spawn_blocking(move || {
+            if files.is_empty() && after.is_none() {
+                files = workloads.last_logs(&name);
+                files.truncate(LOGS_MAX);
+            }
             // Why it was taken back stands in what its copies wrote, and they are gone.
             for (id, path) in failed.iter().flat_map(|it| workloads.logs_of_release(&name, *it)) {
                 if files.len() < LOGS_MAX && !files.iter().any(|it| it.0 == id) {

@@ -214,7 +214,7 @@ fn a_life_that_was_replaced_is_waited_for_until_it_has_left() {
     let old = || fleet.proxies().remove(1);
     let key = old().name;
     assert_eq!((fleet.proxies().len(), old().is_replaced), (2, true));
-    assert_eq!(fleet.behind(Revision(5)), [key.clone()]);
+    assert_eq!(fleet.behind(Revision(5)), std::slice::from_ref(&key));
     let under_way = Report { uses: used(7, 2), ..report("1", 2) };
     fleet.report(under_way, moment(SECOND)).unwrap();
     let active: Vec<u64> = fleet.uses().iter().map(|it| it.1["n/web-1"].active).collect();

@@ -1,6 +1,6 @@
 //! What is done to copies: they are registered, started, marked and weighed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use recovery::{Action, CopyId, ReleaseId, Split};
 use registry::{Command, Rejection, ServiceRegistration};
 
 use super::copy::{CopyHandle, is_ready, tell_failure};
-use super::job::{has_completed, record_of};
-use super::kept::Running;
+use super::job::{has_completed, has_failed, record_of};
+use super::kept::{Awaited, Running};
 use super::name::WorkloadName;
 use super::plan::CopyPlan;
 use super::report::WorkloadReport;
@@ -119,21 +119,52 @@ impl Keeper {
     }
 
     /// What it depends on that is not there yet.
-    pub(super) fn missing(&self, name: &WorkloadName, spec: &WorkloadSpec) -> Vec<String> {
-        let reports = self.shared.reports.lock();
-        let catalog = self.around.mesh.catalog();
-        let is_there = |other: &String| {
-            let other = WorkloadName { namespace: name.namespace.clone(), name: other.clone() };
-            let document = catalog.document(&other.document()).and_then(|it| spec_of(it));
-            match document {
-                // That it once completed says nothing of what its document asks for now.
-                Some(spec) if spec.kind == WorkloadKind::Job => {
-                    self.all.get(&other).is_some_and(|it| has_completed(it, spec))
-                }
-                Some(_) | None => reports.get(&other).is_some_and(WorkloadReport::is_healthy),
-            }
+    pub(super) fn missing(&self, name: &WorkloadName, spec: &WorkloadSpec) -> Vec<Awaited> {
+        let other = |it: &String| WorkloadName { name: it.clone(), ..name.clone() };
+        let missing = spec.depends_on.iter().filter(|it| !self.is_there(&other(it)));
+        let awaited = |it: &String| Awaited {
+            name: it.clone(),
+            trouble: self.trouble_of(&other(it), &mut BTreeSet::new()).unwrap_or_default(),
         };
-        spec.depends_on.iter().filter(|it| !is_there(it)).cloned().collect()
+        missing.map(awaited).collect()
+    }
+
+    fn is_there(&self, other: &WorkloadName) -> bool {
+        let catalog = self.around.mesh.catalog();
+        match catalog.document(&other.document()).and_then(|it| spec_of(it)) {
+            // That it once completed says nothing of what its document asks for now.
+            Some(spec) if spec.kind == WorkloadKind::Job => {
+                self.all.get(other).is_some_and(|it| has_completed(it, spec))
+            }
+            Some(_) | None => {
+                self.shared.reports.lock().get(other).is_some_and(WorkloadReport::is_healthy)
+            }
+        }
+    }
+
+    /// Why it is of no use to wait for a workload that is not there; `None` while it may come.
+    fn trouble_of(
+        &self,
+        other: &WorkloadName,
+        seen: &mut BTreeSet<WorkloadName>,
+    ) -> Option<&'static str> {
+        let catalog = self.around.mesh.catalog();
+        let Some(spec) = catalog.document(&other.document()).and_then(|it| spec_of(it)) else {
+            return Some("which does not exist");
+        };
+        let running = self.all.get(other);
+        if running.is_some_and(|it| it.kept.is_stopped()) {
+            return Some("which an operator stopped");
+        }
+        if let Some(running) = running.filter(|it| it.kept.told.as_ref() == Some(spec)) {
+            return has_failed(running).then_some("which has failed");
+        }
+        let mut is_stuck = |it: &String| {
+            let next = WorkloadName { name: it.clone(), ..other.clone() };
+            let is_new = seen.insert(next.clone());
+            is_new && !self.is_there(&next) && self.trouble_of(&next, seen).is_some()
+        };
+        spec.depends_on.iter().any(&mut is_stuck).then_some("which cannot start itself")
     }
 
     /// Registers a copy before its process is there: not to be used before its checks pass, nor before its release is.

@@ -11,7 +11,7 @@ use runtime::{EndRecord, Exit, Recorded};
 use super::kept::Running;
 use super::name::WorkloadName;
 use super::words::ran;
-use super::{Ask, CopyHandle, Keeper, Order, Place};
+use super::{Ask, CopyHandle, Keeper, Order, Place, spec_of};
 
 /// Lines, and bytes, of what a try wrote last that stand in the reason of its failure.
 const LAST_LINES: usize = 3;
@@ -102,9 +102,14 @@ impl Keeper {
         running: &mut Running,
         now: Timestamp,
     ) -> Result<(), String> {
+        let catalog = self.around.mesh.catalog();
+        let document = catalog.document(&order.name.document()).and_then(|it| spec_of(it));
+        let is_followed = running.kept.told.as_ref() == document;
         running.is_dirty = true;
         let kept = &mut running.kept;
         let Some(job) = &mut kept.job else { return Ok(()) };
+        let has_ended = matches!(job.standing(), JobStanding::Ended(_));
+        let has_completed = job.standing() == JobStanding::Ended(&RunOutcome::Completed);
         let has_failed = match job.standing() {
             JobStanding::Ended(outcome) => *outcome != RunOutcome::Completed,
             JobStanding::New
@@ -114,6 +119,15 @@ impl Keeper {
             | JobStanding::Stopped => false,
         };
         match order.ask {
+            // What its document asks for may still be to come.
+            Ask::Stop if has_ended && is_followed => {
+                let how = if has_failed { "has failed" } else { "has completed" };
+                Err(format!("{} {how}; nothing runs", order.name.short()))
+            }
+            Ask::Retry if has_completed && is_followed => {
+                let name = order.name.short();
+                Err(format!("{name} has completed already; `leno restart {name}` runs it again"))
+            }
             Ask::Stop => {
                 job.stop();
                 kept.note("an operator stopped it".into());
@@ -152,6 +166,21 @@ pub(super) fn has_completed(running: &Running, spec: &WorkloadSpec) -> bool {
     let completed = JobStanding::Ended(&RunOutcome::Completed);
     running.kept.told.as_ref() == Some(spec)
         && running.kept.job.as_ref().is_some_and(|it| it.standing() == completed)
+}
+
+/// The last run of a job came to a bad end.
+pub(super) fn has_failed(running: &Running) -> bool {
+    running.kept.job.as_ref().is_some_and(|it| match it.standing() {
+        JobStanding::Ended(RunOutcome::Failed { .. } | RunOutcome::TooLong { .. }) => true,
+        JobStanding::Ended(
+            RunOutcome::Completed | RunOutcome::Superseded(_) | RunOutcome::Removed,
+        )
+        | JobStanding::New
+        | JobStanding::Waiting(_)
+        | JobStanding::Running
+        | JobStanding::Ending
+        | JobStanding::Stopped => false,
+    })
 }
 
 /// A file of a try, beside the others of its namespace.

@@ -1,6 +1,7 @@
 //! What is known of one workload, and what of it is kept in the store.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 
 use model::workload::{Registration, Rollout, WorkloadKind, WorkloadSpec};
@@ -93,6 +94,11 @@ impl Kept {
         self.workload.is_removed() || self.job.as_ref().is_some_and(Job::is_removed)
     }
 
+    /// An operator stopped it.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.is_some() || self.job.as_ref().is_some_and(Job::is_stopped)
+    }
+
     /// Whether a document of this kind goes on with what is here, and is not something else of the same name.
     pub(super) fn goes_on_with(&self, kind: WorkloadKind) -> bool {
         match kind {
@@ -124,15 +130,19 @@ impl Kept {
             // How its end is awaited is not what is run.
             return format!("{}.{}", spec.template_hash(), self.restarts);
         }
-        let of_copies = WorkloadSpec {
+        format!("{}.{}", content_version(&Self::of_copies(spec)), self.restarts)
+    }
+
+    /// What of a document is of the copies: equal where they need not be replaced.
+    pub(super) fn of_copies(spec: &WorkloadSpec) -> WorkloadSpec {
+        WorkloadSpec {
             replicas: 1,
             rollout: Rollout::default(),
             depends_on: Vec::new(),
             // Which is registered anew where they are.
             service: spec.service.clone().map(|it| Registration { weight: 1, ..it }),
             ..spec.clone()
-        };
-        format!("{}.{}", content_version(&of_copies), self.restarts)
+        }
     }
 
     /// Remembers what a release runs, and forgets those that nobody can go back to.
@@ -242,6 +252,21 @@ pub(super) fn stored_names(catalog: &Catalog, node: &NodeName) -> Vec<WorkloadNa
         .collect()
 }
 
+/// Another workload that is waited for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Awaited {
+    pub name: String,
+    /// Why waiting alone is of no use; empty while it may come.
+    pub trouble: &'static str,
+}
+
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let apart = if self.trouble.is_empty() { "" } else { ", " };
+        write!(f, "{}{apart}{}", self.name, self.trouble)
+    }
+}
+
 /// A workload in memory.
 pub(super) struct Running {
     pub kept: Kept,
@@ -255,7 +280,7 @@ pub(super) struct Running {
     /// What keeps it from following its document.
     pub obstacles: Vec<String>,
     /// What it waits for before it starts.
-    pub waits_for: Vec<String>,
+    pub waits_for: Vec<Awaited>,
     /// Proxies that have not acknowledged yet what is waited for, and since when that is so, in milliseconds since 1970.
     pub unacknowledged: BTreeMap<String, u64>,
     /// When obstacles were last looked for, in milliseconds since 1970.

@@ -55,6 +55,15 @@ impl Keeper {
 }
 
 impl Workloads {
+    /// The logs of the release whose copies wrote last, for a workload that has no copies now. Reads the folder.
+    #[must_use]
+    pub fn last_logs(&self, name: &WorkloadName) -> Vec<(String, PathBuf)> {
+        let folder = self.shared.logs.join(&name.namespace);
+        let files = files(&folder, &name.copy_prefix());
+        let last = files.iter().max_by_key(|it| it.modified).map(|it| it.copy.release);
+        last.map_or_else(Vec::new, |it| self.logs_of_release(name, it.0))
+    }
+
     /// The logs of the copies of one release, also of those that are gone. Reads the folder.
     #[must_use]
     pub fn logs_of_release(&self, name: &WorkloadName, release: u64) -> Vec<(String, PathBuf)> {

@@ -65,6 +65,11 @@ impl WorkloadName {
         format!("{}{copy}", self.copy_prefix()).into()
     }
 
+    /// As operators write it: without the namespace where that is the default.
+    pub(super) fn short(&self) -> String {
+        if self.namespace == DEFAULT { self.name.clone() } else { self.to_string() }
+    }
+
     /// What stands before the numbers of a copy: `web-`.
     pub(super) fn copy_prefix(&self) -> String {
         if self.namespace == DEFAULT {

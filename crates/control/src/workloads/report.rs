@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use api::LiveCheck;
 use model::workload::WorkloadSpec;
 use model::{Catalog, CheckId};
-use recovery::{Outcome, Split, Verdict, Workload};
+use recovery::{Grounds, Outcome, Split, Verdict, Workload};
 use serde::{Deserialize, Serialize};
 
 use super::copy::{Stage, is_ready};
@@ -14,6 +14,7 @@ use super::name::WorkloadName;
 use super::seen::output_of;
 use super::{Place, log_of};
 
+mod held_back;
 mod job;
 
 /// For so long it is not worth telling that a proxy has not acknowledged something.
@@ -36,6 +37,11 @@ pub struct WorkloadReport {
     pub reason: String,
     /// What its document asks for has not begun yet.
     pub is_pending: bool,
+    /// It cannot begin, because of what it waits for: that does not exist, has failed, or cannot start itself.
+    pub is_blocked: bool,
+    /// What keeps it from being what its document says, and the command that ends that, as `an operator's stop; ...`; empty when
+    /// nothing does.
+    pub held_back: String,
     /// Version that serves.
     pub version: String,
     /// Limits that hold otherwise than its document has them, or not at all, each with the reason.
@@ -134,7 +140,7 @@ pub struct PastRollout {
     pub ended_ms: u64,
     /// `promoted`, `rolled back` or `held`; of a job `completed`, `failed` or `canceled`.
     pub outcome: String,
-    /// Why; empty when it was promoted.
+    /// Why; of one that was promoted, on what grounds if not by comparing requests; empty otherwise.
     pub reason: String,
     /// What was counted meanwhile.
     pub figures: String,
@@ -181,6 +187,8 @@ pub(super) fn of(
         state,
         reason,
         is_pending: is_pending(spec, running),
+        is_blocked: is_blocked(spec, running),
+        held_back: held_back::of(name, spec, running),
         unenforced: unenforced(spec, running, place),
         version,
         replicas,
@@ -247,11 +255,20 @@ fn unenforced(spec: Option<&WorkloadSpec>, running: &Running, place: &Place) -> 
 
 /// Whether what the document asks for is still to be begun, and not kept from it.
 fn is_pending(spec: Option<&WorkloadSpec>, running: &Running) -> bool {
-    let is_stopped = running.kept.stopped.is_some()
-        || running.kept.job.as_ref().is_some_and(recovery::Job::is_stopped);
     spec.is_some_and(|it| running.kept.told.as_ref() != Some(it))
         && running.obstacles.is_empty()
-        && !is_stopped
+        && !running.kept.is_stopped()
+}
+
+/// Whether it is still to be begun, and never will be by waiting alone.
+fn is_blocked(spec: Option<&WorkloadSpec>, running: &Running) -> bool {
+    is_pending(spec, running) && running.waits_for.iter().any(|it| !it.trouble.is_empty())
+}
+
+/// What is waited for, in words.
+fn awaited(running: &Running) -> String {
+    let words: Vec<String> = running.waits_for.iter().map(ToString::to_string).collect();
+    format!("for {}", words.join("; for "))
 }
 
 /// The state in a word, and why.
@@ -279,7 +296,7 @@ fn state(
     }
     let held = copies.iter().find(|it| it.state == "held");
     if !running.waits_for.is_empty() && copies.is_empty() {
-        return is("waiting", format!("for {}", running.waits_for.join(", ")));
+        return is("waiting", awaited(running));
     }
     if let Some(progress) = progress(workload, prefix) {
         return progress;
@@ -288,7 +305,13 @@ fn state(
         return is("degraded", format!("{} is held: {}", copy.id, copy.output));
     }
     if all_ready {
-        return is("running", last_undone(workload, prefix));
+        let is_it = |it: &recovery::Release| {
+            spec.is_some_and(|spec| it.fingerprint == running.kept.fingerprint(spec))
+        };
+        // Once its document and what serves agree again, that is over.
+        let is_settled = workload.stable().is_some_and(is_it);
+        let reason = if is_settled { String::new() } else { last_undone(workload, prefix) };
+        return is("running", reason);
     }
     let missing = copies.iter().find(|it| it.state != "ready" && !it.output.is_empty());
     is("degraded", missing.map_or_else(String::new, |it| format!("{}: {}", it.id, it.output)))
@@ -304,7 +327,8 @@ pub(super) fn progress(workload: &Workload, prefix: &str) -> Option<(String, Str
     } else {
         "rolling out"
     };
-    Some((word.to_owned(), progress))
+    let how_far = progress.strip_prefix("rolling back: ").map(str::to_owned);
+    Some((word.to_owned(), how_far.unwrap_or(progress)))
 }
 
 /// Why the last rollout was undone, if it was.
@@ -337,7 +361,7 @@ pub(super) fn rollout(
     };
     let past = |record: &recovery::Record| {
         let (outcome, reason) = match &record.outcome {
-            Outcome::Promoted => ("promoted", String::new()),
+            Outcome::Promoted => ("promoted", grounds(record)),
             Outcome::RolledBack(reason) => ("rolled back", reason.text(prefix)),
             Outcome::Held(reason) => ("held", reason.text(prefix)),
         };
@@ -358,5 +382,17 @@ pub(super) fn rollout(
         shares,
         history: workload.history().rev().map(past).collect(),
         events: events.iter().rev().cloned().collect(),
+    }
+}
+
+/// On what grounds a release was promoted, if not because its requests went as well as those before.
+fn grounds(record: &recovery::Record) -> String {
+    match record.grounds {
+        Grounds::Requests | Grounds::Unknown => String::new(),
+        Grounds::Order => "an operator said so".to_owned(),
+        Grounds::Checks => {
+            let requests = record.figures.new.requests;
+            format!("{requests} requests were too few to compare; checks and time decided")
+        }
     }
 }

@@ -3,7 +3,7 @@
 use model::Timestamp;
 
 use super::observed::{Action, Note, Observed, ReleaseId};
-use super::record::{Outcome, Reason, Record};
+use super::record::{Grounds, Outcome, Reason, Record};
 use super::spec::{Deadlines, LittleTraffic, Strategy};
 use super::stage::{Rolling, RollingBack, Rollout, Shifting, Stage};
 use super::view::{View, count};
@@ -279,6 +279,11 @@ impl Workload {
             self.held = Some(reason.clone());
         }
         let record = Record {
+            grounds: if outcome == Outcome::Promoted {
+                grounds(&rollout)
+            } else {
+                Grounds::Unknown
+            },
             figures: rollout.evidence.figures(),
             release: rollout.to,
             began: rollout.began,
@@ -295,6 +300,16 @@ impl Workload {
     pub(super) fn deadlines(&self) -> Deadlines {
         let release = self.rollout.as_ref().map(|it| &it.to).or(self.stable.as_ref());
         release.map_or_else(Deadlines::default, |it| it.spec.deadlines)
+    }
+}
+
+fn grounds(rollout: &Rollout) -> Grounds {
+    match rollout.evidence.verdict() {
+        _ if rollout.forced => Grounds::Order,
+        // What is known to be good, or is the first, is not compared.
+        _ if rollout.direct => Grounds::Unknown,
+        Verdict::AsGood { .. } => Grounds::Requests,
+        Verdict::Undecided { .. } | Verdict::Worse { .. } => Grounds::Checks,
     }
 }
 

@@ -117,4 +117,21 @@ pub struct Record {
     pub outcome: Outcome,
     /// What was counted meanwhile.
     pub figures: Figures,
+    /// What spoke for it, where it was promoted.
+    #[serde(default)]
+    pub grounds: Grounds,
+}
+
+/// What a release was promoted on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Grounds {
+    /// It was not promoted, there was nothing to compare it with, or it was written down by a version that did not say.
+    #[default]
+    Unknown,
+    /// Its requests went as well as those of the release before.
+    Requests,
+    /// There were too few requests to compare: its checks passed, and the time was over.
+    Checks,
+    /// An operator said so.
+    Order,
 }

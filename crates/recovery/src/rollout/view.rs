@@ -121,12 +121,10 @@ impl Workload {
                     let since_ms = (!all).then_some(since_ms);
                     changed |= drain.unacknowledged_since_ms != since_ms;
                     drain.unacknowledged_since_ms = since_ms;
-                    if drain.acknowledged_ms.is_none() {
-                        if all || is_over(marked_ms) {
-                            drain.acknowledged_ms = Some(now_ms);
-                            changed = true;
-                            actions.extend((!all).then(|| Action::Note(name())));
-                        }
+                    if drain.acknowledged_ms.is_none() && (all || is_over(marked_ms)) {
+                        drain.acknowledged_ms = Some(now_ms);
+                        changed = true;
+                        actions.extend((!all).then(|| Action::Note(name())));
                     }
                 }
                 Phase::Draining | Phase::Stopping | Phase::Stopped => {

@@ -39,6 +39,8 @@ pub(super) fn of(
         state,
         reason,
         is_pending: super::is_pending(spec, running),
+        is_blocked: super::is_blocked(spec, running),
+        held_back: super::held_back::of(name, spec, running),
         unenforced: super::unenforced(spec, running, place),
         version: job.version().unwrap_or_default().to_owned(),
         replicas: 1,
@@ -109,7 +111,7 @@ fn state(
         return is("not started", running.obstacles.join("; "));
     }
     if !running.waits_for.is_empty() {
-        return is("waiting", format!("for {}", running.waits_for.join(", ")));
+        return is("waiting", super::awaited(running));
     }
     let after_failures = |word: &str, last: &str| match job.failures() {
         0 => is(word, String::new()),

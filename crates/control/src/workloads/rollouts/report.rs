@@ -33,6 +33,8 @@ pub(super) fn of(
         replicas: number(of_serving().count()),
         ready: number(of_serving().filter(|it| it.is_usable()).count()),
         is_pending: !running.waits_for.is_empty(),
+        is_blocked: false,
+        held_back: String::new(),
         unenforced: Vec::new(),
         unacknowledged: Vec::new(),
         copies: instances.iter().map(|it| copy(it, running, split)).collect(),
