@@ -635,7 +635,7 @@ fn a_workload_waits_for_those_that_it_depends_on() {
     let world = World::new();
     let web = document("1", 1, &[], "  dependsOn: [db]\n");
     world.apply(&web);
-    eventually("it waits", || world.report()["reason"] == "for db");
+    eventually("it waits", || world.report()["reason"] == "for db, which does not exist");
     assert!(world.pids().is_empty());
     let revision = || world.agent.ask("GET", "/leno/v1/status", "").json()["revision"].clone();
     let before = revision();
