@@ -97,3 +97,53 @@ async fn what_is_not_a_message_is_refused() {
     assert_eq!(agent.door.answer(of_page).await.status(), 403);
     end(&agent).await;
 }
+
+/// An Ingress with the certificate and the key that it shows.
+fn edge(certificate: &str, key: &str) -> String {
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "edge"}, "type": "kubernetes.io/tls",
+        "stringData": {"tls.crt": certificate, "tls.key": key},
+    });
+    let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+    let path = json!({"path": "/", "pathType": "Prefix", "backend": backend});
+    let ingress = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "edge"},
+        "spec": {
+            "tls": [{"hosts": ["edge.example"], "secretName": "edge"}],
+            "rules": [{"host": "edge.example", "http": {"paths": [path]}}],
+        },
+    });
+    format!("{secret}\n---\n{ingress}\n")
+}
+
+#[tokio::test]
+async fn private_keys_go_to_loopback_and_to_verified_clients_only_without_access_control() {
+    let mut options = dev();
+    options.compiler.ingress_https = Some(([127, 0, 0, 1], 0).into());
+    let agent = Agent::start(options).await.unwrap();
+    let made = rcgen::generate_simple_self_signed(["edge.example".to_owned()]).unwrap();
+    let key = made.signing_key.serialize_pem();
+    let text = edge(&made.cert.pem(), &key);
+    let files = json!({ "files": [{ "source": "edge.yaml", "text": text }] }).to_string();
+    let applied = ask(&agent, "POST", "/leno/v1/apply", files).await;
+    assert_eq!(applied.status(), 200, "{applied:?}");
+    let keys_for = async |name: &str, address: [u8; 4], is_verified: bool| {
+        let body = follow(&agent, name, 0);
+        let mut asking = request("POST", "/leno/v1/proxies/follow", body);
+        asking.extensions_mut().insert(api::ClientIp(address.into()));
+        if is_verified {
+            asking.extensions_mut().insert(crate::door::proxies::VerifiedClient);
+        }
+        let answer = timeout(HANG, agent.door.answer(asking)).await.expect("an answer comes");
+        let secrets = proxy_config::receive(answer.body()).unwrap().config.secrets;
+        assert_eq!(secrets.len(), 1, "{secrets:?}");
+        secrets.values().all(|it| it.private_key.0.trim() == key.trim())
+    };
+    assert!(keys_for("here", [127, 0, 0, 1], false).await);
+    assert!(keys_for("known", [10, 0, 0, 8], true).await);
+    assert!(!keys_for("stranger", [10, 0, 0, 9], false).await);
+    let rows = json_of(&ask(&agent, "GET", "/leno/v1/proxies", "").await);
+    let row = rows.as_array().unwrap().iter().find(|it| it["name"] == "stranger").unwrap();
+    assert!(row["trouble"].as_str().unwrap().starts_with("private keys are withheld"), "{row}");
+    end(&agent).await;
+}
