@@ -8,7 +8,8 @@ mod steady;
 #[allow(dead_code)] // It has what `it` needs, too.
 mod support;
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -34,13 +35,15 @@ struct Echo {
 
 impl Echo {
     fn start(name: &str, more: &[&str]) -> Self {
-        let address = free_address();
-        let arguments = ["echo", "--name", name, "--listen", &address.to_string()];
+        let arguments = ["echo", "--name", name, "--listen", "127.0.0.1:0"];
         let mut command = leno();
-        command.args(arguments).args(more).stdout(Stdio::null()).stderr(Stdio::null());
-        let echo = Self { process: command.spawn().expect("it was built"), address };
-        eventually("it listens", || std::net::TcpStream::connect(address).is_ok());
-        echo
+        command.args(arguments).args(more).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().expect("it was built");
+        let mut line = String::new();
+        let said = BufReader::new(process.stdout.take().expect("it is piped")).read_line(&mut line);
+        said.expect("it says where it listens");
+        let address = line.trim().rsplit('/').next().and_then(|it| it.parse().ok());
+        Self { process, address: address.unwrap_or_else(|| panic!("no address: {line}")) }
     }
 }
 
@@ -51,15 +54,9 @@ impl Drop for Echo {
     }
 }
 
-fn free_address() -> SocketAddr {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    free.local_addr().expect("it is bound")
-}
-
 /// An agent with three services: `one`, `two`, and `bad`, which answers 500.
 struct World {
     agent: Agent,
-    ingress: SocketAddr,
     folder: TempDir,
     arguments: Vec<String>,
     _services: Vec<Echo>,
@@ -68,9 +65,8 @@ struct World {
 impl World {
     fn new(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let ingress = free_address();
         let data = folder.path().join("data").display().to_string();
-        let told = ["--data-dir", &data, "--ingress", &ingress.to_string()].map(str::to_owned);
+        let told = ["--data-dir", &data].map(str::to_owned);
         let arguments: Vec<String> =
             told.into_iter().chain(more.iter().map(|it| (*it).to_owned())).collect();
         let agent = start(&arguments);
@@ -83,10 +79,14 @@ impl World {
             echo
         });
         let services = services.into();
-        let world = Self { agent, ingress, folder, arguments, _services: services };
+        let world = Self { agent, folder, arguments, _services: services };
         world.apply("shop", &shop(&[("/a", "one"), ("/b", "two")]), &[]);
         world.apply("other", &document("other", "other.example", &[("/", "one")]), &[]);
         world
+    }
+
+    fn ingress(&self) -> SocketAddr {
+        self.agent.ingress.expect("there is an ingress listener")
     }
 
     fn file(&self, name: &str, text: &str) -> PathBuf {
@@ -141,7 +141,7 @@ impl World {
     }
 
     fn load(&self) -> Load {
-        let client = |path: &str| Steady::start_on(self.ingress, "shop.example", path, RATE);
+        let client = |path: &str| Steady::start_on(self.ingress(), "shop.example", path, RATE);
         Load { clients: ["/a", "/b/deep"].map(client).into() }
     }
 
@@ -155,7 +155,7 @@ impl World {
     fn is_well(&self) {
         for (path, name) in [("/a", "one"), ("/b/deep", "two")] {
             let host = [("Host", "shop.example")];
-            let answer = request(self.ingress, &host, "GET", path, b"");
+            let answer = request(self.ingress(), &host, "GET", path, b"");
             assert_eq!((answer.status, &answer.json()["name"]), (200, &json!(name)), "{answer:?}");
         }
     }
@@ -230,7 +230,7 @@ fn a_change_that_breaks_a_path_is_taken_back_and_said_so() {
         );
         eventually("the proxy has it", || {
             let host = [("Host", "shop.example")];
-            request(world.ingress, &host, "GET", "/b", b"").status == 200
+            request(world.ingress(), &host, "GET", "/b", b"").status == 200
         });
         world.is_well();
     }
@@ -273,7 +273,7 @@ fn a_document_that_was_created_is_removed_again_also_when_its_kind_is_guarded_by
     let said = world.apply("new", &created, &[]);
     assert!(said.contains("guard: watching for 60 s"), "{said}");
     assert_eq!(world.row("new").1["state"], "watching");
-    let client = Steady::start_on(world.ingress, "new.example", "/", RATE);
+    let client = Steady::start_on(world.ingress(), "new.example", "/", RATE);
     let guard = world.undone();
     client.stop();
     assert_eq!(guard["documents"][0]["now"], "removed", "{guard:#}");
