@@ -148,7 +148,7 @@ pub(crate) fn endpoint(catalog: &Catalog, instance: &Instance) -> Option<Endpoin
         CheckStatus::Critical => (instance.weights.passing, EndpointHealth::Unhealthy),
     };
     (!host.is_empty() && weight != 0).then(|| Endpoint {
-        id: format!("{}/{}", instance.node, instance.id),
+        id: instance.endpoint_id(),
         host: host.to_owned(),
         port: instance.port,
         weight,

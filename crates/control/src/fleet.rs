@@ -25,6 +25,7 @@ mod tests;
 pub use message::{Follow, Report, Seen};
 pub use remote::{Admitted, LEASE, Refusal};
 
+use crate::sightings::now;
 use remote::Remote;
 use times::Times;
 
@@ -34,23 +35,6 @@ const CONTENTS_MAX: usize = 1024;
 
 /// What a proxy says of its endpoints, by their ids.
 pub type Uses = BTreeMap<String, EndpointUse>;
-
-/// Now, on both clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// For what is measured.
-    pub at: Instant,
-    /// For what is shown.
-    pub unix: Timestamp,
-}
-
-impl Moment {
-    /// What the clocks say.
-    #[must_use]
-    pub fn now() -> Self {
-        Self { at: runtime::monotonic(), unix: Timestamp(runtime::unix_ms()) }
-    }
-}
 
 /// The proxies that follow this agent. A cheap clone.
 #[derive(Clone)]
@@ -187,7 +171,7 @@ impl Fleet {
         uses: impl Fn() -> Uses + Send + Sync + 'static,
     ) -> Following {
         let mut state = self.shared.state.lock();
-        let generation = state.put(name, revision, Side::Here(Here::new(uses)), Moment::now().unix);
+        let generation = state.put(name, revision, Side::Here(Here::new(uses)), now().wall);
         drop(state);
         self.tell();
         Following { fleet: self.clone(), name: name.to_owned(), generation }
@@ -345,7 +329,7 @@ impl Member {
             address: text(|it| &it.address),
             version: text(|it| &it.version),
             since: self.since,
-            heard: remote.map(|it| it.heard.unix),
+            heard: remote.map(|it| it.heard.wall),
             is_leaving: self.is_leaving(),
             is_replaced: remote.is_some_and(|it| it.is_replaced),
             is_expected: matches!(self.side, Side::Expected(_)),

@@ -59,6 +59,12 @@ pub struct Instance {
 const PROXY: &str = "connect-proxy";
 
 impl Instance {
+    /// What proxies call it: `node/id`.
+    #[must_use]
+    pub fn endpoint_id(&self) -> String {
+        format!("{}/{}", self.node, self.id)
+    }
+
     /// The service that callers in the mesh reach through it: its own when it speaks mutual TLS itself, or the one that
     /// it is a proxy for.
     #[must_use]

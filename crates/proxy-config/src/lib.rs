@@ -64,7 +64,7 @@ pub use tls::{PrivateKey, Secret, TlsClient, TlsServer, TlsVersion, TlsVersions}
 pub use touched::{TouchedHost, touched_hosts};
 pub use usage::{
     ClassUse, DURATION_BUCKETS, DURATION_FIRST_US, EndpointUse, HostUse, HostUses, PATH_CLASSES,
-    duration_bound_us, host_key, path_class,
+    duration_bound_us, duration_bucket, host_key, path_class,
 };
 
 /// Everything that one proxy must do. Replaced whole; unchanged resources keep their `Arc`.

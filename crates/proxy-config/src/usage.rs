@@ -20,6 +20,25 @@ pub fn duration_bound_us(idx: usize) -> f64 {
     }
 }
 
+/// The bucket of a duration ([`duration_bound_us`]).
+///
+/// It is `1 + floor(2 * log2(duration / 200 µs))`, or 0 below 200 µs, without a logarithm: the even powers of √2 are powers
+/// of two, and the odd ones are told from the squares.
+#[must_use]
+#[inline]
+pub fn duration_bucket(duration_us: u64) -> usize {
+    // What is beyond the last bound needs no more than 31 bits, so that twice its square fits.
+    let duration_us = duration_us.min(1 << 31);
+    let times = duration_us / DURATION_FIRST_US;
+    if times == 0 {
+        return 0;
+    }
+    let octave = times.ilog2();
+    let is_upper_half = duration_us.pow(2) >= 2 * (DURATION_FIRST_US << octave).pow(2);
+    let idx = 1 + 2 * octave as usize + usize::from(is_upper_half);
+    idx.min(DURATION_BUCKETS - 1)
+}
+
 /// What became of the requests to one endpoint, over all clusters of a proxy that it is in. All but what is under way only
 /// grows, until the endpoint is gone from the configuration or the proxy begins anew.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -163,6 +182,17 @@ impl HostUse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_duration_is_between_the_bounds_of_its_bucket() {
+        let near = |us: u64| [us.saturating_sub(1), us, us.saturating_add(1)];
+        let bounds = (0..DURATION_BUCKETS).map(|idx| duration_bound_us(idx) as u64);
+        for us in bounds.flat_map(near).chain([0, 1 << 40]) {
+            let idx = duration_bucket(us);
+            assert!((us as f64) < duration_bound_us(idx), "{us} in {idx}");
+            assert!(idx == 0 || us as f64 >= duration_bound_us(idx - 1), "{us} in {idx}");
+        }
+    }
 
     #[test]
     fn what_is_below_one_first_segment_is_of_one_class() {

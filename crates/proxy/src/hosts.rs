@@ -8,9 +8,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use proxy_config::{
-    ClassUse, DURATION_BUCKETS, HostUse, HostUses, PATH_CLASSES, RouteTable, host_key,
+    ClassUse, DURATION_BUCKETS, HostUse, HostUses, PATH_CLASSES, RouteTable, duration_bucket,
+    host_key,
 };
-use traffic::{ResponseFlag, duration_bucket};
+use traffic::ResponseFlag;
 
 use crate::exchange::{Exchange, grpc_outcome};
 use crate::stats::{Counter, Sharded};

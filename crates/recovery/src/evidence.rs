@@ -5,8 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use self::bet::{Capital, Line, Old, Tally, clamp, log_factor};
 pub use self::counts::Counts;
-#[cfg(test)]
-pub(crate) use self::counts::bucket_of;
 use self::latency::Latency;
 
 mod bet;

@@ -324,7 +324,7 @@ impl Sightings {
             let facts = Facts {
                 runs: runs(instance),
                 turned_well: turned_well(catalog, instance),
-                uses: self.uses.of(&endpoint_of(instance), now.at, self.rules.lately),
+                uses: self.uses.of(&instance.endpoint_id(), now.at, self.rules.lately),
             };
             if let Some(wish) = accused.judge(&facts, &self.rules, now) {
                 let service = Folded::new(instance.service.as_str());
@@ -365,10 +365,6 @@ impl Sightings {
         };
         self.accused.iter().filter_map(command).collect()
     }
-}
-
-fn endpoint_of(instance: &Instance) -> String {
-    format!("{}/{}", instance.node, instance.id)
 }
 
 fn has_check(catalog: &Catalog, key: &Key) -> bool {

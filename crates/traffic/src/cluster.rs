@@ -366,9 +366,7 @@ impl Roster {
         if !self.cluster.outliers.health_check_unejects {
             return;
         }
-        let ejected: Vec<(&Endpoint, &EndpointState)> =
-            self.each().filter(|it| it.1.is_ejected(now_ns)).collect();
-        for (endpoint, state) in ejected {
+        for (endpoint, state) in self.each().filter(|it| it.1.is_ejected(now_ns)) {
             let was_bad =
                 |it: &(&Endpoint, &EndpointState)| std::ptr::eq(it.1, state) && !is_healthy(it.0);
             if is_healthy(endpoint) && before.each().any(|it| was_bad(&it)) {

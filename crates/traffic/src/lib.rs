@@ -72,7 +72,7 @@ pub use cluster::ClusterState;
 pub use cluster::Surroundings;
 pub use concurrency::{Blocked, ConcurrencyLevel, ConcurrencyLimiter, ConcurrencyPermit};
 pub use cors::{CorsDecision, CorsGrant, CorsPolicy};
-pub use durations::{Durations, duration_bucket};
+pub use durations::Durations;
 pub use endpoint::{ActiveConnection, EndpointCounters, EndpointState};
 pub use fault::{AbortStatus, FaultCounters, FaultState, Injection};
 pub use flags::{ResponseFlag, ResponseFlags};

@@ -1,17 +1,16 @@
 //! `leno proxy` and `leno validate`, by Envoy's bootstrap files.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::thread;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 
-use crate::support::{HANG, eventually, leno, peer, request, root, text};
+use crate::support::{HANG, eventually, leno, lines_of, peer, request, root, text};
 
 /// A running proxy; killed and reaped when it is dropped.
 struct Proxy {
@@ -30,13 +29,7 @@ impl Proxy {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary was built with the tests");
-        let stderr = process.stderr.take().expect("it is piped");
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
+        let lines = lines_of(&mut process);
         let mut proxy = Self { process, lines, log: Vec::new() };
         proxy.wait_for("ready");
         proxy

@@ -76,13 +76,7 @@ impl Agent {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary was built with the tests");
-        let stderr = process.stderr.take().expect("it is piped");
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
+        let lines = lines_of(&mut process);
         let mut agent = Self {
             process,
             lines,
@@ -173,6 +167,18 @@ impl Drop for Agent {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The lines of a process's standard error, as they come.
+pub(crate) fn lines_of(process: &mut Child) -> mpsc::Receiver<String> {
+    let stderr = process.stderr.take().expect("it is piped");
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    lines
 }
 
 /// An HTTP answer.

@@ -1,13 +1,12 @@
 //! Proxies in processes of their own that follow an agent: its changes lose no request of theirs either.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::steady::{Speech, Steady};
-use crate::support::{Agent, HANG, eventually, leno, request, text};
+use crate::support::{Agent, HANG, eventually, leno, lines_of, request, text};
 use crate::{Load, World, document, none_failed, rounds};
 
 /// How long an agent waits for a proxy that says nothing: [`control::fleet::LEASE`].
@@ -39,13 +38,7 @@ impl Edge {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary was built with the tests");
-        let stderr = process.stderr.take().expect("it is piped");
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
+        let lines = lines_of(&mut process);
         Self { process, lines, log: Vec::new() }
     }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use runtime::{Drain, Tasks};
 
 use super::write_whole;
-use crate::fleet::{Fleet, Moment};
+use crate::fleet::Fleet;
+use crate::sightings::now;
 
 /// How often it is looked which leases are over.
 const LEASE_PAUSE: Duration = Duration::from_millis(500);
@@ -16,7 +17,7 @@ const LEASE_PAUSE: Duration = Duration::from_millis(500);
 /// Starts it all. `names` is the file that their names are kept in.
 pub(super) fn start(fleet: &Fleet, names: Option<PathBuf>, tasks: &Tasks) {
     if let Some(path) = &names {
-        fleet.expect(read(path), Moment::now());
+        fleet.expect(read(path), now());
     }
     tasks.spawn("proxy leases", expire(fleet.clone(), names, tasks.drain()));
 }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::workloads::{Refused, bad, json, refused};
 use super::{Door, reply};
-use crate::fleet::{Follow, Moment, ProxyState, Refusal, Report};
+use crate::fleet::{Follow, ProxyState, Refusal, Report};
+use crate::sightings::now;
 
 /// How long a proxy is let wait for a configuration: half its lease, so that asking alone keeps it a member.
 const FOLLOW_WAIT: Duration = Duration::from_secs(5);
@@ -116,7 +117,7 @@ impl Door {
                 tracing::warn!(proxy = name, address, "{WITHHELD}");
             }
         }
-        let admitted = fleet.follow(ask, &address, Moment::now())?;
+        let admitted = fleet.follow(ask, &address, now())?;
         let drain = self.tasks.drain();
         // Who serves by a configuration of this life must be known to the next one.
         tokio::select! {
@@ -162,7 +163,7 @@ impl Door {
     /// Takes in what a proxy sees.
     pub(super) fn take_report(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Refused> {
         let report: Report = read(request)?;
-        for sighting in self.compilation.fleet().report(report, Moment::now())? {
+        for sighting in self.compilation.fleet().report(report, now())? {
             self.sightings.see(sighting);
         }
         Ok(json(&true))

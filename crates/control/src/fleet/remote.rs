@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use model::Revision;
 use proxy_config::{EndpointUse, HostUse, HostUses};
-use registry::{Sighting, SightingKind};
+use registry::{Moment, Sighting, SightingKind};
 use runtime::Drain;
 
 use super::message::{Follow, Report, Seen};
-use super::{Fleet, Member, Moment, Side, State, Uses};
+use super::{Fleet, Member, Side, State, Uses};
 
 /// A proxy that has not been heard of for so long follows no more. It reports every two seconds at least, so this is five signs
 /// of life in a row; and it is what a rollout gives a proxy to acknowledge, so one that was killed holds up no rollout twice.
@@ -241,7 +241,7 @@ impl Fleet {
         let mut state = self.shared.state.lock();
         for name in names.into_iter().take(PROXIES_MAX) {
             if check_name(&name).is_ok() && !state.proxies.contains_key(&name) {
-                state.put(&name, Revision(0), Side::Expected(now.at), now.unix);
+                state.put(&name, Revision(0), Side::Expected(now.at), now.wall);
             }
         }
     }
@@ -299,7 +299,7 @@ impl State {
             }
         }
         let remote = Remote::new(&ask.life, replaced, now);
-        self.put(&ask.name, taken, Side::There(Box::new(remote)), now.unix);
+        self.put(&ask.name, taken, Side::There(Box::new(remote)), now.wall);
         Ok(true)
     }
 
@@ -327,7 +327,7 @@ impl State {
         let mut remote = Remote::new(&ask.life, VecDeque::new(), now);
         remote.is_replaced = true;
         let key = aside(&ask.name, self.joined + 1);
-        self.put(&key, taken, Side::There(Box::new(remote)), now.unix);
+        self.put(&key, taken, Side::There(Box::new(remote)), now.wall);
         Ok(())
     }
 

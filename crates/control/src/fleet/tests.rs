@@ -1,5 +1,5 @@
 use proxy_config::{HostUse, HostUses};
-use registry::{Sighting, SightingKind};
+use registry::{Moment, Sighting, SightingKind};
 
 use super::*;
 
@@ -81,7 +81,7 @@ fn what_each_proxy_says_of_an_endpoint_can_be_read() {
 /// A clock that begins now.
 fn moment(after: Duration) -> Moment {
     let began = *BEGAN;
-    Moment { at: began + after, unix: Timestamp(1_000_000) }
+    Moment { at: began + after, wall: Timestamp(1_000_000) }
 }
 
 static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(runtime::monotonic);

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use proxy_config::{DURATION_BUCKETS, duration_bound_us};
+use proxy_config::{DURATION_BUCKETS, duration_bound_us, duration_bucket};
 use serde::{Deserialize, Serialize};
 
 /// What a proxy has counted of one side (one release, one configuration) since it started, or a difference of two such.
@@ -76,7 +76,7 @@ impl Counts {
         let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.requests += 1;
         self.failures += u64::from(failed);
-        self.latency[bucket_of(us)] += 1;
+        self.latency[duration_bucket(us)] += 1;
         self.latency_sum_us = self.latency_sum_us.saturating_add(us);
     }
 
@@ -155,12 +155,6 @@ impl Counts {
     }
 }
 
-/// The bucket of a latency.
-pub(crate) fn bucket_of(us: u64) -> usize {
-    let is_below = |idx: &usize| (us as f64) < duration_bound_us(*idx);
-    (0..DURATION_BUCKETS).find(is_below).unwrap_or(DURATION_BUCKETS - 1)
-}
-
 /// What others count may be anything.
 fn total(counts: &[u64]) -> u64 {
     counts.iter().fold(0, |sum, it| sum.saturating_add(*it))
@@ -180,10 +174,10 @@ mod tests {
     #[test]
     fn a_latency_lies_within_the_limits_of_its_bucket() {
         for us in [0, 199, 200, 282, 283, 1_000, 6_553_600, u64::MAX] {
-            let (low, high) = bucket_limits(bucket_of(us));
+            let (low, high) = bucket_limits(duration_bucket(us));
             let us = us as f64;
             assert!(low <= us || us < 20.0, "{us}");
-            assert!(us < high || bucket_of(us as u64) == DURATION_BUCKETS - 1, "{us}");
+            assert!(us < high || duration_bucket(us as u64) == DURATION_BUCKETS - 1, "{us}");
         }
     }
 

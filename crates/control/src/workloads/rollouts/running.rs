@@ -128,7 +128,7 @@ impl RunningRollout {
         let versions = self.versions(spec);
         let instances = catalog.instances_of_service(&spec.service.folded());
         let seen = instances.filter(|it| it.is_typical()).map(|it| Seen {
-            endpoint: format!("{}/{}", it.node, it.id),
+            endpoint: it.endpoint_id(),
             node: it.node.clone(),
             id: it.id.clone(),
             version: it.version(&spec.version_label, |tag| versions.contains(tag)).to_owned(),

@@ -352,6 +352,6 @@ fn serve_roughly(counts: &mut Counts, mean: f64, service: Service, rng: &mut Sma
     counts.requests += requests;
     counts.failures += failures;
     let us = (service.median_ms * 1000.0) as u64;
-    counts.latency[crate::evidence::bucket_of(us)] += requests;
+    counts.latency[proxy_config::duration_bucket(us)] += requests;
     counts.latency_sum_us += requests * us;
 }
